@@ -1,0 +1,152 @@
+"""Time for the embedded cluster: one set of timers, driven by virtual or by real time.
+
+Every part of the cluster asks the clock for the time and hands it callbacks; nothing sleeps and
+nothing reads the system's time. On a `VirtualClock` the caller moves time; on a `RealClock` one
+thread runs what is due while it holds the cluster's lock. Callbacks due at the same instant run
+in the order in which they were asked for, so a seed decides the whole history.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Callback = Callable[[], None]
+
+
+@dataclass(order=True, slots=True)
+class Timer:
+    """One callback that waits for its time; cancelled timers are dropped when they come up."""
+
+    when: float
+    seq: int
+    callback: Callback = field(compare=False)
+    cancelled: bool = field(default=False, compare=False)
+
+    def cancel(self) -> None:
+        """Make sure that the callback never runs."""
+        self.cancelled = True
+
+
+class Clock(Protocol):
+    """What the parts of the cluster see of time."""
+
+    def now(self) -> float:
+        """Return seconds since the Unix epoch."""
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run `callback` after `delay` seconds (0: as soon as what runs now is done)."""
+
+
+class VirtualClock:
+    """Time that moves only when it is told to; single-threaded and repeatable."""
+
+    def __init__(self, start: float = 1_790_000_000.0) -> None:
+        self._now = start
+        self._seq = 0
+        self._timers: list[Timer] = []
+        self.executed = 0
+
+    def now(self) -> float:
+        """Return seconds since the Unix epoch."""
+        return self._now
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run `callback` after `delay` seconds of virtual time."""
+        self._seq += 1
+        timer = Timer(self._now + max(delay, 0.0), self._seq, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def next_due(self) -> float | None:
+        """Return when the next callback is due, or None when nothing waits."""
+        while self._timers and self._timers[0].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0].when if self._timers else None
+
+    def step(self) -> bool:
+        """Move to the next callback and run it; False when nothing waits."""
+        if self.next_due() is None:
+            return False
+        timer = heapq.heappop(self._timers)
+        self._now = max(self._now, timer.when)
+        self.executed += 1
+        timer.callback()
+        return True
+
+    def advance(self, seconds: float) -> None:
+        """Run everything that is due in the next `seconds`, then stand exactly there."""
+        end = self._now + seconds
+        while (due := self.next_due()) is not None and due <= end:
+            self.step()
+        self._now = end
+
+    def run_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Run callbacks until `condition()` holds; False when `timeout` virtual seconds passed."""
+        end = self._now + timeout
+        while not condition():
+            due = self.next_due()
+            if due is None or due > end:
+                self._now = end
+                return condition()
+            self.step()
+        return True
+
+
+class RealClock:
+    """Wall-clock timers, run by one thread that holds `lock` while a callback runs."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._wake = threading.Condition(lock)
+        self._timers: list[Timer] = []
+        self._seq = 0
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def now(self) -> float:
+        """Return seconds since the Unix epoch."""
+        return time.time()
+
+    def call_later(self, delay: float, callback: Callback) -> Timer:
+        """Run `callback` after `delay` seconds on the clock's thread."""
+        with self._lock:
+            self._seq += 1
+            timer = Timer(time.monotonic() + max(delay, 0.0), self._seq, callback)
+            heapq.heappush(self._timers, timer)
+            self._wake.notify()
+            return timer
+
+    def start(self) -> None:
+        """Start the thread that runs the callbacks."""
+        self._thread = threading.Thread(target=self._run, name="sim-clock", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread; callbacks that still wait never run."""
+        with self._lock:
+            self._stopped = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with self._lock:
+            while not self._stopped:
+                if not self._timers:
+                    self._wake.wait()
+                    continue
+                timer = self._timers[0]
+                delay = timer.when - time.monotonic()
+                if timer.cancelled or delay <= 0:
+                    heapq.heappop(self._timers)
+                    if not timer.cancelled:
+                        timer.callback()
+                        # Give waiting request threads the lock between two callbacks.
+                        self._wake.wait(0)
+                    continue
+                self._wake.wait(delay)
