@@ -75,25 +75,25 @@ class ClusterError(RolloutError):
     """The API server refused, or could not be asked."""
 
 
-class NotFound(ClusterError):  # noqa: N818 - the API's own word
+class NotFound(ClusterError):
     """The object, or the kind, does not exist (404)."""
 
 
-class Forbidden(ClusterError):  # noqa: N818 - the API's own word
+class Forbidden(ClusterError):
     """The user may not do that, or is nobody (401, 403)."""
 
     exit_code = ExitCode.NOT_AUTHORISED
 
 
-class Conflict(ClusterError):  # noqa: N818 - the API's own word
+class Conflict(ClusterError):
     """A precondition (UID or resourceVersion) did not hold (409)."""
 
 
-class Rejected(ClusterError):  # noqa: N818 - what happened
+class Rejected(ClusterError):
     """The server calls the request wrong (400, 405, 413, 415, 422): trying again won't help."""
 
 
-class Gone(ClusterError):  # noqa: N818 - the API's own word
+class Gone(ClusterError):
     """The resource version is older than the server's history (410): list again."""
 
 
@@ -113,7 +113,7 @@ class Throttled(TransientError):
     """The server asks for patience (429)."""
 
 
-class UnknownOutcome(ClusterError):  # noqa: N818 - what it is
+class UnknownOutcome(ClusterError):
     """A write went out and no answer came back: it may or may not have been done."""
 
 

@@ -37,7 +37,7 @@ class Event:
 Subscriber: TypeAlias = Callable[[Event], None]
 
 
-class Compacted(Exception):  # noqa: N818 - named after the condition that etcd reports
+class Compacted(Exception):
     """The asked-for version is older than the kept history."""
 
 
