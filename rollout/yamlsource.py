@@ -1,0 +1,233 @@
+"""YAML and JSON that people write, read safely, with the line of every value.
+
+Everything a user hands us (specs, manifests, fleet and fault files) comes through here, so that
+each complaint can say `file:line`. Only plain data is built: no tags, no objects. What YAML 1.1
+reads in surprising ways is read as text (`12:30:00`, dates) or refused (a key written twice).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from rollout.errors import DocumentError
+
+T = TypeVar("T")
+Step = str | int
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_MAX_DEPTH = 100  # nesting; deeper is an attack, not a manifest
+_SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One document: its plain value, and the line (1-based) of every path in it."""
+
+    name: str  # what to call it in messages: the path as the user gave it, or "<stdin>"
+    value: Any
+    lines: dict[tuple[Step, ...], int]
+
+    def where(self, path: Sequence[Step] = ()) -> str:
+        """Return `file:line` of the value at `path`, or of its nearest parent."""
+        steps = tuple(path)
+        while steps and steps not in self.lines:
+            steps = steps[:-1]
+        return f"{self.name}:{self.lines.get(steps, 1)}"
+
+    def error(self, path: Sequence[Step], message: str) -> DocumentError:
+        """Return the error that points at `path`."""
+        text = _path_text(path)
+        return DocumentError(f"{self.where(path)}: {text + ': ' if text else ''}{message}")
+
+    def convert(self, type_: type[T], value: Any = None, base: Sequence[Step] = ()) -> T:  # noqa: ANN401
+        """Return the document (or the `value` found at `base`) as a typed struct.
+
+        Raises:
+            DocumentError: on the first unknown key or wrong type, with its line and a cure.
+        """
+        try:
+            return msgspec.convert(self.value if value is None else value, type_)
+        except msgspec.ValidationError as error:
+            raise self._explain(error, tuple(base), type_) from None
+
+    def _explain(
+        self, error: msgspec.ValidationError, base: tuple[Step, ...], type_: type[Any]
+    ) -> DocumentError:
+        message, _, tail = str(error).partition(" - at `")
+        path = base + _parse_path(tail.rstrip("`"), self, base)
+        unknown = re.fullmatch(r"Object contains unknown field `(.+)`", message)
+        if unknown:
+            key = unknown[1]
+            known = _fields_at(type_, path[len(base) :])
+            return self.error((*path, key), f"unknown key{_suggest(key, known)}")
+        missing = re.fullmatch(r"Object missing required field `(.+)`", message)
+        if missing:
+            return self.error(path, f"'{missing[1]}' is missing; add it")
+        hint = ""
+        if "Expected `str" in message and re.search(r"got `(int|float|bool|null)`", message):
+            hint = "; YAML reads this as something else than text: write it in quotes"
+        return self.error(path, message[0].lower() + message[1:].replace("`", "'") + hint)
+
+
+def read_documents(path: Path | None, text: str | None = None) -> list[Source]:
+    """Read all documents of a file (or of `text`, called `<stdin>`); empty ones are left out.
+
+    Raises:
+        DocumentError: when the file cannot be read or is not YAML.
+    """
+    name = str(path) if path is not None else "<stdin>"
+    if text is None:
+        assert path is not None
+        text = _read_text(path)
+    try:
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        raise DocumentError(f"{name}:{line}: not valid YAML: {problem}; mend the syntax") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
+        raise DocumentError(f"{name}:1: not valid YAML: {reason}; mend the syntax") from None
+    sources = []
+    for node in nodes:
+        if node is None:
+            continue
+        lines: dict[tuple[Step, ...], int] = {}
+        value = _build(node, (), lines, name)
+        if value is not None:
+            sources.append(Source(name, value, lines))
+    return sources
+
+
+def read_document(path: Path | None, text: str | None = None) -> Source:
+    """Read the one document of a file.
+
+    Raises:
+        DocumentError: when there is none, or more than one.
+    """
+    sources = read_documents(path, text)
+    name = str(path) if path is not None else "<stdin>"
+    if len(sources) != 1:
+        what = "is empty" if not sources else f"holds {len(sources)} documents"
+        raise DocumentError(f"{name}:1: the file {what}; write exactly one document")
+    return sources[0]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DocumentError(f"{path}:1: not text in UTF-8; is it the right file?") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DocumentError(f"{path}: cannot be read: {reason}; check the path") from None
+
+
+def _build(
+    node: yaml.Node, path: tuple[Step, ...], lines: dict[tuple[Step, ...], int], name: str
+) -> Any:  # noqa: ANN401 - plain data of any shape
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if len(path) > _MAX_DEPTH:
+        raise DocumentError(f"{name}:{line}: nested deeper than {_MAX_DEPTH} levels; flatten it")
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, name)
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(item, (*path, i), lines, name) for i, item in enumerate(node.value)]
+    assert isinstance(node, yaml.MappingNode)
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise DocumentError(f"{name}:{line}: a key must be text; rewrite it")
+        key = str(key_node.value)
+        if key == "<<" and key_node.tag.endswith(":merge"):
+            raise DocumentError(f"{name}:{line}: merge keys (<<) are not read; write the keys out")
+        if key in result:
+            raise DocumentError(f"{name}:{line}: key '{key}' stands twice; keep one of them")
+        lines[(*path, key)] = line
+        result[key] = _build(value_node, (*path, key), lines, name)
+    return result
+
+
+def _scalar(node: yaml.ScalarNode, name: str) -> str | int | float | bool | None:
+    kind = node.tag.rpartition(":")[2]
+    if kind in ("int", "float") and _SEXAGESIMAL.match(node.value):
+        return str(node.value)
+    try:
+        match kind:
+            case "null":
+                return None
+            case "bool":
+                return bool(_CONSTRUCTOR.construct_yaml_bool(node))
+            case "int":
+                return int(_CONSTRUCTOR.construct_yaml_int(node))
+            case "float":
+                return float(_CONSTRUCTOR.construct_yaml_float(node))
+            case "str" | "timestamp" | "value":
+                return str(node.value)
+    except ValueError:
+        return str(node.value)
+    line = node.start_mark.line + 1
+    raise DocumentError(f"{name}:{line}: tag '{node.tag}' is not read; write plain values")
+
+
+def _parse_path(text: str, source: Source, base: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Turn msgspec's `$.spec.waves[0].size` into steps; its `[...]` (any key) ends the path."""
+    steps: list[Step] = []
+    for match in _STEP.finditer(text):
+        if match[2] == "...":
+            break
+        step: Step = match[1] if match[1] is not None else int(match[2])
+        if (*base, *steps, step) not in source.lines:
+            break
+        steps.append(step)
+    return tuple(steps)
+
+
+def _fields_at(type_: Any, path: Sequence[Step]) -> list[str]:  # noqa: ANN401 - a type expression
+    """Return the keys that a struct type knows at `path`, for suggestions."""
+    info = msgspec.inspect.type_info(type_)
+    for step in path:
+        infos = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+        following = None
+        for item in infos:
+            if isinstance(item, msgspec.inspect.StructType) and isinstance(step, str):
+                following = next((f.type for f in item.fields if f.encode_name == step), None)
+            elif isinstance(item, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+                following = item.item_type
+            elif isinstance(item, msgspec.inspect.DictType):
+                following = item.value_type
+            if following is not None:
+                break
+        if following is None:
+            return []
+        info = following
+    infos = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return [
+        f.encode_name for i in infos if isinstance(i, msgspec.inspect.StructType) for f in i.fields
+    ]
+
+
+def _suggest(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _path_text(path: Sequence[Step]) -> str:
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".")
