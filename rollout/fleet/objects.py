@@ -286,8 +286,8 @@ def _affinity_target(affinity: JsonObject | None) -> str:
     ) or {}
     for term in required.get("nodeSelectorTerms") or ():
         for field in term.get("matchFields") or ():
-            values = field.get("values") or ()
+            values: list[str] = list(field.get("values") or [])
             named = field.get("key") == "metadata.name" and field.get("operator") == "In"
             if named and len(values) == 1:
-                return str(values[0])
+                return values[0]
     return ""
