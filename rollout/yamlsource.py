@@ -72,6 +72,9 @@ class Source:
         missing = re.fullmatch(r"Object missing required field `(.+)`", message)
         if missing:
             return self.error(path, f"'{missing[1]}' is missing; add it")
+        field, _, rest = message.partition(": ")
+        if rest and (*path, field) in self.lines:
+            return self.error((*path, field), rest)
         hint = ""
         if "Expected `str" in message and re.search(r"got `(int|float|bool|null)`", message):
             hint = "; YAML reads this as something else than text: write it in quotes"

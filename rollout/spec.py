@@ -1,0 +1,394 @@
+"""The spec: what a user writes into `plans/`, typed, with every default in one place.
+
+Reading a spec touches the file (and the manifests that it names) and nothing else. The planner
+gets the frozen structs; `as_json` gives the part that goes into a plan. plans/README.md is the
+reference for users.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from rollout.errors import DocumentError, UsageError
+from rollout.fleet.objects import JsonObject
+from rollout.fleet.selectors import parse_label_selector
+from rollout.quantity import Amount, parse_amount, parse_duration
+from rollout.yamlsource import Source, read_document, read_documents
+
+API_VERSION = "rollout/v1"
+SOAK_DEFAULT = "10s"
+NODE_TIMEOUT_DEFAULT = "10m"
+PROFILES: Mapping[str, tuple[int | str, ...]] = {
+    "fast": ("100%",),
+    "standard": (1, 5, "1%", "5%", "25%", "100%"),
+}
+FAIL_FAST_DEFAULT = (
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+)
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+NonNegative: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
+def _checked(field: str, check: Any, value: object) -> None:  # noqa: ANN401 - any parser
+    try:
+        check(value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def _positive_amount(value: int | str) -> Amount:
+    amount = parse_amount(value)
+    if amount.value == 0:
+        raise ValueError("0 would select nothing; write 1 or more")
+    return amount
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Base of all spec structs: an unknown key is an error."""
+
+
+class Metadata(Struct, frozen=True):
+    """`metadata`: what the rollout is called, and where its DaemonSets live."""
+
+    name: Name
+    namespace: str = ""
+
+
+class SetTarget(Struct, frozen=True):
+    """Change single fields of the template that runs now."""
+
+    image: dict[str, str] = {}  # container -> image
+    env: dict[str, dict[str, str | None]] = {}  # container -> variable -> value; null removes
+    field: dict[str, Any] = {}  # path below the template -> value; null removes
+
+    def __post_init__(self) -> None:
+        if not (self.image or self.env or self.field):
+            raise ValueError("set: nothing is set; name an image, env or field")
+
+
+class Target(Struct, frozen=True):
+    """The desired template; exactly one way to say it."""
+
+    manifest: str | None = None
+    set: SetTarget | None = None
+    revision: Positive | None = None
+    restart: Literal[True] | None = None
+    live: Literal[True] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which way was chosen."""
+        return next(k for k in self.__struct_fields__ if getattr(self, k) is not None)
+
+    def __post_init__(self) -> None:
+        given = [k for k in self.__struct_fields__ if getattr(self, k) is not None]
+        if len(given) != 1:
+            what = f"{' and '.join(given)} exclude each other" if given else "it is empty"
+            raise ValueError(f"{what}; give exactly one of {', '.join(self.__struct_fields__)}")
+
+
+class Strategy(Struct, frozen=True):
+    """Limits of the run for one DaemonSet, in Kubernetes' own words (behaviour.md 2.6)."""
+
+    type: Literal["RollingUpdate"] = "RollingUpdate"
+    max_unavailable: int | str | None = None
+    max_surge: int | str = 0
+
+    def __post_init__(self) -> None:
+        if self.max_unavailable is not None:
+            _checked("maxUnavailable", parse_amount, self.max_unavailable)
+        _checked("maxSurge", parse_amount, self.max_surge)
+        surge = parse_amount(self.max_surge)
+        unavailable = parse_amount(1 if self.max_unavailable is None else self.max_unavailable)
+        if surge.value and unavailable.value:
+            raise ValueError(
+                "maxSurge: may not be set when maxUnavailable is non-zero; "
+                "set one of them to 0 (maxUnavailable is 1 where it is left out)"
+            )
+        if not surge.value and not unavailable.value:
+            raise ValueError(
+                "maxUnavailable: cannot be 0 when maxSurge is 0; set one of them to 1 or more"
+            )
+
+
+class After(Struct, frozen=True):
+    """This DaemonSet's step waits for another's: on the same node, wave by wave, or wholly."""
+
+    daemon_set: Name
+    scope: Literal["node", "wave", "all"] = "node"
+
+
+class DaemonSetItem(Struct, frozen=True):
+    """One DaemonSet of the rollout."""
+
+    name: Name
+    target: Target
+    namespace: str = ""
+    strategy: Strategy | None = None  # None: the DaemonSet's own
+    after: After | None = None
+
+
+class NodeRules(Struct, frozen=True):
+    """Which nodes take part, and in which order inside a wave."""
+
+    selector: str = ""
+    exclude: tuple[Name, ...] = ()
+    order: tuple[str, ...] = ("name",)
+    defer_not_ready: bool = True
+    cordoned: Literal["include", "exclude"] = "include"
+    seed: int = 0  # of the order key `shuffle`
+
+    def __post_init__(self) -> None:
+        _checked("selector", parse_label_selector, self.selector)
+        plain = {"name", "zone", "age", "restarts", "shuffle"}
+        for key in self.order:
+            if key not in plain and not key.startswith("label:"):
+                raise ValueError(
+                    f"order: '{key}' is not a key; use {', '.join(sorted(plain))} or label:KEY"
+                )
+
+
+class WaveRule(Struct, frozen=True):
+    """A set of nodes that is done before the next one begins."""
+
+    name: str = ""
+    size: int | str | tuple[int | str, ...] | None = None  # None: all that match
+    selector: str = ""
+    nodes: tuple[Name, ...] = ()
+    spread: str = ""  # label key over whose values the nodes are spread
+    by: str = ""  # label key; one wave for each of its values
+    max_unavailable: int | str | None = None
+    bake: int | str = 0
+
+    def __post_init__(self) -> None:
+        _checked("selector", parse_label_selector, self.selector)
+        _checked("bake", parse_duration, self.bake)
+        for size in self.sizes:
+            _checked("size", _positive_amount, size)
+        if self.max_unavailable is not None:
+            _checked("maxUnavailable", _positive_amount, self.max_unavailable)
+        if self.nodes and (self.selector or self.size is not None or self.by):
+            raise ValueError("nodes: excludes selector, size and by; the list is the wave")
+        if self.by and (self.spread or self.size is not None):
+            raise ValueError("by: excludes spread and size; every value of the label is a wave")
+
+    @property
+    def sizes(self) -> tuple[int | str, ...]:
+        """The size as a list; the last one repeats when the user wrote a list."""
+        if self.size is None:
+            return ()
+        return self.size if isinstance(self.size, tuple) else (self.size,)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the last size repeats until nothing is left (Ansible's `serial` list)."""
+        return isinstance(self.size, tuple)
+
+
+class Health(Struct, frozen=True):
+    """When a node counts as done, and when as failed."""
+
+    soak: int | str = SOAK_DEFAULT
+    node_timeout: int | str = NODE_TIMEOUT_DEFAULT
+    max_restarts: NonNegative = 0
+    start_grace: int | str = 0
+    fail_fast: tuple[str, ...] = FAIL_FAST_DEFAULT
+
+    def __post_init__(self) -> None:
+        for field in ("soak", "nodeTimeout", "startGrace"):
+            value = {
+                "soak": self.soak,
+                "nodeTimeout": self.node_timeout,
+                "startGrace": self.start_grace,
+            }[field]
+            _checked(field, parse_duration, value)
+        if parse_duration(self.node_timeout) <= parse_duration(self.soak):
+            raise ValueError("nodeTimeout: must be longer than soak, or no node can ever be done")
+
+    @property
+    def soak_s(self) -> float:
+        """Soak in seconds."""
+        return parse_duration(self.soak)
+
+    @property
+    def node_timeout_s(self) -> float:
+        """Node timeout in seconds."""
+        return parse_duration(self.node_timeout)
+
+    @property
+    def start_grace_s(self) -> float:
+        """Seconds in which fail-fast reasons do not count yet."""
+        return parse_duration(self.start_grace)
+
+
+class Failure(Struct, frozen=True):
+    """How many failed nodes the run survives, and what it does then."""
+
+    max_failures: int | str = 0
+    on_failure: Literal["hold"] = "hold"
+
+    def __post_init__(self) -> None:
+        _checked("maxFailures", parse_amount, self.max_failures)
+
+
+class Limits(Struct, frozen=True):
+    """Limits over all DaemonSets of the rollout."""
+
+    max_nodes_in_flight: Positive | None = None
+    max_per_zone: Positive | None = None
+    replacements_per_second: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+
+
+class Body(Struct, frozen=True):
+    """`spec`."""
+
+    daemon_sets: Annotated[tuple[DaemonSetItem, ...], msgspec.Meta(min_length=1)]
+    nodes: NodeRules = NodeRules()
+    waves: str | tuple[WaveRule | int | str, ...] = "standard"
+    health: Health = Health()
+    failure: Failure = Failure()
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.waves, str):
+            if self.waves not in (*PROFILES, "critical"):
+                known = ", ".join((*PROFILES, "critical"))
+                raise ValueError(f"waves: '{self.waves}' is not a profile; known are {known}")
+            return
+        if not self.waves:
+            raise ValueError("waves: the list is empty; leave the key out for the profile standard")
+        for item in self.waves:
+            if not isinstance(item, WaveRule):
+                _checked("waves", _positive_amount, item)
+
+
+class Spec(Struct, frozen=True):
+    """A whole spec document."""
+
+    api_version: Literal["rollout/v1"]
+    kind: Literal["Rollout"]
+    metadata: Metadata
+    spec: Body
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A spec with what it refers to: manifests by DaemonSet name, and where each key stands."""
+
+    spec: Spec
+    source: Source
+    manifests: Mapping[str, JsonObject]
+    ignored: tuple[str, ...]  # other objects in the manifests: `ConfigMap logging/settings`
+
+    def error(self, path: tuple[str | int, ...], message: str) -> DocumentError:
+        """Return an error that points at a key of the spec, below `spec`."""
+        return self.source.error(("spec", *path), message)
+
+
+def load_spec(path: Path) -> LoadedSpec:
+    """Read and check a spec and the manifests that it names; `-` reads standard input.
+
+    Raises:
+        DocumentError: with `file:line` and a cure, on anything that is wrong in them.
+    """
+    source = _read(path)
+    if not isinstance(source.value, dict):
+        raise source.error((), "a spec is a mapping with apiVersion, kind, metadata and spec")
+    version = source.value.get("apiVersion")
+    if version != API_VERSION:
+        raise source.error(("apiVersion",), f"is {version!r}; this tool reads '{API_VERSION}'")
+    spec = source.convert(Spec)
+    names = [item.name for item in spec.spec.daemon_sets]
+    for index, item in enumerate(spec.spec.daemon_sets):
+        if item.name in names[:index]:
+            raise source.error(
+                ("spec", "daemonSets", index, "name"), f"'{item.name}' stands twice; name it once"
+            )
+    manifests: dict[str, JsonObject] = {}
+    ignored: list[str] = []
+    for index, item in enumerate(spec.spec.daemon_sets):
+        if item.target.manifest is not None:
+            found, others = _load_manifest(path, item, source, index)
+            manifests[item.name] = found
+            ignored.extend(others)
+    return LoadedSpec(spec, source, manifests, tuple(dict.fromkeys(ignored)))
+
+
+def _read(path: Path) -> Source:
+    if str(path) == "-":
+        return read_document(None, sys.stdin.read())
+    return read_document(path)
+
+
+def _load_manifest(
+    spec_path: Path, item: DaemonSetItem, source: Source, index: int
+) -> tuple[JsonObject, list[str]]:
+    """Find the item's DaemonSet among the documents of its manifest; name what else is there."""
+    at = ("spec", "daemonSets", index, "target", "manifest")
+    name = item.target.manifest
+    assert name is not None
+    if name == "-":
+        if str(spec_path) == "-":
+            raise UsageError("spec and manifest cannot both come from standard input; use a file")
+        documents = read_documents(None, sys.stdin.read())
+    else:
+        documents = read_documents(spec_path.parent / name)
+    found: JsonObject | None = None
+    others: list[str] = []
+    for document in _flatten(documents):
+        value = document.value
+        metadata = value.get("metadata") or {}
+        label = f"{value.get('kind')} {metadata.get('name')}"
+        namespace = metadata.get("namespace")
+        wanted = item.namespace or source.value["metadata"].get("namespace", "")
+        is_it = (
+            value.get("apiVersion") == "apps/v1"
+            and value.get("kind") == "DaemonSet"
+            and metadata.get("name") == item.name
+            and (not namespace or not wanted or namespace == wanted)
+        )
+        if not is_it:
+            others.append(label)
+            continue
+        if found is not None:
+            raise source.error(at, f"{name} holds the DaemonSet {item.name} twice; keep one")
+        if not isinstance((value.get("spec") or {}).get("template"), dict):
+            raise document.error(("spec",), "the DaemonSet has no spec.template; add it")
+        found = value
+    if found is None:
+        there = f"; it holds {', '.join(others)}" if others else ""
+        raise source.error(at, f"{name} holds no apps/v1 DaemonSet '{item.name}'{there}")
+    return found, others
+
+
+def _flatten(documents: list[Source]) -> list[Source]:
+    """Unpack `kind: List` documents, as `kubectl get -o yaml` writes them."""
+    flat: list[Source] = []
+    for document in documents:
+        if not isinstance(document.value, dict):
+            raise document.error((), "a Kubernetes object is a mapping; is it the right file?")
+        if document.value.get("kind") == "List":
+            flat.extend(
+                Source(document.name, item, {})
+                for item in document.value.get("items") or ()
+                if isinstance(item, dict)
+            )
+        else:
+            flat.append(document)
+    return flat
