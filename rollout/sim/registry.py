@@ -1,0 +1,605 @@
+"""Every write to the cluster: the generic registry of the API server, without HTTP.
+
+Users' requests (through `api`), controllers and kubelets all write here, so the same rules hold
+for all of them: names and uids, defaults, admission, validation, optimistic locking, field
+managers, grace periods and finalizers. Nothing here knows of time passing: what follows from a
+write is the controllers' business.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+from rollout.sim import (
+    admission,
+    defaults,
+    deletion,
+    managedfields,
+    patches,
+    podactions,
+    selectors,
+    strategies,
+    timestamps,
+    validation,
+)
+from rollout.sim.admission import Admission
+from rollout.sim.clock import Clock
+from rollout.sim.deletion import DeleteOptions
+from rollout.sim.errors import StatusError
+from rollout.sim.resources import NAMESPACES, PDBS, PODS, PRIORITY_CLASSES, Resource
+from rollout.sim.store import Key, Object, Store
+
+__all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "conflict", "not_found"]
+
+NAME_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery/pkg/util/rand
+GENERATED_LENGTH: Final = 5
+MAX_GENERATED_BASE: Final = 58
+GENERATE_ATTEMPTS: Final = 8
+SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
+SYSTEM_PRIORITIES: Final = (
+    ("system-cluster-critical", 2_000_000_000),
+    ("system-node-critical", 2_000_001_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks; `manager` is the field manager under which writes are tracked."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    manager: str = "unknown"
+
+
+SERVER: Final = Caller("system:apiserver", ("system:masters",), "kube-apiserver")
+
+
+class PatchType(Enum):
+    """The four patch formats by content type."""
+
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
+Change = Callable[[Object], Object]
+
+
+def status_details(resource: Resource, name: str) -> dict[str, Any]:
+    """Return the `details` of a Status about one object."""
+    details = {"name": name, "kind": resource.plural}
+    if resource.group:
+        details["group"] = resource.group
+    return details
+
+
+def not_found(resource: Resource, name: str) -> StatusError:
+    """Build the 404 for an object."""
+    message = f'{resource.group_resource} "{name}" not found'
+    return StatusError(404, "NotFound", message, status_details(resource, name))
+
+
+def conflict(resource: Resource, name: str, why: str) -> StatusError:
+    """Build the 409 for a write that lost against another."""
+    message = f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {why}'
+    return StatusError(409, "Conflict", message, status_details(resource, name))
+
+
+DEFAULT_OPTIONS: Final = DeleteOptions()
+MODIFIED: Final = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
+
+class Registry:
+    """Create, read, change and delete objects under the rules of the API server.
+
+    Args:
+        store: where the objects live.
+        clock: gives creation and deletion times.
+        rng: gives uids and the suffixes of generated names.
+        admission_rules: which admission plugins run.
+        track_managers: whether `metadata.managedFields` is kept; off for large virtual runs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        admission_rules: Admission | None = None,
+        track_managers: bool = True,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.rng = rng
+        self.admission = admission_rules or Admission()
+        self.track_managers = track_managers
+        if not store.count(NAMESPACES):
+            self._bootstrap()
+
+    def _bootstrap(self) -> None:
+        for name in SYSTEM_NAMESPACES:
+            self.create(NAMESPACES, "", _manifest(NAMESPACES, name), SERVER)
+        for name, value in SYSTEM_PRIORITIES:
+            body = {**_manifest(PRIORITY_CLASSES, name), "value": value}
+            self.create(PRIORITY_CLASSES, "", body, SERVER)
+
+    # Reading
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Return the object.
+
+        Raises:
+            StatusError: 404 when there is none.
+        """
+        found = self.store.get(resource, (namespace, name))
+        if found is None:
+            raise not_found(resource, name)
+        return found
+
+    # Creating
+
+    def create(
+        self,
+        resource: Resource,
+        namespace: str,
+        body: Object,
+        caller: Caller,
+        *,
+        dry_run: bool = False,
+    ) -> Object:
+        """Store a new object and return it as stored.
+
+        Raises:
+            StatusError: 404 or 403 for the namespace, 409 when the name is taken, 422 when the
+                object is invalid, 500 when it carries a resource version.
+        """
+        obj = self._complete(resource, namespace, body)
+        key = (namespace, obj["metadata"]["name"])
+        if self.store.get(resource, key) is not None:
+            raise _already_exists(resource, key[1])
+        if self.track_managers:
+            obj = self._tracked(resource, None, obj, caller, "")
+        return obj if dry_run else self.store.put(resource, key, obj)
+
+    def _complete(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Fill in what the server decides, then admit and validate."""
+        if (body.get("metadata") or {}).get("resourceVersion"):
+            raise StatusError(
+                500, "InternalError", "resourceVersion should not be set on objects to be created"
+            )
+        obj = self._named(resource, namespace, body)
+        if resource.namespaced:
+            admission.check_namespace(self.store, resource, namespace, obj["metadata"]["name"])
+        obj = defaults.with_defaults(resource, strategies.prepare_create(resource, obj))
+        obj = admission.admit_create(self.store, self.admission, resource, obj)
+        if causes := validation.validate_create(resource, obj):
+            raise validation.invalid(resource, obj["metadata"]["name"], causes)
+        return obj
+
+    def _named(self, resource: Resource, namespace: str, body: Object) -> Object:
+        metadata = {
+            key: value
+            for key, value in (body.get("metadata") or {}).items()
+            if value is not None and key not in _SERVER_OWNED
+        }
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._generate_name(resource, namespace, metadata["generateName"])
+        metadata.setdefault("name", "")
+        if resource.namespaced:
+            metadata["namespace"] = namespace
+        metadata["uid"] = self._uid()
+        metadata["creationTimestamp"] = timestamps.rfc3339(self.clock.now())
+        rest = {key: value for key, value in body.items() if key not in _TYPE_AND_METADATA}
+        return {
+            "kind": resource.kind,
+            "apiVersion": resource.api_version,
+            "metadata": metadata,
+            **rest,
+        }
+
+    def _generate_name(self, resource: Resource, namespace: str, base: str) -> str:
+        for _ in range(GENERATE_ATTEMPTS):
+            suffix = "".join(self.rng.choices(NAME_LETTERS, k=GENERATED_LENGTH))
+            name = base[:MAX_GENERATED_BASE] + suffix
+            if self.store.get(resource, (namespace, name)) is None:
+                return name
+        raise _already_exists(resource, name)
+
+    def _uid(self) -> str:
+        bits = self.rng.getrandbits(128)
+        bits = (bits & ~(0xF000 << 64) & ~(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48)
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    # Changing
+
+    def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Object,
+        caller: Caller,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        """Replace an object (PUT); a write that changes nothing keeps the version.
+
+        Raises:
+            StatusError: 404; 400 when the body names another object; 409 when its resource
+                version or uid is not the stored one; 422 when it is invalid.
+        """
+        old = self.get(resource, namespace, name)
+        metadata = body.get("metadata") or {}
+        self._check_names(resource, metadata, namespace, name)
+        if metadata.get("uid") not in (None, "", old["metadata"]["uid"]):
+            raise _wrong_uid(resource, name, metadata["uid"], old)
+        if not metadata.get("resourceVersion") and (
+            resource.plural in strategies.NEEDS_VERSION_TO_UPDATE
+        ):
+            raise _needs_version(resource, name)
+        new = {**body, "metadata": metadata}
+        return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Any,  # noqa: ANN401 - a JSON patch is a list, the others are objects
+        patch_type: PatchType,
+        caller: Caller,
+        *,
+        subresource: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Object:
+        """Change an object by a patch; server-side apply creates it when it is missing.
+
+        Raises:
+            StatusError: 404; 409 on a stale version or on conflicts between field managers; 422
+                when the patch does not fit or the result is invalid.
+        """
+        if patch_type is PatchType.APPLY:
+            return self._apply(
+                resource,
+                (namespace, name),
+                patch,
+                caller,
+                subresource=subresource,
+                force=force,
+                dry_run=dry_run,
+            )
+        old = self.get(resource, namespace, name)
+        new = _patched(resource, old, patch, patch_type)
+        self._check_names(resource, new["metadata"], namespace, name)
+        return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
+
+    def _apply(
+        self,
+        resource: Resource,
+        key: Key,
+        config: Object,
+        caller: Caller,
+        *,
+        subresource: str,
+        force: bool,
+        dry_run: bool,
+    ) -> Object:
+        namespace, name = key
+        self._check_names(resource, config.get("metadata") or {}, namespace, name)
+        old = self.store.get(resource, key)
+        if old is None and subresource:
+            raise not_found(resource, name)
+        now = timestamps.rfc3339(self.clock.now())
+        merged = managedfields.apply(
+            resource,
+            old,
+            config,
+            manager=caller.manager,
+            force=force,
+            now=now,
+            subresource=subresource,
+        )
+        if old is None:
+            return self._create_applied(resource, key, merged, dry_run=dry_run)
+        return self._write(
+            resource, old, merged, caller, subresource=subresource, dry_run=dry_run, applied=True
+        )
+
+    def _create_applied(
+        self, resource: Resource, key: Key, merged: Object, *, dry_run: bool
+    ) -> Object:
+        metadata = {**merged["metadata"], "name": key[1]}
+        managers = metadata.pop("managedFields", None)
+        obj = self._complete(resource, key[0], {**merged, "metadata": metadata})
+        if self.track_managers and managers:
+            obj = {**obj, "metadata": {**obj["metadata"], "managedFields": managers}}
+        return obj if dry_run else self.store.put(resource, key, obj)
+
+    def _check_names(self, resource: Resource, metadata: Object, namespace: str, name: str) -> None:
+        given = metadata.get("name")
+        if given not in (None, "", name):
+            raise StatusError(
+                400,
+                "BadRequest",
+                f"the name of the object ({given}) does not match the name on the URL ({name})",
+            )
+        given = metadata.get("namespace")
+        if resource.namespaced and given not in (None, "", namespace):
+            raise StatusError(
+                400,
+                "BadRequest",
+                "the namespace of the provided object does not match the namespace sent on the "
+                "request",
+            )
+
+    def _write(
+        self,
+        resource: Resource,
+        old: Object,
+        new: Object,
+        caller: Caller,
+        *,
+        subresource: str,
+        dry_run: bool,
+        applied: bool = False,
+    ) -> Object:
+        """Store what an update makes of the object, under the rules of the endpoint."""
+        name = old["metadata"]["name"]
+        version = new["metadata"].get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise conflict(resource, name, MODIFIED)
+        managers = new["metadata"].get("managedFields") if applied else None
+        new = _with_server_metadata(resource, new, old)
+        new = strategies.prepare_update(resource, new, old, subresource)
+        new = defaults.with_defaults(resource, new)
+        if causes := validation.validate_update(resource, new, old, subresource):
+            raise validation.invalid(resource, name, causes)
+        if new == old and not applied:
+            return old
+        if applied and self.track_managers:
+            new = _with_managers(new, managers)
+        elif self.track_managers:
+            new = self._tracked(resource, old, new, caller, subresource)
+        if applied and new == old:
+            return old
+        return new if dry_run else self._store_update(resource, old, new)
+
+    def _store_update(self, resource: Resource, old: Object, new: Object) -> Object:
+        key = _key(old)
+        metadata = new["metadata"]
+        if "deletionTimestamp" in metadata and _may_go(metadata):
+            if resource is NAMESPACES and new.get("spec", {}).get("finalizers"):
+                return self.store.put(resource, key, new)
+            return self.store.remove(resource, key, new)
+        return self.store.put(resource, key, new)
+
+    def _tracked(
+        self, resource: Resource, old: Object | None, new: Object, caller: Caller, subresource: str
+    ) -> Object:
+        managers = managedfields.track_update(
+            old,
+            new,
+            manager=caller.manager,
+            api_version=resource.api_version,
+            subresource=subresource,
+            now=timestamps.rfc3339(self.clock.now()),
+        )
+        return _with_managers(new, managers)
+
+    # Deleting
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        caller: Caller,  # noqa: ARG002 - every write says who asks; deletes change no manager
+        options: DeleteOptions = DEFAULT_OPTIONS,
+        *,
+        dry_run: bool = False,
+    ) -> tuple[Object, bool]:
+        """Delete an object, or start its end: grace period of a pod, finalizers.
+
+        Returns:
+            The object as it is now, and whether it is gone.
+
+        Raises:
+            StatusError: 404; 409 when a precondition does not hold.
+        """
+        old = self.get(resource, namespace, name)
+        deletion.check_preconditions(resource, old, options)
+        verdict = deletion.decide(resource, old, options, self.clock.now())
+        current = verdict.object if verdict.object is not None else old
+        if dry_run:
+            return current, verdict.remove
+        key = (namespace, name)
+        if verdict.object is not None and verdict.object != old:
+            current = self.store.put(resource, key, verdict.object)
+        if verdict.remove:
+            current = self.store.remove(resource, key, current)
+        return current, verdict.remove
+
+    # Pods
+
+    def bind(
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        caller: Caller,  # noqa: ARG002 - every write says who asks; a binding has no manager
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        """Bind a pod to a node, as a scheduler does.
+
+        Raises:
+            StatusError: 404; 409 when it is bound already or terminating.
+        """
+        pod = self.get(PODS, namespace, name)
+        labels = admission.topology_labels(self.store, self.admission, node)
+        bound = podactions.bound(pod, node, labels, self.clock.now())
+        if not dry_run:
+            self.store.put(PODS, (namespace, name), bound)
+
+    def evict(
+        self,
+        namespace: str,
+        name: str,
+        caller: Caller,
+        options: DeleteOptions = DEFAULT_OPTIONS,
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        """Delete a pod if its disruption budget allows it.
+
+        Raises:
+            StatusError: 404; 409 on a precondition; 429 when the budget does not allow it; 500
+                when several budgets match.
+        """
+        pod = self.get(PODS, namespace, name)
+        deletion.check_preconditions(PODS, pod, options)
+        labels = pod["metadata"].get("labels")
+        budgets = [
+            budget
+            for budget in self.store.scan(PDBS, namespace)
+            if selectors.labels_match(budget["spec"].get("selector"), labels)
+        ]
+        budget = podactions.spend_budget(pod, budgets, self.clock.now())
+        if dry_run:
+            return
+        if budget is not None:
+            self.update(
+                PDBS, namespace, budget["metadata"]["name"], budget, caller, subresource="status"
+            )
+        if "deletionTimestamp" not in pod["metadata"]:
+            body = podactions.disrupted(pod, self.clock.now())
+            self.update(PODS, namespace, name, body, caller, subresource="status")
+        unversioned = replace(options, resource_version=None)
+        self.delete(PODS, namespace, name, caller, unversioned)
+
+
+_SERVER_OWNED: Final = frozenset(
+    (
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    )
+)
+_KEPT_ON_UPDATE: Final = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "generateName",
+    "resourceVersion",
+    "managedFields",
+    "name",
+    "namespace",
+)
+_TYPE_AND_METADATA: Final = frozenset(("kind", "apiVersion", "metadata"))
+
+
+def _manifest(resource: Resource, name: str) -> Object:
+    return {
+        "kind": resource.kind,
+        "apiVersion": resource.api_version,
+        "metadata": {"name": name},
+    }
+
+
+def _key(obj: Object) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _may_go(metadata: Object) -> bool:
+    return not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds", 0)
+
+
+def _already_exists(resource: Resource, name: str) -> StatusError:
+    message = f'{resource.group_resource} "{name}" already exists'
+    return StatusError(409, "AlreadyExists", message, status_details(resource, name))
+
+
+def _wrong_uid(resource: Resource, name: str, uid: str, old: Object) -> StatusError:
+    path = "/".join(part for part in ("/registry", resource.plural, *_key(old)) if part)
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
+        f"UID in object meta: {old['metadata']['uid']}"
+    )
+    return conflict(resource, name, why)
+
+
+def _needs_version(resource: Resource, name: str) -> StatusError:
+    text = "Invalid value: 0: must be specified for an update"
+    details = status_details(resource, name)
+    details["causes"] = [
+        {"reason": "FieldValueInvalid", "message": text, "field": "metadata.resourceVersion"}
+    ]
+    message = f'{resource.group_resource} "{name}" is invalid: metadata.resourceVersion: {text}'
+    return StatusError(422, "Invalid", message, details)
+
+
+def _patched(
+    resource: Resource,
+    old: Object,
+    patch: Any,  # noqa: ANN401
+    patch_type: PatchType,
+) -> Object:
+    if patch_type is PatchType.JSON:
+        return patches.json_patch(old, patch)
+    if patch_type is PatchType.MERGE:
+        return patches.merge_patch(old, patch)
+    return patches.strategic_merge_patch(resource, old, patch)
+
+
+def _with_server_metadata(resource: Resource, new: Object, old: Object) -> Object:
+    """Take over what the server owns; the client's uid stays, to be refused if it differs."""
+    was = old["metadata"]
+    metadata = new["metadata"]
+    if metadata is not was:
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+        uid = metadata.get("uid")
+        for key in _KEPT_ON_UPDATE:
+            if key in was:
+                metadata[key] = was[key]
+            else:
+                metadata.pop(key, None)
+        if uid:
+            metadata["uid"] = uid
+    rest = {key: value for key, value in new.items() if key not in _TYPE_AND_METADATA}
+    return {
+        "kind": resource.kind,
+        "apiVersion": resource.api_version,
+        "metadata": metadata,
+        **rest,
+    }
+
+
+def _with_managers(obj: Object, managers: list[Object] | None) -> Object:
+    metadata = obj["metadata"]
+    if not managers:
+        if "managedFields" not in metadata:
+            return obj
+        return {
+            **obj,
+            "metadata": {key: value for key, value in metadata.items() if key != "managedFields"},
+        }
+    return {**obj, "metadata": {**metadata, "managedFields": managers}}
