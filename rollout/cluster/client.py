@@ -1,0 +1,492 @@
+"""The API server as a few typed verbs: the one way in which the program reads and writes a cluster.
+
+Bodies are decoded from raw bytes into the fields that the caller names. Reads are retried; writes
+only when they certainly were not carried out; a delete always names the UID that it means. What
+any of the libraries underneath raises comes out as one of `rollout.errors`.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from rollout.cluster.answers import DisruptionBlocked, Effect, lost
+from rollout.cluster.connect import load_target
+from rollout.cluster.limit import DEFAULT_RATE, Rate, WriteLimiter
+from rollout.cluster.paths import resource_path
+from rollout.cluster.retry import DEFAULT_PATIENCE, Patience, build_policy
+from rollout.cluster.transport import Request, Stream, Transport
+from rollout.errors import ClusterError, Gone, NotFound, Throttled
+
+PAGE_SIZE = 500  # objects per page: bounds what one answer costs both sides
+PAGED_ATTEMPTS = 2  # before a list whose continuation expired is asked for in one piece
+FIELD_MANAGER = "rollout"
+
+T = TypeVar("T")
+Query = Mapping[str, str]
+
+
+class PatchKind(enum.Enum):
+    """How a patch body is meant; the values are the content types."""
+
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """All objects of a list at one resource version, from which a watch can go on."""
+
+    items: list[T]
+    version: str
+
+
+class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _Page(msgspec.Struct, Generic[T], frozen=True):
+    """A page has all three fields, or it isn't one: `{}` must never look like an empty list."""
+
+    kind: str
+    metadata: _ListMeta
+    items: list[T] | None  # Go writes null for a list that was never filled
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True):
+    allowed: bool
+
+
+class _Review(msgspec.Struct, frozen=True):
+    status: _ReviewStatus
+
+
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    major: str
+    minor: str
+    git_version: str
+
+
+def connect(
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    namespace: str | None = None,
+    *,
+    patience: Patience = DEFAULT_PATIENCE,
+    rate: Rate = DEFAULT_RATE,
+    stop: threading.Event | None = None,
+) -> Client:
+    """Return a client for the cluster that kubectl would use; makes no request yet.
+
+    Args:
+        kubeconfig: this file only; None: KUBECONFIG, ~/.kube/config, or the pod's own account.
+        context: None for the current one.
+        namespace: None for the context's own.
+        patience: how long reads and refused writes are repeated.
+        rate: limit for writes.
+        stop: when set, every wait inside the client ends at once.
+
+    Raises:
+        UsageError: the file or context that was asked for doesn't exist.
+        ClusterError: there's no usable configuration.
+    """
+    transport = Transport(functools.partial(load_target, kubeconfig, context))
+    return Client(
+        transport,
+        namespace=namespace or transport.target.namespace,
+        patience=patience,
+        limiter=WriteLimiter(rate),
+        stop=stop or threading.Event(),
+    )
+
+
+class Client:
+    """One cluster, one identity; safe to use from many threads.
+
+    Args:
+        transport: sends single requests.
+        namespace: what objects without a namespace belong to.
+        patience: limits of the retry policy.
+        limiter: shared by all writes; None for no limit.
+        stop: ends every wait.
+        sleep: in place of waiting for `stop`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespace: str,
+        patience: Patience,
+        limiter: WriteLimiter | None,
+        stop: threading.Event,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self._transport = transport
+        self._limiter = limiter
+        self._stop = stop
+        self._given_sleep = sleep
+        self._policy = build_policy(patience, stop, lambda: transport.reached, sleep)
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self._transport.target.server
+
+    @property
+    def context(self) -> str:
+        """Name of the kubeconfig context, or `in-cluster`."""
+        return self._transport.target.context
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        """How far our wall clock is ahead of the server's; None before the first answer."""
+        return self._transport.clock_skew_s
+
+    def urgent(self, total_s: float) -> Client:
+        """Return a client on the same connections that tries at most `total_s` seconds.
+
+        Its writes don't queue behind others: for the lease, which must be renewed in time.
+        """
+        return Client(
+            self._transport,
+            namespace=self.namespace,
+            patience=Patience(total_s=total_s, first_contact_s=total_s),
+            limiter=None,
+            stop=self._stop,
+            sleep=self._given_sleep,
+        )
+
+    def close(self) -> None:
+        """End all waits and close the connections."""
+        self._stop.set()
+        self._transport.close()
+
+    # Reads
+
+    def get(self, path: str, type_: type[T]) -> T:
+        """Return one object.
+
+        Raises:
+            NotFound: it doesn't exist.
+            ClusterError: any other failure.
+        """
+        return self._read(Request("GET", path, {}, Effect.READ), type_)
+
+    def get_or_none(self, path: str, type_: type[T]) -> T | None:
+        """Return one object, or None if the API server says that it doesn't exist."""
+        try:
+            return self.get(path, type_)
+        except NotFound:
+            return None
+
+    def list(
+        self,
+        path: str,
+        item_type: type[T],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        page_size: int = PAGE_SIZE,
+    ) -> Listing[T]:
+        """Return all objects of a collection as they were at one version.
+
+        When the version of the first page expires before the last page, or pages differ in
+        version, the list starts anew and at last comes in one piece.
+
+        Args:
+            path: of the collection.
+            item_type: what each item is decoded into; other fields are skipped.
+            label_selector: Kubernetes syntax, empty for all.
+            field_selector: Kubernetes syntax, empty for all.
+            page_size: objects per request.
+        """
+        query = _selectors(label_selector, field_selector)
+        for _ in range(PAGED_ATTEMPTS):
+            try:
+                listing = self._list_paged(path, item_type, {**query, "limit": str(page_size)})
+            except Gone:
+                continue
+            if listing is not None:
+                return listing
+        page = self._read_page(path, item_type, query)
+        return Listing(page.items or [], page.metadata.resource_version)
+
+    def watch(
+        self,
+        path: str,
+        version: str,
+        *,
+        timeout_s: int,
+        silence_s: float,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Stream:
+        """Open one watch connection with bookmarks; never retried.
+
+        Args:
+            path: of the collection.
+            version: events after this one.
+            timeout_s: after which the server ends it.
+            silence_s: after which reading raises TimeoutError.
+            label_selector: Kubernetes syntax, empty for all.
+            field_selector: Kubernetes syntax, empty for all.
+        """
+        query = {
+            **_selectors(label_selector, field_selector),
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(timeout_s),
+        }
+        return self._transport.open(Request("GET", path, query, Effect.READ), silence_s)
+
+    def review_access(
+        self,
+        verb: str,
+        group: str,
+        resource: str,
+        *,
+        subresource: str = "",
+        namespace: str = "",
+        name: str = "",
+    ) -> bool:
+        """Ask whether we may do something, without doing it (SelfSubjectAccessReview)."""
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+            "namespace": namespace,
+            "name": name,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
+        }
+        path = resource_path("authorization.k8s.io/v1", "selfsubjectaccessreviews")
+        return self._read(Request("POST", path, {}, Effect.READ, body), _Review).status.allowed
+
+    def server_version(self) -> tuple[int, int, str]:
+        """Return major, minor and the full version, such as `(1, 36, "v1.36.1")`."""
+        said = self._read(Request("GET", "/version", {}, Effect.READ), _Version)
+        return _leading_number(said.major), _leading_number(said.minor), said.git_version
+
+    # Writes
+
+    def create(
+        self,
+        path: str,
+        body: object,
+        type_: type[T],
+        *,
+        dry_run: bool = False,
+        field_manager: str = FIELD_MANAGER,
+    ) -> T:
+        """Create an object in the collection and return it as the server stored it.
+
+        Raises:
+            Conflict: it exists already.
+            UnknownOutcome: it may have been created; read before anything else.
+        """
+        query = _write_query(dry_run, field_manager)
+        return self._write(Request("POST", path, query, Effect.WRITE, body), type_)
+
+    def replace(
+        self,
+        path: str,
+        body: object,
+        type_: type[T],
+        *,
+        dry_run: bool = False,
+        field_manager: str = FIELD_MANAGER,
+    ) -> T:
+        """Replace an object; with a resourceVersion in the body only if it's still at that version.
+
+        Raises:
+            Conflict: somebody else changed it.
+            UnknownOutcome: it may have been replaced; read before anything else.
+        """
+        query = _write_query(dry_run, field_manager)
+        return self._write(Request("PUT", path, query, Effect.WRITE, body), type_)
+
+    def patch(
+        self,
+        path: str,
+        body: object,
+        kind: PatchKind,
+        type_: type[T],
+        *,
+        dry_run: bool = False,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = False,
+    ) -> T:
+        """Patch an object and return the result.
+
+        Args:
+            path: of the object, or of its subresource.
+            body: a list of operations for a JSON patch, else an object.
+            kind: how the body is meant.
+            type_: what the answer is decoded into.
+            dry_run: let the server default, validate and admit, but store nothing.
+            field_manager: who owns the fields.
+            force: for server-side apply: take fields from other managers.
+
+        Raises:
+            Conflict: a resourceVersion or UID in the body, or a field's owner, differs.
+            UnknownOutcome: it may have been patched; read before anything else.
+        """
+        query = _write_query(dry_run, field_manager)
+        if force:
+            query["force"] = "true"
+        request = Request("PATCH", path, query, Effect.WRITE, body, kind.value)
+        return self._write(request, type_)
+
+    def delete(
+        self,
+        path: str,
+        *,
+        uid: str,
+        grace_period_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Ask for the deletion of exactly the object with this UID.
+
+        Raises:
+            NotFound: there's no object of this name.
+            Conflict: the name belongs to another object now.
+            UnknownOutcome: it may have been deleted; read before anything else.
+        """
+        body = _delete_options(uid, grace_period_seconds, dry_run=dry_run)
+        self._write(Request("DELETE", path, {}, Effect.WRITE, body), msgspec.Raw)
+
+    def evict(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        grace_period_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Ask for the eviction of exactly the pod with this UID.
+
+        Raises:
+            DisruptionBlocked: a PodDisruptionBudget forbids it now; never retried here.
+            Rejected: more than one PodDisruptionBudget selects the pod.
+            NotFound, Conflict, UnknownOutcome: as for `delete`.
+        """
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": _delete_options(uid, grace_period_seconds, dry_run=dry_run),
+        }
+        path = resource_path("v1", "pods", namespace=namespace, name=name, subresource="eviction")
+        self._write(Request("POST", path, {}, Effect.WRITE, body), msgspec.Raw)
+
+    # How it's done
+
+    def _read(self, request: Request, type_: type[T]) -> T:
+        result: T = self._policy(self._send, request, type_)
+        return result
+
+    def _write(self, request: Request, type_: type[T]) -> T:
+        result: T = self._policy(self._send_in_turn, request, type_)
+        return result
+
+    def _send(self, request: Request, type_: type[T]) -> T:
+        body = self._transport.send(request).body
+        try:
+            result: T = _decoder(type_).decode(body)  # type: ignore[arg-type] # a type has a hash
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            message = f"{request.method} {self.server}{request.path}: not what was asked for"
+            raise lost(f"{message}: {error}", request.effect) from error
+        return result
+
+    def _send_in_turn(self, request: Request, type_: type[T]) -> T:
+        if self._limiter is None:
+            return self._send(request, type_)
+        self._wait(self._limiter.reserve())
+        try:
+            result = self._send(request, type_)
+        except Throttled as error:
+            if not isinstance(error, DisruptionBlocked):
+                self._limiter.refused(error.retry_after)
+            raise
+        self._limiter.accepted()
+        return result
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            (self._given_sleep or self._stop.wait)(seconds)
+        if self._stop.is_set():
+            raise ClusterError(f"stopped before the next write to {self.server}")
+
+    def _list_paged(self, path: str, item_type: type[T], query: Query) -> Listing[T] | None:
+        """Return the list, or None when its pages are of different versions."""
+        page = self._read_page(path, item_type, query)
+        items, version = page.items or [], page.metadata.resource_version
+        while page.metadata.continue_:
+            page = self._read_page(path, item_type, {**query, "continue": page.metadata.continue_})
+            if page.metadata.resource_version != version:
+                return None
+            items += page.items or []
+        return Listing(items, version)
+
+    def _read_page(self, path: str, item_type: type[T], query: Query) -> _Page[T]:
+        request = Request("GET", path, query, Effect.READ, gzip=True)
+        return self._policy(self._send_for_page, request, item_type)
+
+    def _send_for_page(self, request: Request, item_type: type[T]) -> _Page[T]:
+        page: _Page[T] = self._send(request, _Page[item_type])  # type: ignore[valid-type]
+        if page.kind.endswith("List") and page.metadata.resource_version:
+            return page
+        message = f"GET {self.server}{request.path}: the answer is no list but {page.kind!r}"
+        raise lost(message, Effect.READ)
+
+
+@functools.cache
+def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in query.items() if value}
+
+
+def _write_query(dry_run: bool, field_manager: str) -> dict[str, str]:  # noqa: FBT001 - private, always by name above
+    query = {"fieldManager": field_manager, "fieldValidation": "Strict"}
+    return {**query, "dryRun": "All"} if dry_run else query
+
+
+def _delete_options(uid: str, grace_period_seconds: int | None, *, dry_run: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid},
+    }
+    if grace_period_seconds is not None:
+        options["gracePeriodSeconds"] = grace_period_seconds
+    if dry_run:
+        options["dryRun"] = ["All"]
+    return options
+
+
+def _leading_number(text: str) -> int:
+    """Managed clusters say `36+`."""
+    digits = text[: len(text) - len(text.lstrip("0123456789"))]
+    return int(digits) if digits else 0
