@@ -36,7 +36,8 @@ _NEVER_SENT = (
     broken.NewConnectionError,  # refused, no route, no such host
     broken.ConnectTimeoutError,
     broken.ProxyError,
-    broken.PoolError,
+    broken.ClosedPoolError,
+    broken.EmptyPoolError,
     broken.LocationValueError,
 )
 
@@ -303,6 +304,8 @@ def _reason(error: BaseException) -> str:
     match error:
         case broken.NameResolutionError():
             return "the host name cannot be resolved"
+        case broken.NewConnectionError():  # says why, at its root; also a kind of time-out
+            pass
         case broken.ConnectTimeoutError():
             return f"no connection within {CONNECT_TIMEOUT_S:g} s"
         case broken.ReadTimeoutError():
