@@ -1,0 +1,1 @@
+"""From a spec and a fleet to a plan: pure, repeatable, explainable."""

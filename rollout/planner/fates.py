@@ -1,0 +1,167 @@
+"""The fate of every node: exactly one each, with the reason when the node is left out.
+
+Eligibility is computed for the **new** template (behaviour.md section 1): what counts is where
+the controller will want a pod once the template is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rollout.fleet.eligibility import Eligibility, compile_requirements, evaluate
+from rollout.fleet.objects import JsonObject, Node, Pod, parse_time
+from rollout.fleet.revisions import is_up_to_date, revision_hash, template_digest
+from rollout.fleet.selectors import parse_label_selector
+from rollout.fleet.snapshot import Fleet
+from rollout.planner.plan import Fate
+from rollout.spec import NodeRules
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+# What the node lifecycle controller puts on nodes that are not ready (behaviour.md 1.3).
+_NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_STUCK_MARGIN_S = 60.0  # seconds beyond its grace after which a terminating pod is stuck
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFate:
+    """One node's fate, and what the later stages of the planner ask about it."""
+
+    node: Node
+    fate: Fate
+    reason: str
+    should_run: bool  # counts in the base of percentages
+    removes_pod: bool
+    pod: Pod | None
+    available: bool
+
+
+def target_matcher(fleet: Fleet, template: JsonObject) -> Callable[[Pod], bool]:
+    """Return the test "this pod is of the target template".
+
+    Where the template is the live one, the controller's OR rule holds; an older template that is
+    still remembered gives its pods' hash; a new one has no pods yet.
+    """
+    digest = template_digest(template)
+    if digest == template_digest(fleet.daemon_set.spec.template):
+        return fleet.is_current
+    hashes = {
+        revision_hash(revision)
+        for revision in fleet.revisions
+        if template_digest(revision.template) == digest
+    }
+    return lambda pod: any(is_up_to_date(pod.metadata.labels, h, None) for h in hashes)
+
+
+def is_available(pod: Pod, min_ready_s: float, now: float) -> bool:
+    """Whether the pod is ready for at least `min_ready_s` and stays (behaviour.md 2.2).
+
+    Args:
+        pod: the pod; one that terminates is not available.
+        min_ready_s: `spec.minReadySeconds`.
+        now: seconds since the epoch, by the clock that the caller trusts.
+    """
+    if pod.terminating or not pod.ready:
+        return False
+    condition = pod.ready_condition
+    if min_ready_s <= 0:
+        return True
+    since = condition.last_transition_time if condition else None
+    return since is not None and parse_time(since) + min_ready_s <= now
+
+
+def node_fates(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> list[NodeFate]:
+    """Decide for every node of the cluster, in the order of their names.
+
+    Args:
+        fleet: what runs now.
+        template: the target template.
+        rules: which nodes the user wants in.
+        now: when the fleet was read, seconds since the epoch.
+    """
+    decide = _Decider(fleet, template, rules, now)
+    return [decide(node) for node in fleet.nodes.values()]
+
+
+class _Decider:
+    """The rules compiled once, then asked for each node."""
+
+    def __init__(self, fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> None:
+        self.fleet = fleet
+        self.requirements = compile_requirements(template)
+        self.is_target = target_matcher(fleet, template)
+        self.rules = rules
+        self.selector = parse_label_selector(rules.selector)
+        self.excluded = frozenset(rules.exclude)
+        self.min_ready_s = float(fleet.daemon_set.spec.min_ready_seconds)
+        self.now = now
+
+    def __call__(self, node: Node) -> NodeFate:
+        name = node.metadata.name
+        eligibility = evaluate(
+            self.requirements,
+            name=name,
+            labels=node.metadata.labels,
+            taints=node.spec.taints,
+        )
+        pods = self.fleet.pods.get(name, ())
+        alive = [pod for pod in pods if not (pod.terminating and pod.terminal)]
+        old = [pod for pod in alive if not self.is_target(pod)]
+        pod = next((p for p in old if not p.terminating), None) or next(iter(old or alive), None)
+        fate, reason = self._decide(node, eligibility, alive, old)
+        return NodeFate(
+            node=node,
+            fate=fate,
+            reason=reason,
+            should_run=eligibility.should_run,
+            removes_pod=bool(alive) and not eligibility.should_continue,
+            pod=pod,
+            available=any(is_available(p, self.min_ready_s, self.now) for p in alive),
+        )
+
+    def _decide(
+        self, node: Node, eligibility: Eligibility, alive: list[Pod], old: list[Pod]
+    ) -> tuple[Fate, str]:
+        if not eligibility.should_run and not self._only_not_ready(node, eligibility):
+            return "ineligible", eligibility.reason
+        if alive and not old:
+            return "current", ""
+        left_out = self._left_out(node)
+        if left_out:
+            return "deferred", left_out
+        if not node.ready and (self.rules.defer_not_ready or not eligibility.should_run):
+            return "deferred", "node was not ready before the run"
+        stuck = next((pod for pod in old if self._stuck(pod)), None)
+        if stuck is not None:
+            return "deferred", f"pod {stuck.metadata.name} is stuck terminating"
+        return "update", "" if alive else "no pod yet; the controller creates it"
+
+    def _left_out(self, node: Node) -> str:
+        if node.metadata.name in self.excluded:
+            return "excluded by name"
+        if not self.selector.matches(node.metadata.labels):
+            return f"excluded: nodes.selector {self.rules.selector} does not match"
+        if node.spec.unschedulable and self.rules.cordoned == "exclude":
+            return "cordoned"
+        return ""
+
+    def _only_not_ready(self, node: Node, eligibility: Eligibility) -> bool:
+        """Whether nothing but the node's own lifecycle taint keeps the pod off it."""
+        if node.ready or not eligibility.should_continue:
+            return False
+        taints = tuple(t for t in node.spec.taints if t.key not in _NOT_READY_TAINTS)
+        without = evaluate(
+            self.requirements,
+            name=node.metadata.name,
+            labels=node.metadata.labels,
+            taints=taints,
+        )
+        return without.should_run
+
+    def _stuck(self, pod: Pod) -> bool:
+        """Whether a terminating pod is long past its grace period.
+
+        `deletionTimestamp` already is the time at which the grace period ends.
+        """
+        deadline = pod.metadata.deletion_timestamp
+        return deadline is not None and parse_time(deadline) + _STUCK_MARGIN_S < self.now

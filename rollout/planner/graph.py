@@ -1,0 +1,162 @@
+"""The dependency graph of a plan: order is edges, budgets are not.
+
+Built as a list of small rules, each adding one kind of vertex or edge. Waves meet at barrier
+vertices, so edges grow as nodes plus waves and never as nodes times waves. The steps in the plan
+document are the graph in adjacency form; `digraph` is the same as a `networkx.DiGraph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx as nx
+
+from rollout.errors import DocumentError
+from rollout.planner.plan import Step, VertexKind
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`name` waits for `daemon_set`: on the same node, wave by wave, or wholly."""
+
+    name: str
+    daemon_set: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """What the graph is made of."""
+
+    groups: Sequence[Sequence[str]]  # DaemonSets that share waves; groups run one after another
+    waves: Sequence[Sequence[Sequence[str]]]  # per group: per wave: node names in their order
+    updates: Mapping[str, frozenset[str]]  # DaemonSet -> nodes that it updates
+    prepares: frozenset[str]  # DaemonSets that are patched before their first pod goes
+    restores: frozenset[str]  # DaemonSets that are patched at the end
+    links: Sequence[Link]
+
+
+def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
+    """Return the DaemonSets in groups that run one after another (`scope: all` separates).
+
+    Raises:
+        DocumentError: on a cycle, printed vertex by vertex.
+    """
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(names)
+    graph.add_edges_from((link.daemon_set, link.name) for link in links)
+    if not nx.is_directed_acyclic_graph(graph):
+        raise DocumentError(f"'after' makes a cycle: {_cycle(graph)}; remove one of the links")
+    depth: dict[str, int] = {}
+    for name in nx.lexicographical_topological_sort(graph, key=names.index):
+        incoming = [link for link in links if link.name == name]
+        depth[name] = max((depth[k.daemon_set] + (k.scope == "all") for k in incoming), default=0)
+    groups: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
+    for name in depth:
+        groups[depth[name]].append(name)
+    return groups
+
+
+def build_steps(given: GraphInput) -> tuple[Step, ...]:
+    """Return all steps in an order in which each comes after its predecessors."""
+    steps: list[Step] = []
+    previous_end: tuple[str, ...] = ()
+    number = 0
+    for group, waves in zip(given.groups, given.waves, strict=True):
+        prepares = [n for n in group if n in given.prepares]
+        steps += [_step("prepare", f"prepare/{n}", previous_end, ds=n) for n in prepares]
+        front = tuple(f"prepare/{n}" for n in prepares) or previous_end
+        if len(front) > 1 and waves:
+            steps.append(_step("barrier", f"barrier/{number}", front, wave=number))
+            front = (f"barrier/{number}",)
+        for nodes in waves:
+            number += 1
+            steps += _wave_steps(given, group, nodes, number, front)
+            front = (f"barrier/{number}",)
+        restores = [n for n in group if n in given.restores]
+        steps += [_step("restore", f"restore/{n}", front, ds=n) for n in restores]
+        previous_end = tuple(f"restore/{n}" for n in restores) or front
+    return tuple(steps)
+
+
+def digraph(steps: Sequence[Step]) -> nx.DiGraph[str]:
+    """Return the graph with typed vertices: attribute `step` holds the vertex' `Step`.
+
+    Raises:
+        DocumentError: when a predecessor is missing or the graph has a cycle.
+    """
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for step in steps:
+        graph.add_node(step.id, step=step, kind=step.kind)
+    known = len(graph)
+    for step in steps:
+        graph.add_edges_from((before, step.id) for before in step.after)
+    if len(graph) != known:
+        unknown = next(n for n in graph if "step" not in graph.nodes[n])
+        raise DocumentError(f"the plan's step '{unknown}' is named but missing; plan again")
+    if not nx.is_directed_acyclic_graph(graph):
+        raise DocumentError(f"the plan's steps make a cycle: {_cycle(graph)}; plan again")
+    return graph
+
+
+def _wave_steps(
+    given: GraphInput, group: Sequence[str], nodes: Sequence[str], wave: int, front: tuple[str, ...]
+) -> list[Step]:
+    """Return the updates of one wave, node by node, and the barrier that ends it."""
+    steps: list[Step] = []
+    tail: list[str] = []
+    inner = _inner_barriers(given, group, nodes, wave)
+    for node in nodes:
+        for name in group:
+            if node not in given.updates[name]:
+                continue
+            awaited: set[str] = set()
+            for link in (k for k in given.links if k.name == name):
+                if link.scope == "wave" and link.daemon_set in inner:
+                    awaited.add(inner[link.daemon_set].id)
+                elif link.scope == "node" and node in given.updates[link.daemon_set]:
+                    awaited.add(f"update/{link.daemon_set}/{node}")
+            before = tuple(sorted(awaited)) or front
+            step_id = f"update/{name}/{node}"
+            steps.append(_step("update", step_id, before, ds=name, node=node, wave=wave))
+            tail.append(step_id)
+    steps.extend(inner.values())
+    steps.append(_step("barrier", f"barrier/{wave}", tuple(tail) or front, wave=wave))
+    return steps
+
+
+def _inner_barriers(
+    given: GraphInput, group: Sequence[str], nodes: Sequence[str], wave: int
+) -> dict[str, Step]:
+    """Return a barrier behind each DaemonSet that another one waits for wave by wave."""
+    awaited = {k.daemon_set for k in given.links if k.scope == "wave" and k.name in group}
+    barriers: dict[str, Step] = {}
+    for name in sorted(awaited):
+        before = tuple(f"update/{name}/{n}" for n in nodes if n in given.updates[name])
+        if before:
+            barriers[name] = _step("barrier", f"barrier/{wave}/{name}", before, ds=name, wave=wave)
+    return barriers
+
+
+def _step(
+    kind: VertexKind,
+    step_id: str,
+    after: tuple[str, ...],
+    *,
+    ds: str = "",
+    node: str = "",
+    wave: int = 0,
+) -> Step:
+    return Step(id=step_id, kind=kind, after=after, daemon_set=ds, node=node, wave=wave)
+
+
+def _cycle(graph: nx.DiGraph[str]) -> str:
+    """Name one cycle; searched in one strongly connected component, never in the whole graph."""
+    component = next(
+        c
+        for c in nx.strongly_connected_components(graph)
+        if len(c) > 1 or any(graph.has_edge(n, n) for n in c)
+    )
+    edges = nx.find_cycle(graph.subgraph(component))
+    return " -> ".join([edges[0][0], *(edge[1] for edge in edges)])

@@ -1,0 +1,245 @@
+"""The plan document: what will be done to which node, in which order, and why.
+
+A plan is canonical JSON (sorted keys, no spaces), so the same fleet gives the same bytes. The
+digest covers everything but itself, the id and the time stamp; the id covers those. A file whose
+bytes are not exactly what we would write is refused, so no single byte can change unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from rollout import __version__
+from rollout.errors import DocumentError
+from rollout.fleet.objects import JsonObject
+from rollout.fleet.revisions import canonical_json
+
+SCHEMA_VERSION = 1
+
+Fate: TypeAlias = Literal["update", "current", "deferred", "ineligible"]
+VertexKind: TypeAlias = Literal["prepare", "barrier", "update", "restore"]
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Base of all parts of a plan."""
+
+
+class ClusterId(Struct, frozen=True):
+    """Which cluster the plan was made for."""
+
+    uid: str  # UID of the namespace kube-system
+    version: str  # as the server calls itself: "v1.36.0"
+
+
+class Revision(Struct, frozen=True):
+    """A pod template of a DaemonSet, and where the controller keeps it."""
+
+    template_digest: str
+    revision: int | None = None  # None: the controller has not recorded it yet
+    hash: str | None = None
+
+
+class Limit(Struct, frozen=True):
+    """A resolved number with its base: `10% of 37 = 4`."""
+
+    value: int
+    text: str
+
+
+class PlannedPod(Struct, frozen=True):
+    """The pod that the plan saw on a node."""
+
+    name: str
+    uid: str
+    revision: int | None = None
+    hash: str = ""
+
+
+class PlannedNode(Struct, frozen=True):
+    """What happens to one node, for one DaemonSet; every node has exactly one fate."""
+
+    name: str
+    uid: str
+    fate: Fate
+    reason: str = ""
+    wave: int | None = None  # 1-based; only with fate `update`
+    zone: str = ""
+    available: bool = False  # whether the node had an available pod
+    in_budget: bool = False  # whether it counts as unavailable when it has no available pod
+    removes_pod: bool = False  # the new template no longer fits: the controller removes the pod
+    pod: PlannedPod | None = None
+
+
+class PlannedDaemonSet(Struct, frozen=True):
+    """One DaemonSet of the plan: preconditions, target, limits, nodes."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    owner_on_delete: bool  # OnDelete by its owner's choice: nothing is flipped or restored
+    original_strategy: JsonObject
+    final_strategy: JsonObject
+    current: Revision
+    target: Revision
+    target_kind: str
+    template_changes: tuple[JsonObject, ...]  # from the current to the target template, RFC 6902
+    fields: JsonObject
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    desired: int  # nodes that should run the pod: the base of percentages
+    max_unavailable: Limit
+    diff: tuple[str, ...]
+    nodes: tuple[PlannedNode, ...]
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def changes_template(self) -> bool:
+        """Whether the pod template changes."""
+        return bool(self.template_changes)
+
+    @property
+    def changes_settings(self) -> bool:
+        """Whether anything beside the template changes: strategy, fields, labels, annotations."""
+        return bool(self.fields or self.labels or self.annotations) or (
+            self.final_strategy != self.original_strategy
+        )
+
+
+class Wave(Struct, frozen=True):
+    """A set of nodes that is done before the next one begins."""
+
+    name: str
+    nodes: int
+    rule: str  # how it came about: "1", "5% of 200 = 10", "zone=a"
+    bake_s: float = 0.0
+    max_unavailable: Limit | None = None
+
+
+class Step(Struct, frozen=True):
+    """One vertex of the graph, with the ids of its predecessors."""
+
+    id: str
+    kind: VertexKind
+    after: tuple[str, ...] = ()
+    daemon_set: str = ""
+    node: str = ""
+    wave: int = 0
+
+
+class HealthRules(Struct, frozen=True):
+    """When a node counts as done and when as failed; seconds."""
+
+    soak_s: float
+    node_timeout_s: float
+    start_grace_s: float
+    max_restarts: int
+    fail_fast: tuple[str, ...]
+
+
+class RunLimits(Struct, frozen=True):
+    """Limits over all DaemonSets of the plan."""
+
+    max_failures: Limit
+    on_failure: Literal["hold"]
+    replacements_per_second: float
+    max_nodes_in_flight: int | None = None
+    max_per_zone: int | None = None
+
+
+class Totals(Struct, frozen=True):
+    """Nodes by fate."""
+
+    nodes: int
+    update: int
+    current: int
+    deferred: int
+    ineligible: int
+    removed: int
+
+
+class Plan(Struct, frozen=True):
+    """The whole document."""
+
+    api_version: Literal["rollout/v1"]
+    kind: Literal["Plan"]
+    schema_version: int
+    id: str
+    digest: str
+    created_at: str
+    tool_version: str
+    name: str
+    namespace: str
+    cluster: ClusterId
+    daemon_sets: tuple[PlannedDaemonSet, ...]
+    waves: tuple[Wave, ...]
+    steps: tuple[Step, ...]
+    health: HealthRules
+    limits: RunLimits
+    totals: Totals
+    warnings: tuple[str, ...]
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether applying the plan would write anything."""
+        return bool(self.steps)
+
+
+def seal(plan: Plan) -> Plan:
+    """Return the plan with its digest, and the id that binds digest and time stamp."""
+    digest = _digest(plan)
+    return msgspec.structs.replace(plan, digest=digest, id=_id(digest, plan.created_at))
+
+
+def encode(plan: Plan) -> bytes:
+    """Return the canonical bytes of a sealed plan."""
+    return canonical_json(plan) + b"\n"
+
+
+def decode(data: bytes, name: str) -> Plan:
+    """Read a plan and prove that no byte of it was changed.
+
+    Raises:
+        DocumentError: when it is no plan, of another schema, or not as it was written.
+    """
+    cure = "make a new one with 'rollout plan'"
+    try:
+        document: Any = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        reason = str(error).partition(" (")[0]
+        raise DocumentError(f"{name}:1: not a plan (not JSON: {reason}); {cure}") from None
+    if not isinstance(document, dict) or document.get("kind") != "Plan":
+        raise DocumentError(f"{name}:1: not a plan; {cure}")
+    version = document.get("schemaVersion")
+    if version != SCHEMA_VERSION:
+        raise DocumentError(
+            f"{name}:1: plan schema {version!r}; this tool ({__version__}) reads {SCHEMA_VERSION}; "
+            f"{cure}"
+        )
+    try:
+        plan = msgspec.convert(document, Plan)
+    except msgspec.ValidationError as error:
+        raise DocumentError(f"{name}:1: the plan was changed: {error}; {cure}") from None
+    sealed = seal(plan)
+    if (plan.digest, plan.id) != (sealed.digest, sealed.id) or encode(plan) != data:
+        raise DocumentError(
+            f"{name}:1: the plan was changed after it was made: digest {plan.digest} does not "
+            f"match the content; {cure}"
+        )
+    return plan
+
+
+def _digest(plan: Plan) -> str:
+    bare = msgspec.structs.replace(plan, digest="", id="", created_at="")
+    return "sha256:" + hashlib.sha256(canonical_json(bare)).hexdigest()
+
+
+def _id(digest: str, created_at: str) -> str:
+    return hashlib.sha256(f"{digest} {created_at}".encode()).hexdigest()[:12]
