@@ -48,11 +48,16 @@ class _Table:
         self.objects: dict[Key, Object] = {}
         self.keys: list[Key] = []
         self.history: deque[Event] = deque()
+        self.trimmed = 0  # versions up to here have left the history because it was full
         self.subscribers: list[Subscriber] = []
 
 
 class Store:
-    """Objects by resource and key, one version counter over all of them."""
+    """Objects by resource and key, one version counter over all of them.
+
+    Args:
+        history: how many changes of each resource are kept for watches.
+    """
 
     def __init__(self, history: int = 20_000) -> None:
         self.version = 1
@@ -143,10 +148,11 @@ class Store:
         Raises:
             Compacted: when the history does not reach back that far.
         """
-        if version < self.compacted:
+        table = self._table(resource)
+        if version < max(self.compacted, table.trimmed):
             raise Compacted
         events: list[Event] = []
-        for event in reversed(self._table(resource).history):
+        for event in reversed(table.history):
             if event.version <= version:
                 break
             events.append(event)
@@ -177,7 +183,6 @@ class Store:
     def _publish(self, table: _Table, event: Event) -> None:
         table.history.append(event)
         if len(table.history) > self._history:
-            oldest = table.history.popleft()
-            self.compacted = max(self.compacted, oldest.version)
+            table.trimmed = table.history.popleft().version
         for subscriber in tuple(table.subscribers):
             subscriber(event)

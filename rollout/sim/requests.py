@@ -1,0 +1,204 @@
+"""Requests and answers without a transport, and what a request's path and query ask for.
+
+The server turns bytes on a socket into a `Request` and an `Answer` back into bytes; a test or a
+simulation hands them over in process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from rollout.sim.errors import StatusError
+from rollout.sim.resources import BY_PATH, Resource
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; header names are in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @classmethod
+    def parse(
+        cls, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b""
+    ) -> Request:
+        """Build a request from a request target (`/api/v1/pods?limit=5`)."""
+        path, _, query = target.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True) if query else ()
+        first: dict[str, str] = {}
+        for key, value in pairs:
+            first.setdefault(key, value)
+        return cls(method, unquote(path) if "%" in path else path, first, headers or {}, body)
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean query parameter is set (`watch=1`, `watch=true`)."""
+        return self.query.get(name, "").lower() in ("1", "t", "true")
+
+    def number(self, name: str) -> int | None:
+        """Return an integer query parameter, None when absent.
+
+        Raises:
+            StatusError: 400 when it is no number.
+        """
+        text = self.query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            why = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            raise StatusError(400, "BadRequest", why) from None
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer; `body` may be a function, run outside the cluster's lock, that renders it."""
+
+    status: int
+    body: bytes | Callable[[], bytes]
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def render(self) -> bytes:
+        """Return the body's bytes."""
+        return self.body if isinstance(self.body, bytes) else self.body()
+
+
+class Stream:
+    """An answer that goes on: watch events or followed logs, as bytes in order.
+
+    The producer appends under the cluster's lock; the transport is told through `wake` and takes
+    what is there. Closing from either side ends it.
+    """
+
+    def __init__(self, content_type: str = JSON) -> None:
+        self.content_type = content_type
+        self.headers: dict[str, str] = {}
+        self.closed = False
+        self.wake: Callable[[], None] = _nothing
+        self.on_close: list[Callable[[], None]] = []
+        self._chunks: list[bytes] = []
+
+    def send(self, chunk: bytes) -> None:
+        """Queue bytes for the client."""
+        if not self.closed:
+            self._chunks.append(chunk)
+            self.wake()
+
+    def take(self) -> list[bytes]:
+        """Return what has been queued since the last call."""
+        chunks, self._chunks = self._chunks, []
+        return chunks
+
+    def close(self) -> None:
+        """End the stream; what is queued can still be taken."""
+        if self.closed:
+            return
+        self.closed = True
+        for callback in self.on_close:
+            callback()
+        self.wake()
+
+
+def _nothing() -> None:
+    """Nobody waits for this stream yet."""
+
+
+Answer: TypeAlias = Response | Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path names; `resource` is None for paths such as /healthz."""
+
+    path: str
+    verb: str
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+_VERBS: Final = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+_NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
+
+
+def target_of(request: Request) -> Target:
+    """Say what the request is for; unknown paths have no resource."""
+    verb = _VERBS.get(request.method, "")
+    parts = [part for part in request.path.split("/") if part]
+    found = _resource_of(parts)
+    if found is None:
+        return Target(request.path, verb)
+    resource, namespace, rest = found
+    name = rest[0] if rest else ""
+    subresource = rest[1] if len(rest) > 1 else ""
+    return Target(
+        request.path, _resource_verb(request, verb, name), resource, namespace, name, subresource
+    )
+
+
+def _resource_of(parts: list[str]) -> tuple[Resource, str, list[str]] | None:
+    if parts[:1] == ["api"]:
+        group, rest = "", parts[1:]
+    elif parts[:1] == ["apis"]:
+        group, rest = (parts[1] if len(parts) > 1 else ""), parts[2:]
+    else:
+        return None
+    if len(rest) < 2:  # noqa: PLR2004 - version and plural
+        return None
+    version, *rest = rest
+    namespace = ""
+    named = len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES  # noqa: PLR2004
+    if rest[0] == "namespaces" and (named or (len(rest) > 2 and group)):  # noqa: PLR2004
+        namespace, rest = rest[1], rest[2:]
+    resource = BY_PATH.get((group, version, rest[0]))
+    too_long = len(rest) > 3  # noqa: PLR2004 - plural, name and subresource
+    if resource is None or too_long or (namespace and not resource.namespaced):
+        return None
+    return resource, namespace, rest[1:]
+
+
+def _resource_verb(request: Request, verb: str, name: str) -> str:
+    if verb == "get":
+        if request.flag("watch"):
+            return "watch"
+        return "get" if name else "list"
+    if verb == "delete" and not name:
+        return "deletecollection"
+    return verb
+
+
+def status_body(code: int, **more: Any) -> bytes:  # noqa: ANN401 - details are JSON
+    """Encode a `Status` that reports success."""
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **more}
+    if code != 200:  # noqa: PLR2004 - deletes answer without a code
+        status["code"] = code
+    return encode(status)
+
+
+def refusal(error: StatusError) -> Response:
+    """Turn a refusal into its answer."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return Response(error.code, encode(error.body()), headers=headers)
