@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from rollout.cluster import bodies
 from rollout.cluster.answers import DisruptionBlocked, Effect, lost
 from rollout.cluster.connect import load_target
 from rollout.cluster.limit import DEFAULT_RATE, Rate, WriteLimiter
@@ -61,20 +62,6 @@ class _Page(msgspec.Struct, Generic[T], frozen=True):
     kind: str
     metadata: _ListMeta
     items: list[T] | None  # Go writes null for a list that was never filled
-
-
-class _ReviewStatus(msgspec.Struct, frozen=True):
-    allowed: bool
-
-
-class _Review(msgspec.Struct, frozen=True):
-    status: _ReviewStatus
-
-
-class _Version(msgspec.Struct, frozen=True, rename="camel"):
-    major: str
-    minor: str
-    git_version: str
 
 
 def connect(
@@ -212,7 +199,7 @@ class Client:
             field_selector: Kubernetes syntax, empty for all.
             page_size: objects per request.
         """
-        query = _selectors(label_selector, field_selector)
+        query = bodies.selectors(label_selector, field_selector)
         for _ in range(PAGED_ATTEMPTS):
             try:
                 listing = self._list_paged(path, item_type, {**query, "limit": str(page_size)})
@@ -244,7 +231,7 @@ class Client:
             field_selector: Kubernetes syntax, empty for all.
         """
         query = {
-            **_selectors(label_selector, field_selector),
+            **bodies.selectors(label_selector, field_selector),
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -263,26 +250,26 @@ class Client:
         name: str = "",
     ) -> bool:
         """Ask whether we may do something, without doing it (SelfSubjectAccessReview)."""
-        attributes = {
-            "verb": verb,
-            "group": group,
-            "resource": resource,
-            "subresource": subresource,
-            "namespace": namespace,
-            "name": name,
-        }
-        body = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
-        }
+        body = bodies.access_review(
+            verb=verb,
+            group=group,
+            resource=resource,
+            subresource=subresource,
+            namespace=namespace,
+            name=name,
+        )
         path = resource_path("authorization.k8s.io/v1", "selfsubjectaccessreviews")
-        return self._read(Request("POST", path, {}, Effect.READ, body), _Review).status.allowed
+        request = Request("POST", path, {}, Effect.READ, body)
+        return self._read(request, bodies.AccessReview).status.allowed
 
     def server_version(self) -> tuple[int, int, str]:
         """Return major, minor and the full version, such as `(1, 36, "v1.36.1")`."""
-        said = self._read(Request("GET", "/version", {}, Effect.READ), _Version)
-        return _leading_number(said.major), _leading_number(said.minor), said.git_version
+        said = self._read(Request("GET", "/version", {}, Effect.READ), bodies.Version)
+        return (
+            bodies.leading_number(said.major),
+            bodies.leading_number(said.minor),
+            said.git_version,
+        )
 
     # Writes
 
@@ -301,7 +288,7 @@ class Client:
             Conflict: it exists already.
             UnknownOutcome: it may have been created; read before anything else.
         """
-        query = _write_query(dry_run, field_manager)
+        query = bodies.write_query(field_manager, dry_run=dry_run)
         return self._write(Request("POST", path, query, Effect.WRITE, body), type_)
 
     def replace(
@@ -319,7 +306,7 @@ class Client:
             Conflict: somebody else changed it.
             UnknownOutcome: it may have been replaced; read before anything else.
         """
-        query = _write_query(dry_run, field_manager)
+        query = bodies.write_query(field_manager, dry_run=dry_run)
         return self._write(Request("PUT", path, query, Effect.WRITE, body), type_)
 
     def patch(
@@ -348,7 +335,7 @@ class Client:
             Conflict: a resourceVersion or UID in the body, or a field's owner, differs.
             UnknownOutcome: it may have been patched; read before anything else.
         """
-        query = _write_query(dry_run, field_manager)
+        query = bodies.write_query(field_manager, dry_run=dry_run)
         if force:
             query["force"] = "true"
         request = Request("PATCH", path, query, Effect.WRITE, body, kind.value)
@@ -369,7 +356,7 @@ class Client:
             Conflict: the name belongs to another object now.
             UnknownOutcome: it may have been deleted; read before anything else.
         """
-        body = _delete_options(uid, grace_period_seconds, dry_run=dry_run)
+        body = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
         self._write(Request("DELETE", path, {}, Effect.WRITE, body), msgspec.Raw)
 
     def evict(
@@ -388,12 +375,8 @@ class Client:
             Rejected: more than one PodDisruptionBudget selects the pod.
             NotFound, Conflict, UnknownOutcome: as for `delete`.
         """
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": name, "namespace": namespace},
-            "deleteOptions": _delete_options(uid, grace_period_seconds, dry_run=dry_run),
-        }
+        options = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
+        body = bodies.eviction(namespace, name, options)
         path = resource_path("v1", "pods", namespace=namespace, name=name, subresource="eviction")
         self._write(Request("POST", path, {}, Effect.WRITE, body), msgspec.Raw)
 
@@ -461,32 +444,3 @@ class Client:
 @functools.cache
 def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
-
-
-def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
-    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-    return {key: value for key, value in query.items() if value}
-
-
-def _write_query(dry_run: bool, field_manager: str) -> dict[str, str]:  # noqa: FBT001 - private, always by name above
-    query = {"fieldManager": field_manager, "fieldValidation": "Strict"}
-    return {**query, "dryRun": "All"} if dry_run else query
-
-
-def _delete_options(uid: str, grace_period_seconds: int | None, *, dry_run: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": uid},
-    }
-    if grace_period_seconds is not None:
-        options["gracePeriodSeconds"] = grace_period_seconds
-    if dry_run:
-        options["dryRun"] = ["All"]
-    return options
-
-
-def _leading_number(text: str) -> int:
-    """Managed clusters say `36+`."""
-    digits = text[: len(text) - len(text.lstrip("0123456789"))]
-    return int(digits) if digits else 0

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,8 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
 CHUNK = 1 << 16  # bytes asked of a watch at a time
 
+# Whatever the libraries raise in place of an answer; our own mistakes are not among them.
+_FAILURES = (broken.HTTPError, ApiException, HTTPException, OSError, ValueError)
 _NEVER_SENT = (
     broken.NewConnectionError,  # refused, no route, no such host
     broken.ConnectTimeoutError,
@@ -102,7 +105,7 @@ class Transport:
         response = self._exchange(request, self._timeout)
         try:
             body = response.read() or b""
-        except Exception as error:
+        except _FAILURES as error:
             raise self._failure(request, error) from error
         self._note(response.headers)
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -122,7 +125,7 @@ class Transport:
             return Stream(response.response, lambda error: self._failure(request, error))
         try:
             body = response.read() or b""
-        except Exception as error:
+        except _FAILURES as error:
             raise self._failure(request, error) from error
         raise self._refusal(request, response.status, body, response.headers)
 
@@ -143,7 +146,7 @@ class Transport:
         prepared = session.prepare(request)
         try:
             return session.api.call_api(*prepared, _request_timeout=timeout)
-        except Exception as error:
+        except _FAILURES as error:
             raise self._failure(request, error) from error
 
     def _renewed(self, old: _Session) -> _Session:
@@ -268,7 +271,7 @@ class Stream:
             return self._response.read1(CHUNK)
         except broken.ReadTimeoutError as error:
             raise TimeoutError from error
-        except Exception as error:
+        except _FAILURES as error:
             raise self._translate(error) from error
 
 
@@ -283,6 +286,9 @@ def error_of_failure(request: str, effect: Effect, error: Exception) -> ClusterE
     cause = error.__context__ if isinstance(error, ApiException) else error
     if isinstance(cause, broken.SSLError) and (reason := _distrust(cause)):
         return ClusterError(f"{request}: no secure connection: {reason}; check the kubeconfig")
+    if isinstance(cause, ValueError) and not isinstance(cause, broken.HTTPError):
+        # Its text would show the header that cannot be sent: the token.
+        return ClusterError(f"{request}: cannot be sent; check the token in the kubeconfig")
     message = f"{request}: {_reason(cause or error)}"
     if isinstance(cause, _NEVER_SENT):
         return Unreachable(message)
