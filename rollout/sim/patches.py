@@ -106,7 +106,7 @@ def _directed_map(patch: Object) -> Object:
 
 def _bad_directive(patch: Object) -> StatusError:
     kind = go_text(patch[DIRECTIVE])
-    return StatusError(500, "InternalError", f"unknown patch type: {kind} in map: {go_text(patch)}")
+    return StatusError(500, "", f"unknown patch type: {kind} in map: {go_text(patch)}")
 
 
 def _retained(original: Object, patch: Object) -> Object:
@@ -206,7 +206,7 @@ def _key_of(item: Json, key: str) -> Json:
     if not isinstance(item, dict) or key not in item:
         raise StatusError(
             500,
-            "InternalError",
+            "",  # an error of Go without a reason
             f"map: {go_text(item)} does not contain declared merge key: {key}",
         )
     return item[key]
