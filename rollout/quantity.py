@@ -7,6 +7,7 @@ DaemonSet API does for both of its limits (behaviour.md section 2.1).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _PERCENT = re.compile(r"^([0-9]+)%$")
@@ -82,3 +83,9 @@ def format_duration(seconds: float) -> str:
     if minutes:
         return f"{minutes}m{left}s" if left else f"{minutes}m"
     return f"{left}s"
+
+
+def cut(names: Sequence[str], most: int = 5) -> str:
+    """Return a list of names for a sentence, cut with a count: `a, b and 3 more`."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rollout.fleet import marks
 from rollout.fleet.objects import (
     HASH_LABEL,
     ControllerRevision,
@@ -42,6 +43,14 @@ class Fleet:
         """Hash of the current revision; "" when there is none yet."""
         current = self.current
         return revision_hash(current) if current else ""
+
+    @property
+    def owner_strategy(self) -> JsonObject:
+        """The strategy that the owner wrote: the stored one while a run has set OnDelete."""
+        stored = self.daemon_set.metadata.annotations.get(marks.ORIGINAL_STRATEGY)
+        if stored is None:
+            return self.daemon_set.spec.update_strategy
+        return marks.decode_strategy(stored)
 
     def is_current(self, pod: Pod) -> bool:
         """Whether the pod is of the DaemonSet's current template."""

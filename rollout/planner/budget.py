@@ -36,8 +36,8 @@ def max_unavailable(
         surge: int | str = item.strategy.max_surge
         unavailable: int | str | None = item.strategy.max_unavailable
     else:
-        own = fleet.daemon_set.spec.update_strategy.get("rollingUpdate") or {}
-        on_delete = fleet.daemon_set.strategy_type == "OnDelete"
+        own = fleet.owner_strategy.get("rollingUpdate") or {}
+        on_delete = fleet.owner_strategy.get("type") == "OnDelete"
         surge = 0 if on_delete else own.get("maxSurge", 0)
         unavailable = None if on_delete else own.get("maxUnavailable")
     if parse_amount(surge).value:

@@ -31,7 +31,7 @@ from rollout.planner.plan import (
     seal,
 )
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
-from rollout.quantity import parse_amount
+from rollout.quantity import cut, parse_amount
 from rollout.spec import Body, LoadedSpec, WaveRule
 
 
@@ -129,9 +129,7 @@ def _check_selection(loaded: LoadedSpec, parts: Mapping[str, _Part]) -> None:
             raise loaded.error(
                 ("nodes", "exclude", index), f"the cluster has no node '{name}'; check the name"
             )
-    if rules.selector and all(
-        f.reason.startswith("excluded") for p in parts.values() for f in p.fates
-    ):
+    if rules.selector and all(f.deferred_by == "excluded" for p in parts.values() for f in p.fates):
         raise _matches_nothing(loaded, ("nodes", "selector"), rules.selector)
     selected = {n: node.metadata.labels for n, node in nodes.items()}
     _check_waves(loaded, selected)
@@ -215,8 +213,10 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
         namespace=live.metadata.namespace,
         uid=live.metadata.uid,
         generation=live.metadata.generation,
-        owner_on_delete=live.strategy_type == "OnDelete",
-        original_strategy=live.spec.update_strategy,
+        min_ready_s=float(desired.fields.get("minReadySeconds", live.spec.min_ready_seconds)),
+        owner_on_delete=fleet.owner_strategy.get("type") == "OnDelete",
+        original_strategy=fleet.owner_strategy,
+        live_strategy=live.spec.update_strategy,
         final_strategy=desired.strategy,
         current=_revision(fleet, live.spec.template),
         target=_revision(fleet, desired.template),
@@ -280,10 +280,11 @@ def _node(fleet: Fleet, fate: NodeFate, wave_of: Mapping[str, int]) -> PlannedNo
         uid=fate.node.metadata.uid,
         fate=fate.fate,
         reason=fate.reason,
+        deferred_by=fate.deferred_by,
         wave=wave_of.get(name) if fate.fate == "update" else None,
         zone=fate.node.metadata.labels.get(ZONE_LABEL, ""),
         available=fate.available,
-        in_budget=fate.should_run and (fate.fate != "deferred" or fate.available),
+        in_budget=fate.in_budget,
         removes_pod=fate.removes_pod,
         pod=_pod(fleet, fate),
     )
@@ -389,11 +390,10 @@ def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
     healthy = any(n.fate == "update" and n.available for n in ds.nodes)
     if len(broken) < ds.max_unavailable.value or not healthy:
         return []
-    shown = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")  # noqa: PLR2004
     return [
         (
-            f"DaemonSet {ds.name}: the budget (maxUnavailable {ds.max_unavailable.text}) is already "
-            f"used up by {shown}; healthy nodes wait until these are available again. Way out: mend "
-            "them, leave them out (nodes.exclude), or raise maxUnavailable"
+            f"DaemonSet {ds.name}: the budget (maxUnavailable {ds.max_unavailable.text}) is "
+            f"already used up by {cut(broken)}; healthy nodes wait until these are available again. "
+            "Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
         )
     ]

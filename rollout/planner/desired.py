@@ -82,7 +82,7 @@ def desired_state(
     own = Desired(
         kind=item.target.kind,
         template=live.template,
-        strategy=live.update_strategy or _STRATEGY_DEFAULT,
+        strategy=fleet.owner_strategy or _STRATEGY_DEFAULT,
         fields={},
         labels={},
         annotations={},

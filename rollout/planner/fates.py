@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from rollout.fleet.eligibility import Eligibility, compile_requirements, evaluate
 from rollout.fleet.objects import JsonObject, Node, Pod, parse_time
@@ -20,6 +21,7 @@ from rollout.spec import NodeRules
 ZONE_LABEL = "topology.kubernetes.io/zone"
 # What the node lifecycle controller puts on nodes that are not ready (behaviour.md 1.3).
 _NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+DeferredBy: TypeAlias = Literal["", "excluded", "cordoned", "not-ready", "stuck"]
 _STUCK_MARGIN_S = 60.0  # seconds beyond its grace after which a terminating pod is stuck
 
 
@@ -30,7 +32,9 @@ class NodeFate:
     node: Node
     fate: Fate
     reason: str
+    deferred_by: DeferredBy
     should_run: bool  # counts in the base of percentages
+    in_budget: bool  # counts as unavailable when it has no available pod
     removes_pod: bool
     pod: Pod | None
     available: bool
@@ -108,12 +112,17 @@ class _Decider:
         alive = [pod for pod in pods if not (pod.terminating and pod.terminal)]
         old = [pod for pod in alive if not self.is_target(pod)]
         pod = next((p for p in old if not p.terminating), None) or next(iter(old or alive), None)
-        fate, reason = self._decide(node, eligibility, alive, old)
+        fate, reason, deferred_by = self._decide(node, eligibility, alive, old)
         return NodeFate(
             node=node,
             fate=fate,
             reason=reason,
+            deferred_by=deferred_by,
             should_run=eligibility.should_run,
+            # Nodes that are down or stuck before the run are outside of it: they must not block.
+            in_budget=eligibility.should_run
+            and deferred_by in ("", "excluded", "cordoned")
+            and (node.ready or not deferred_by),
             removes_pod=bool(alive) and not eligibility.should_continue,
             pod=pod,
             available=any(is_available(p, self.min_ready_s, self.now) for p in alive),
@@ -121,29 +130,24 @@ class _Decider:
 
     def _decide(
         self, node: Node, eligibility: Eligibility, alive: list[Pod], old: list[Pod]
-    ) -> tuple[Fate, str]:
+    ) -> tuple[Fate, str, DeferredBy]:
         if not eligibility.should_run and not self._only_not_ready(node, eligibility):
-            return "ineligible", eligibility.reason
+            return "ineligible", eligibility.reason, ""
         if alive and not old:
-            return "current", ""
-        left_out = self._left_out(node)
-        if left_out:
-            return "deferred", left_out
+            return "current", "", ""
+        if node.metadata.name in self.excluded:
+            return "deferred", "excluded by name", "excluded"
+        if not self.selector.matches(node.metadata.labels):
+            reason = f"excluded: nodes.selector {self.rules.selector} does not match"
+            return "deferred", reason, "excluded"
+        if node.spec.unschedulable and self.rules.cordoned == "exclude":
+            return "deferred", "cordoned", "cordoned"
         if not node.ready and (self.rules.defer_not_ready or not eligibility.should_run):
-            return "deferred", "node was not ready before the run"
+            return "deferred", "node was not ready before the run", "not-ready"
         stuck = next((pod for pod in old if self._stuck(pod)), None)
         if stuck is not None:
-            return "deferred", f"pod {stuck.metadata.name} is stuck terminating"
-        return "update", "" if alive else "no pod yet; the controller creates it"
-
-    def _left_out(self, node: Node) -> str:
-        if node.metadata.name in self.excluded:
-            return "excluded by name"
-        if not self.selector.matches(node.metadata.labels):
-            return f"excluded: nodes.selector {self.rules.selector} does not match"
-        if node.spec.unschedulable and self.rules.cordoned == "exclude":
-            return "cordoned"
-        return ""
+            return "deferred", f"pod {stuck.metadata.name} is stuck terminating", "stuck"
+        return "update", "" if alive else "no pod yet; the controller creates it", ""
 
     def _only_not_ready(self, node: Node, eligibility: Eligibility) -> bool:
         """Whether nothing but the node's own lifecycle taint keeps the pod off it."""

@@ -65,6 +65,7 @@ class PlannedNode(Struct, frozen=True):
     uid: str
     fate: Fate
     reason: str = ""
+    deferred_by: Literal["", "excluded", "cordoned", "not-ready", "stuck"] = ""
     wave: int | None = None  # 1-based; only with fate `update`
     zone: str = ""
     available: bool = False  # whether the node had an available pod
@@ -80,8 +81,10 @@ class PlannedDaemonSet(Struct, frozen=True):
     namespace: str
     uid: str
     generation: int
+    min_ready_s: float
     owner_on_delete: bool  # OnDelete by its owner's choice: nothing is flipped or restored
-    original_strategy: JsonObject
+    original_strategy: JsonObject  # as its owner wrote it
+    live_strategy: JsonObject  # as the plan saw it: OnDelete where an earlier run has set that
     final_strategy: JsonObject
     current: Revision
     target: Revision

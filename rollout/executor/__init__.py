@@ -1,0 +1,1 @@
+"""Carries a plan out: the pure engine decides, one loop talks."""

@@ -1,0 +1,68 @@
+"""What the engine asks for. The loop in `run.py` carries it out and reports the answer back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Set OnDelete and the target template in one patch (behaviour.md 8.1)."""
+
+    daemon_set: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Set the final strategy and take our annotations away."""
+
+    daemon_set: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete one pod, with its UID as precondition."""
+
+    daemon_set: str
+    node: str
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPod:
+    """Find out what became of a delete whose answer was lost."""
+
+    delete: DeletePod
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDaemonSet:
+    """Find out what became of a patch whose answer was lost or that met a conflict."""
+
+    daemon_set: str
+
+
+class Outcome(Enum):
+    """How a run ended."""
+
+    DONE = "done"
+    DEFERRED = "complete, with nodes deferred"
+    FAILED_NODES = "complete, with failed nodes"
+    HELD = "held"
+    PAUSED = "paused"
+    DRIFT = "drift"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left to do, or nothing may be done any more."""
+
+    outcome: Outcome
+    message: str
+
+
+Action: TypeAlias = Prepare | Restore | DeletePod | ReadPod | ReadDaemonSet | Finish

@@ -1,0 +1,138 @@
+"""What the engine is told: observations of the cluster, answers to its actions, and the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from rollout.executor.actions import Action
+from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodsListed:
+    """Every pod of a DaemonSet; those that were known and are not in it are gone."""
+
+    daemon_set: str
+    pods: tuple[Pod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """A pod was created or changed."""
+
+    daemon_set: str
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodGone:
+    """A pod is no more."""
+
+    daemon_set: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesListed:
+    """Every node."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """A node was created or changed."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A node was removed from the cluster."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSetSeen:
+    """A DaemonSet as it is now."""
+
+    name: str
+    daemon_set: DaemonSet
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSetGone:
+    """A DaemonSet was deleted."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionsSeen:
+    """All revisions that a DaemonSet controls, lowest number first."""
+
+    daemon_set: str
+    revisions: tuple[ControllerRevision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewLost:
+    """A watch is broken or silent: what it would tell is not known."""
+
+    resource: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBack:
+    """The watch tells again."""
+
+    resource: str
+
+
+class Answer(Enum):
+    """What became of a write."""
+
+    ACCEPTED = "accepted"
+    CONFLICT = "conflict"  # a precondition did not hold: look again
+    NOT_FOUND = "not found"
+    NOT_DONE = "not done"  # certainly not carried out; may be tried again
+    UNKNOWN = "unknown"  # no answer: read before anything else
+    REFUSED = "refused"  # the server will not do it
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An action came to its end."""
+
+    action: Action
+    answer: Answer
+    message: str = ""
+    generation: int = 0  # of the DaemonSet, after a patch that was accepted
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The user wants nothing new to start (first Ctrl-C, SIGTERM)."""
+
+    why: str
+
+
+Event: TypeAlias = (
+    PodsListed
+    | PodSeen
+    | PodGone
+    | NodesListed
+    | NodeSeen
+    | NodeGone
+    | DaemonSetSeen
+    | DaemonSetGone
+    | RevisionsSeen
+    | ViewLost
+    | ViewBack
+    | Answered
+    | StopAsked
+)

@@ -1,0 +1,142 @@
+"""Is the node done, failed, or still on its way? Always on, for every step.
+
+Source: design.md "Per-node health": new UID, target revision, available for the soak time
+without a break, restarts, fail-fast reasons after a grace, node still ready. Unknown is never
+healthy (S8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout.executor.state import DaemonSetRun, StepRun
+from rollout.fleet.objects import ContainerStatus, Node, Pod, parse_time
+from rollout.planner.plan import HealthRules
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What can be said of a node now."""
+
+    healthy: bool = False
+    failed: str = ""  # the reason; "" when it has not failed
+    soaking: bool = False
+    look_again: float | None = None  # when time alone can change the verdict
+
+
+def judge(
+    run: StepRun, ds: DaemonSetRun, node: Node | None, now: float, rules: HealthRules
+) -> Verdict:
+    """Judge a node in flight by its pods.
+
+    Args:
+        run: the step.
+        ds: the DaemonSet, whose view holds the pods.
+        node: the node; None while it is not known.
+        now: seconds, by the clock of the run.
+        rules: limits from the plan.
+    """
+    pods = ds.view.on(run.node)
+    stranger = _wrong_revision(run, ds, pods)
+    if stranger is not None:
+        name = stranger.metadata.name
+        return Verdict(failed=f"the new pod {name} is not of the target revision")
+    pod = _target_pod(ds, pods)
+    if pod is None:
+        return Verdict()
+    if pod.restarts > rules.max_restarts:
+        return Verdict(failed=_restart_text(pod))
+    stuck = _fail_fast(pod, rules)
+    if stuck is not None:
+        since = parse_time(pod.metadata.creation_timestamp or "1970-01-01T00:00:00Z")
+        if now >= since + rules.start_grace_s:
+            return Verdict(failed=f"container {stuck.name}: {_waiting_text(stuck)}")
+        return Verdict(look_again=since + rules.start_grace_s)
+    ready_since = ds.view.ready_since.get(pod.metadata.uid)
+    if ready_since is None or any(not ds.is_target(other) for other in pods):
+        return Verdict()
+    done_at = ready_since + max(rules.soak_s, ds.view.min_ready_s)
+    if now < done_at:
+        return Verdict(soaking=True, look_again=done_at)
+    return Verdict(healthy=node is not None and node.ready, soaking=True)
+
+
+def waiting_for(
+    run: StepRun, ds: DaemonSetRun, node: Node | None, now: float, rules: HealthRules
+) -> str:
+    """Return what a node in flight still lacks, in half a sentence."""
+    pods = ds.view.on(run.node)
+    old = [pod for pod in pods if not ds.is_target(pod)]
+    if run.awaiting_answer:
+        return "the API server has not answered the delete"
+    if node is not None and not node.ready:
+        return "the node is not ready"
+    if old:
+        return _terminating_text(old[0])
+    pod = _target_pod(ds, pods)
+    if pod is None:
+        return "the controller has not created the new pod"
+    since = ds.view.ready_since.get(pod.metadata.uid)
+    if since is not None:
+        left = max(0.0, since + max(rules.soak_s, ds.view.min_ready_s) - now)
+        return f"pod {pod.metadata.name} is ready and soaks for {left:.0f} s more"
+    return f"pod {pod.metadata.name} is not ready{_why_not_ready(pod)}"
+
+
+def _wrong_revision(run: StepRun, ds: DaemonSetRun, pods: list[Pod]) -> Pod | None:
+    """Return a fresh pod that replaced the deleted one but is not of the target revision."""
+    if not run.deleted_uid:
+        return None
+    for pod in pods:
+        is_old_one = pod.metadata.uid == run.deleted_uid or pod.terminating
+        if not is_old_one and not ds.is_target(pod):
+            return pod
+    return None
+
+
+def _target_pod(ds: DaemonSetRun, pods: list[Pod]) -> Pod | None:
+    return next((p for p in pods if ds.is_target(p) and not p.terminating), None)
+
+
+def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
+    return pod.status.init_container_statuses + pod.status.container_statuses
+
+
+def _fail_fast(pod: Pod, rules: HealthRules) -> ContainerStatus | None:
+    for status in _statuses(pod):
+        waiting = status.state.waiting
+        if waiting is not None and waiting.reason in rules.fail_fast:
+            return status
+    return None
+
+
+def _waiting_text(status: ContainerStatus) -> str:
+    waiting = status.state.waiting
+    assert waiting is not None
+    return f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
+
+
+def _restart_text(pod: Pod) -> str:
+    status = max(pod.status.container_statuses, key=lambda s: s.restart_count)
+    last = status.last_state.terminated or status.state.terminated
+    how = f", last exit code {last.exit_code} ({last.reason})" if last is not None else ""
+    times = "once" if status.restart_count == 1 else f"{status.restart_count} times"
+    return f"container {status.name} restarted {times}{how}"
+
+
+def _terminating_text(pod: Pod) -> str:
+    if not pod.terminating:
+        return f"the old pod {pod.metadata.name} is still there"
+    finalizers = ", ".join(pod.metadata.finalizers)
+    held = f", held by finalizers {finalizers}" if finalizers else ""
+    return f"the old pod {pod.metadata.name} is terminating{held}"
+
+
+def _why_not_ready(pod: Pod) -> str:
+    for status in _statuses(pod):
+        if status.state.waiting is not None and status.state.waiting.reason:
+            return f" (container {status.name}: {_waiting_text(status)})"
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f" ({condition.reason}: {condition.message})"
+    return f" (phase {pod.status.phase})" if pod.status.phase else ""

@@ -1,0 +1,112 @@
+"""The run record: what cannot be read from the cluster's own objects, kept in one ConfigMap.
+
+Which nodes are done is read from the pods, never from here. The record says whose run it is, of
+which plan, what strategy was there before, and how it ended; it is written before the action that
+it describes (S4).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from rollout.errors import StaleError
+from rollout.fleet.objects import JsonObject, Meta
+from rollout.planner.plan import Plan
+
+SCHEMA_VERSION = 1
+DATA_KEY = "record"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
+
+RunPhase: TypeAlias = Literal["running", "paused", "held", "drifted", "refused", "complete"]
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Base of the record's parts."""
+
+
+class RecordedDaemonSet(Struct, frozen=True):
+    """What to put back, and what was aimed at."""
+
+    name: str
+    uid: str
+    original_strategy: JsonObject
+    final_strategy: JsonObject
+    target_digest: str
+    previous_revision: int | None = None
+
+
+class RunRecord(Struct, frozen=True):
+    """One execution of one plan."""
+
+    schema_version: int
+    run_id: str
+    plan_id: str
+    plan_digest: str
+    name: str
+    phase: RunPhase
+    started_at: str
+    started_by: str
+    daemon_sets: tuple[RecordedDaemonSet, ...]
+    finished_at: str = ""
+    message: str = ""
+    sequence: int = 0  # number of the last event that was told
+
+
+class ConfigMap(msgspec.Struct, frozen=True):
+    """The object that holds the record."""
+
+    metadata: Meta
+    data: dict[str, str] = {}
+
+
+def record_name(plan_name: str) -> str:
+    """Return the ConfigMap's name."""
+    return f"rollout-{plan_name}"
+
+
+def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> RunRecord:
+    """Return the record of a run that begins."""
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        plan_id=plan.id,
+        plan_digest=plan.digest,
+        name=plan.name,
+        phase="running",
+        started_at=started_at,
+        started_by=started_by,
+        daemon_sets=tuple(
+            RecordedDaemonSet(
+                name=ds.name,
+                uid=ds.uid,
+                original_strategy=ds.original_strategy,
+                final_strategy=ds.final_strategy,
+                target_digest=ds.target.template_digest,
+                previous_revision=ds.current.revision,
+            )
+            for ds in plan.daemon_sets
+        ),
+    )
+
+
+def encode_record(record: RunRecord) -> str:
+    """Return the text that stands in the ConfigMap."""
+    return msgspec.json.encode(record).decode()
+
+
+def decode_record(config_map: ConfigMap) -> RunRecord:
+    """Read a record.
+
+    Raises:
+        StaleError: when it is not one, or of a schema that this version does not know.
+    """
+    name = config_map.metadata.name
+    try:
+        return msgspec.json.decode(config_map.data.get(DATA_KEY, ""), type=RunRecord)
+    except msgspec.DecodeError as error:
+        raise StaleError(
+            f"ConfigMap {config_map.metadata.namespace}/{name} holds no run record that this "
+            f"version reads ({error}); look at it, and delete it when no run needs it"
+        ) from None

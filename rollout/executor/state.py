@@ -1,0 +1,215 @@
+"""What the engine remembers of each step and each DaemonSet of a run.
+
+Budgets are counted here, by set operations that cost O(1) each: a node uses the budget while it
+has no available pod or while a step holds its slot.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from rollout.fleet import marks
+from rollout.executor.view import PodView
+from rollout.fleet.objects import ControllerRevision, DaemonSet, Pod
+from rollout.fleet.revisions import is_up_to_date, template_digest
+from rollout.planner.plan import Limit, PlannedDaemonSet, Step
+
+ON_DELETE = "OnDelete"
+
+
+class StepState(Enum):
+    """Where a step is."""
+
+    BLOCKED = "blocked"  # a predecessor is not done
+    READY = "ready"  # waits for room in the pools
+    DELETING = "deleting"  # the delete is under way
+    REPLACING = "replacing"  # the old pod goes, the new one comes
+    SOAKING = "soaking"  # available, for not long enough yet
+    DONE = "done"
+    FAILED = "failed"
+    GONE = "gone"  # the node left the cluster
+
+
+class Phase(Enum):
+    """Where a DaemonSet is between its two patches."""
+
+    UNTOUCHED = "untouched"
+    PREPARING = "preparing"
+    OBSERVING = "observing"  # patched; the controller has not seen it yet
+    OPEN = "open"
+    RESTORING = "restoring"
+    RESTORED = "restored"
+
+
+class Lane(IntEnum):
+    """What a ready update needs; lower goes first."""
+
+    VERIFY = 0  # nothing is to be deleted
+    BROKEN = 1  # the node is unavailable already: costs the budget nothing
+    HEALTHY = 2
+
+
+@dataclass(slots=True, eq=False)
+class StepRun:
+    """One step of the graph while it runs."""
+
+    step: Step
+    rank: int  # position in the plan
+    zone: str
+    blockers: int
+    state: StepState = StepState.BLOCKED
+    lane: Lane | None = None  # where it waits; None when it is in no lane
+    successors: list[StepRun] = field(default_factory=list)
+    awaiting_answer: bool = False
+    deleted_uid: str = ""  # the pod that the run has deleted on this node (S3: one at most)
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    reason: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node that it updates."""
+        return self.step.node
+
+
+class DaemonSetRun:
+    """One DaemonSet of the plan while it runs.
+
+    Args:
+        planned: its part of the plan.
+        plan_digest: by which our own patch is recognised.
+        wake: called with (time, node) when a pod's availability must be looked at again.
+    """
+
+    def __init__(
+        self, planned: PlannedDaemonSet, plan_digest: str, wake: Callable[[float, str], None]
+    ) -> None:
+        self.planned = planned
+        self.name = planned.name
+        self.zones = {node.name: node.zone for node in planned.nodes}
+        self.view = PodView(
+            planned.uid,
+            (node.name for node in planned.nodes if node.in_budget),
+            planned.min_ready_s,
+            wake,
+        )
+        self.steps: dict[str, StepRun] = {}
+        self.phase = Phase.UNTOUCHED
+        self.live: DaemonSet | None = None
+        self.generation = planned.generation  # the one that must have been observed
+        self.revisions: tuple[ControllerRevision, ...] = ()
+        self.resolved = False  # the target revision is known
+        self.listed = False  # the pods are known
+        self.target_hash = ""
+        self.target_generation: str | None = None
+        self._plan_digest = plan_digest
+        self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
+
+    # Revisions and drift
+
+    def is_target(self, pod: Pod) -> bool:
+        """Whether the pod is of the target revision, by the controller's OR rule."""
+        return is_up_to_date(pod.metadata.labels, self.target_hash, self.target_generation)
+
+    def is_prepared(self, seen: DaemonSet) -> bool:
+        """Whether our patch is there: the target template under OnDelete."""
+        if template_digest(seen.spec.template) != self.planned.target.template_digest:
+            return False
+        if seen.strategy_type != ON_DELETE:
+            return False
+        if self.planned.owner_on_delete:
+            return seen.metadata.generation >= self.planned.generation
+        return seen.metadata.annotations.get(marks.PLAN) == self._plan_digest
+
+    def is_restored(self, seen: DaemonSet) -> bool:
+        """Whether the final patch is there: final strategy, none of our annotations."""
+        return (
+            template_digest(seen.spec.template) == self.planned.target.template_digest
+            and seen.spec.update_strategy == self.planned.final_strategy
+            and not any(mark in seen.metadata.annotations for mark in marks.ALL)
+        )
+
+    def drift(self, seen: DaemonSet) -> str:
+        """Say what somebody else changed in the DaemonSet; "" when it is as we left it."""
+        if seen.metadata.uid != self.planned.uid:
+            return f"DaemonSet {self.name} was recreated: its UID is another one"
+        if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
+            return ""
+        template = template_digest(seen.spec.template)
+        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING):
+            if template != self.planned.current.template_digest:
+                return f"the template of DaemonSet {self.name} was edited since the plan was made"
+            if seen.spec.update_strategy != self.planned.live_strategy:
+                return f"the strategy of DaemonSet {self.name} was changed since the plan was made"
+            return ""
+        if template != self.planned.target.template_digest:
+            return f"the template of DaemonSet {self.name} was edited during the run"
+        if seen.strategy_type != ON_DELETE:
+            return (
+                f"the strategy of DaemonSet {self.name} was set back to {seen.strategy_type} "
+                "during the run: the controller now replaces pods on its own"
+            )
+        return f"another run took over DaemonSet {self.name}"
+
+    def kept_back(self) -> list[str]:
+        """Return the nodes that the user left out and that a RollingUpdate would replace."""
+        return [n.name for n in self.planned.nodes if n.deferred_by in ("excluded", "cordoned")]
+
+    # Budget
+
+    def budget(self, wave_limit: Limit | None) -> int:
+        """Nodes that may be unavailable at once."""
+        own = self.planned.max_unavailable.value
+        return own if wave_limit is None else min(own, wave_limit.value)
+
+    def has_room(self, run: StepRun, wave_limit: Limit | None) -> bool:
+        """Whether starting the step keeps the budget (S1).
+
+        An unavailable node costs nothing more, but is replaced at the same pace: at most as many
+        in flight as the budget allows, never all at once.
+        """
+        if run.lane is Lane.VERIFY:
+            return True
+        budget = self.budget(wave_limit)
+        if len(self.view.held) >= budget:
+            return False
+        return run.node in self.view.unavailable or len(self.view.used) < budget
+
+    # Ready updates
+
+    def enqueue(self, run: StepRun, zone: str) -> None:
+        """Put a ready step where it belongs; called again whenever its node changes."""
+        pods = self.view.on(run.node)
+        if not any(not self.is_target(pod) and not pod.terminating for pod in pods):
+            lane = Lane.VERIFY
+        elif run.node in self.view.unavailable:
+            lane = Lane.BROKEN
+        else:
+            lane = Lane.HEALTHY
+        if run.lane is not lane:
+            run.lane = lane
+            heapq.heappush(self._lanes.setdefault((lane, zone), []), (run.rank, run))
+
+    def first(self, fits: Callable[[StepRun], bool]) -> StepRun | None:
+        """Return the first waiting step that fits: broken nodes first, then the plan's order."""
+        best: StepRun | None = None
+        for (lane, _), heap in self._lanes.items():
+            while heap and (heap[0][1].lane is not lane or heap[0][1].state is not StepState.READY):
+                heapq.heappop(heap)
+            if not heap or not fits(heap[0][1]):
+                continue
+            if best is None or (lane, heap[0][0]) < (best.lane, best.rank):
+                best = heap[0][1]
+        return best
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step of this DaemonSet is ready and not started."""
+        return any(
+            run.lane is lane and run.state is StepState.READY
+            for (lane, _), heap in self._lanes.items()
+            for _, run in heap[:1]
+        )

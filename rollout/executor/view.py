@@ -1,0 +1,134 @@
+"""What one DaemonSet's pods are right now, kept up to date event by event.
+
+Answers two questions in O(1): which pods does a node have, and how many nodes of the budget have
+no available pod. Availability is judged by our own clock from the moment we saw the pod become
+ready (or, for pods that were ready before we looked, from the time in their condition).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rollout.fleet.objects import Pod, parse_time
+
+
+class PodView:
+    """The pods of one DaemonSet, by UID and by node.
+
+    Args:
+        uid: UID of the DaemonSet; pods of other owners are not seen.
+        budget_nodes: nodes that count as unavailable when they have no available pod.
+        min_ready_s: `spec.minReadySeconds`.
+        wake: called with (time, node) when availability must be looked at again.
+    """
+
+    def __init__(
+        self,
+        uid: str,
+        budget_nodes: Iterable[str],
+        min_ready_s: float,
+        wake: Callable[[float, str], None],
+    ) -> None:
+        self.uid = uid
+        self.pods: dict[str, Pod] = {}
+        self.by_node: dict[str, dict[str, Pod]] = {}
+        self.budget_nodes = set(budget_nodes)
+        self.min_ready_s = min_ready_s
+        self.unavailable = set(self.budget_nodes)  # no available pod
+        self.held: set[str] = set()  # a step holds a slot
+        self.used = set(self.budget_nodes)  # either of the two: what the budget is charged
+        self.ready_since: dict[str, float] = {}
+        self.gone: set[str] = set()
+        self._wake = wake
+
+    def see(self, pod: Pod, now: float) -> str | None:
+        """Take in a pod; returns the node whose state may have changed, or None for old news."""
+        uid = pod.metadata.uid
+        if uid in self.gone or pod.metadata.controller_uid != self.uid:
+            return self.forget(uid, now) if uid in self.pods else None
+        known = self.pods.get(uid)
+        if known is not None and _is_older(pod, known):
+            return None
+        node = pod.target_node
+        if not node:
+            return None
+        self.pods[uid] = pod
+        self.by_node.setdefault(node, {})[uid] = pod
+        if not pod.ready:
+            self.ready_since.pop(uid, None)
+        elif uid not in self.ready_since:
+            self.ready_since[uid] = now if known is not None else _ready_time(pod, now)
+        self.reassess(node, now)
+        return node
+
+    def forget(self, uid: str, now: float) -> str | None:
+        """Drop a pod for good; returns its node, or None when it was not known."""
+        self.gone.add(uid)
+        pod = self.pods.pop(uid, None)
+        if pod is None:
+            return None
+        self.ready_since.pop(uid, None)
+        node = pod.target_node
+        pods = self.by_node[node]
+        del pods[uid]
+        if not pods:
+            del self.by_node[node]
+        self.reassess(node, now)
+        return node
+
+    def on(self, node: str) -> list[Pod]:
+        """Return the node's pods, without those that are both terminal and terminating."""
+        pods = self.by_node.get(node, {}).values()
+        return [pod for pod in pods if not (pod.terminating and pod.terminal)]
+
+    def drop_node(self, node: str) -> None:
+        """Take a node that left the cluster out of the budget."""
+        self.budget_nodes.discard(node)
+        self.unavailable.discard(node)
+        self.used.discard(node)
+
+    def hold(self, node: str) -> None:
+        """Charge the budget for a node whose step starts."""
+        self.held.add(node)
+        self.used.add(node)
+
+    def release(self, node: str) -> None:
+        """Stop charging for the step; an unavailable node goes on to count."""
+        self.held.discard(node)
+        if node not in self.unavailable:
+            self.used.discard(node)
+
+    def is_available(self, pod: Pod, now: float) -> bool:
+        """Whether the pod is ready for `minReadySeconds` and stays (behaviour.md 2.2)."""
+        since = self.ready_since.get(pod.metadata.uid)
+        return since is not None and not pod.terminating and now >= since + self.min_ready_s
+
+    def reassess(self, node: str, now: float) -> None:
+        """Work out anew whether the node has an available pod."""
+        if node not in self.budget_nodes:
+            return
+        pods = self.by_node.get(node, {}).values()
+        if any(self.is_available(pod, now) for pod in pods):
+            self.unavailable.discard(node)
+            if node not in self.held:
+                self.used.discard(node)
+            return
+        self.unavailable.add(node)
+        self.used.add(node)
+        for pod in pods:
+            since = self.ready_since.get(pod.metadata.uid)
+            if since is not None and not pod.terminating:
+                self._wake(since + self.min_ready_s, node)
+
+
+def _ready_time(pod: Pod, now: float) -> float:
+    """When a pod that we meet for the first time became ready; never in the future."""
+    condition = pod.ready_condition
+    since = condition.last_transition_time if condition else None
+    return min(now, parse_time(since)) if since else now
+
+
+def _is_older(pod: Pod, known: Pod) -> bool:
+    """Whether news is older than what is known (a lagging watch); unreadable versions are not."""
+    new, old = pod.metadata.resource_version, known.metadata.resource_version
+    return new.isdigit() and old.isdigit() and int(new) < int(old)

@@ -1,0 +1,33 @@
+"""The annotations by which a DaemonSet says that a run works on it, and how to undo that.
+
+Idea 1 of the design: the original strategy is stored on the object itself (and in the run
+record), so that whoever finds the DaemonSet on OnDelete can put it back.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rollout.errors import StaleError
+from rollout.fleet.objects import JsonObject
+
+PLAN = "rollout/plan"  # digest of the plan that made the patch
+RUN = "rollout/run"  # id of the run
+ORIGINAL_STRATEGY = "rollout/original-strategy"  # JSON of spec.updateStrategy before the run
+
+ALL = (PLAN, RUN, ORIGINAL_STRATEGY)
+
+
+def decode_strategy(text: str) -> JsonObject:
+    """Read the stored strategy block.
+
+    Raises:
+        StaleError: when somebody changed the annotation into something else.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict)
+    except msgspec.DecodeError:
+        raise StaleError(
+            f"the annotation {ORIGINAL_STRATEGY} does not hold a strategy any more; restore "
+            "spec.updateStrategy by hand and remove the annotation"
+        ) from None
