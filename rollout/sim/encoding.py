@@ -26,7 +26,9 @@ class Encoder:
         """Return the JSON of a stored object."""
         metadata = obj["metadata"]
         cache_key = (resource, (metadata.get("namespace", ""), metadata["name"]))
-        version = metadata["resourceVersion"]
+        version = metadata.get("resourceVersion")
+        if version is None:  # computed, not stored
+            return encode(obj)
         cached = self._cache.get(cache_key)
         if cached is not None and cached[0] == version:
             return cached[1]

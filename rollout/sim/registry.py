@@ -21,6 +21,7 @@ from rollout.sim import (
     managedfields,
     patches,
     podactions,
+    rbac,
     selectors,
     strategies,
     timestamps,
@@ -130,6 +131,8 @@ class Registry:
         for name, value in SYSTEM_PRIORITIES:
             body = {**_manifest(PRIORITY_CLASSES, name), "value": value}
             self.create(PRIORITY_CLASSES, "", body, SERVER)
+        for resource, body in rbac.bootstrap_objects():
+            self.create(resource, "", body, SERVER)
 
     # Reading
 
@@ -176,6 +179,7 @@ class Registry:
                 500, "InternalError", "resourceVersion should not be set on objects to be created"
             )
         obj = self._named(resource, namespace, body)
+        self._check_names(resource, body.get("metadata") or {}, namespace, "")
         if resource.namespaced:
             admission.check_namespace(self.store, resource, namespace, obj["metadata"]["name"])
         obj = defaults.with_defaults(resource, strategies.prepare_create(resource, obj))
@@ -191,11 +195,11 @@ class Registry:
             if value is not None and key not in _SERVER_OWNED
         }
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = self._generate_name(resource, namespace, metadata["generateName"])
+            metadata["name"] = self.generate_name(resource, namespace, metadata["generateName"])
         metadata.setdefault("name", "")
         if resource.namespaced:
             metadata["namespace"] = namespace
-        metadata["uid"] = self._uid()
+        metadata["uid"] = self.new_uid()
         metadata["creationTimestamp"] = timestamps.rfc3339(self.clock.now())
         rest = {key: value for key, value in body.items() if key not in _TYPE_AND_METADATA}
         return {
@@ -205,7 +209,13 @@ class Registry:
             **rest,
         }
 
-    def _generate_name(self, resource: Resource, namespace: str, base: str) -> str:
+    def generate_name(self, resource: Resource, namespace: str, base: str) -> str:
+        """Return a free name that begins with `base`.
+
+        Raises:
+            StatusError: 409 when chance finds none.
+        """
+        name = base
         for _ in range(GENERATE_ATTEMPTS):
             suffix = "".join(self.rng.choices(NAME_LETTERS, k=GENERATED_LENGTH))
             name = base[:MAX_GENERATED_BASE] + suffix
@@ -213,7 +223,8 @@ class Registry:
                 return name
         raise _already_exists(resource, name)
 
-    def _uid(self) -> str:
+    def new_uid(self) -> str:
+        """Return a fresh UID from the seed."""
         bits = self.rng.getrandbits(128)
         bits = (bits & ~(0xF000 << 64) & ~(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48)
         text = f"{bits:032x}"
@@ -262,8 +273,22 @@ class Registry:
         subresource: str = "",
         force: bool = False,
         dry_run: bool = False,
+        decode: Change | None = None,
     ) -> Object:
         """Change an object by a patch; server-side apply creates it when it is missing.
+
+        Args:
+            resource: what it is.
+            namespace: where it is, "" for cluster scope.
+            name: its name.
+            patch: the patch, parsed.
+            patch_type: its format.
+            caller: who asks.
+            subresource: `status`, or "" for the object itself.
+            force: take fields over from other appliers.
+            dry_run: change nothing.
+            decode: brings the result into the server's form; needed where the patch comes from
+                a client that may have made mistakes.
 
         Raises:
             StatusError: 404; 409 on a stale version or on conflicts between field managers; 422
@@ -278,9 +303,10 @@ class Registry:
                 subresource=subresource,
                 force=force,
                 dry_run=dry_run,
+                decode=decode or _as_it_is,
             )
         old = self.get(resource, namespace, name)
-        new = _patched(resource, old, patch, patch_type)
+        new = (decode or _as_it_is)(_patched(resource, old, patch, patch_type))
         self._check_names(resource, new["metadata"], namespace, name)
         return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
 
@@ -294,6 +320,7 @@ class Registry:
         subresource: str,
         force: bool,
         dry_run: bool,
+        decode: Change,
     ) -> Object:
         namespace, name = key
         self._check_names(resource, config.get("metadata") or {}, namespace, name)
@@ -310,6 +337,7 @@ class Registry:
             now=now,
             subresource=subresource,
         )
+        merged = decode(merged)
         if old is None:
             return self._create_applied(resource, key, merged, dry_run=dry_run)
         return self._write(
@@ -328,7 +356,7 @@ class Registry:
 
     def _check_names(self, resource: Resource, metadata: Object, namespace: str, name: str) -> None:
         given = metadata.get("name")
-        if given not in (None, "", name):
+        if name and given not in (None, "", name):
             raise StatusError(
                 400,
                 "BadRequest",
@@ -514,6 +542,10 @@ _KEPT_ON_UPDATE: Final = (
     "namespace",
 )
 _TYPE_AND_METADATA: Final = frozenset(("kind", "apiVersion", "metadata"))
+
+
+def _as_it_is(obj: Object) -> Object:
+    return obj
 
 
 def _manifest(resource: Resource, name: str) -> Object:

@@ -31,6 +31,7 @@ class Request:
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    target: str = ""  # path and query as they were sent, for the audit log
 
     @classmethod
     def parse(
@@ -42,7 +43,8 @@ class Request:
         first: dict[str, str] = {}
         for key, value in pairs:
             first.setdefault(key, value)
-        return cls(method, unquote(path) if "%" in path else path, first, headers or {}, body)
+        path = unquote(path) if "%" in path else path
+        return cls(method, path, first, headers or {}, body, target)
 
     def flag(self, name: str) -> bool:
         """Whether a boolean query parameter is set (`watch=1`, `watch=true`)."""
