@@ -87,7 +87,7 @@ def connect(
         UsageError: the file or context that was asked for doesn't exist.
         ClusterError: there's no usable configuration.
     """
-    transport = Transport(functools.partial(load_target, kubeconfig, context))
+    transport = Transport(functools.partial(load_target, kubeconfig), context)
     return Client(
         transport,
         namespace=namespace or transport.target.namespace,

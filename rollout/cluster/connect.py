@@ -93,7 +93,7 @@ def load_target(
     merged = _merge([path for path in wanted if path.is_file()])
     if merged.files:
         return _from_files(merged, context)
-    if context is None and (service_account / "token").is_file():
+    if context in (None, IN_CLUSTER) and (service_account / "token").is_file():
         return _from_pod(environ, service_account)
     looked = ", ".join(map(str, wanted))
     raise ClusterError(
@@ -128,7 +128,8 @@ def _read(path: Path) -> Entry:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ClusterError(f"kubeconfig {path}:{line}: not YAML: {error.problem}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ClusterError(f"kubeconfig {path} cannot be read: {error}") from error
+        said = " ".join(str(error).split())
+        raise ClusterError(f"kubeconfig {path} cannot be read: {said}") from error
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -199,7 +200,8 @@ def _load(merged: _Merged, context: str, user: Entry) -> Configuration:
         try:
             load_kube_config(files, context, configuration)
         except Exception as error:  # plugins of any kind run in there
-            raise ClusterError(f"kubeconfig {merged.where}: {error}") from error
+            said = " ".join(str(error).split())
+            raise ClusterError(f"kubeconfig {merged.where}: {said}") from error
     _check_credentials(configuration, user, complaints)
     _keep_token_clean(configuration)
     return configuration

@@ -27,7 +27,7 @@ from urllib3 import exceptions as broken
 from rollout import __version__
 from rollout.cluster.answers import Effect, error_of_answer, lost
 from rollout.cluster.connect import Target
-from rollout.errors import ClusterError, Forbidden, Unreachable
+from rollout.errors import ClusterError, Forbidden, RolloutError, Unreachable
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
@@ -70,14 +70,17 @@ class Transport:
     """Sends requests from any thread.
 
     Args:
-        load: finds the cluster and the credentials; called again when they stop being accepted.
+        load: finds the cluster and the credentials of a context (None: the current one); called
+            again, for the context that it found, when they stop being accepted.
+        context: which to load first.
         read_timeout_s: the longest silence in the middle of an answer.
         now: wall clock in seconds, compared with the server's.
     """
 
     def __init__(
         self,
-        load: Callable[[], Target],
+        load: Callable[[str | None], Target],
+        context: str | None = None,
         *,
         read_timeout_s: float = READ_TIMEOUT_S,
         now: Callable[[], float] = time.time,
@@ -86,7 +89,7 @@ class Transport:
         self._now = now
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
         self._lock = threading.Lock()
-        self._session = _Session(load())
+        self._session = _Session(load(context))
         self._date = ""
         self.reached = False
         self.clock_skew_s: float | None = None
@@ -153,9 +156,22 @@ class Transport:
         """Load the credentials again; threads that met the same 401 share the result."""
         with self._lock:
             if self._session is old:
-                self._session = _Session(self._load())
+                self._session = _Session(self._reload(old.target))
                 old.close()
             return self._session
+
+    def _reload(self, old: Target) -> Target:
+        """Read the same context again: by now the current one may be another cluster's."""
+        try:
+            target = self._load(old.context)
+        except RolloutError as error:
+            raise Forbidden(f"the credentials cannot be renewed: {error}") from error
+        if target.server != old.server:
+            raise Forbidden(
+                f"the credentials cannot be renewed: context {old.context!r} "
+                f"was {old.server} and is {target.server} now"
+            )
+        return target
 
     def _describe(self, request: Request) -> str:
         return f"{request.method} {self.target.server}{request.path}"

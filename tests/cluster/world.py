@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from rollout.cluster.connect import load_target
 from rollout.cluster.limit import WriteLimiter
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
 from rollout.cluster.transport import Transport
+
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,32 @@ class World(ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.released = threading.Event()  # set at the end: silent scenarios wait for it
 
+        self.scheme = "http"
+
+    def speak_tls(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        self.socket = context.wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self.scheme = "https"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that hang up are what many scenarios are about."""
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
     def count(self, method: str) -> int:
         return sum(asked.method == method for asked in self.asked)
 
 
 @contextmanager
-def serve(scenario: Scenario) -> Iterator[World]:
+def serve(scenario: Scenario, *, tls: bool = False) -> Iterator[World]:
     world = World(scenario)
+    if tls:
+        world.speak_tls()
     thread = threading.Thread(target=world.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -103,12 +122,13 @@ def talking_to(
     sleeps: list[float] | None = None,
     read_timeout_s: float = 5.0,
     user: dict[str, Any] | None = None,
+    cluster: dict[str, Any] | None = None,
 ) -> Iterator[Client]:
     """Yield a client that never really sleeps; its pauses are appended to `sleeps`."""
     path = directory / "kubeconfig"
-    write_kubeconfig(path, url, user=user)
+    write_kubeconfig(path, url, user=user, cluster=cluster)
     record = [] if sleeps is None else sleeps
-    transport = Transport(lambda: load_target(path, None), read_timeout_s=read_timeout_s)
+    transport = Transport(partial(load_target, path), read_timeout_s=read_timeout_s)
     client = Client(
         transport,
         namespace="default",
@@ -130,6 +150,7 @@ def write_kubeconfig(
     context: str = "test",
     namespace: str | None = None,
     user: dict[str, Any] | None = None,
+    cluster: dict[str, Any] | None = None,
 ) -> None:
     body: dict[str, Any] = {"cluster": "c", "user": "u"}
     if namespace:
@@ -137,7 +158,7 @@ def write_kubeconfig(
     document = {
         "current-context": context,
         "contexts": [{"name": context, "context": body}],
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, **(cluster or {})}}],
         "users": [{"name": "u", "user": user or {"token": "secret"}}],
     }
     path.write_text(yaml.safe_dump(document))
@@ -200,18 +221,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except OSError:  # the client went away: many scenarios are about that
-            self.close_connection = True
-
-    def finish(self) -> None:
-        try:
-            super().finish()
-        except OSError:
-            self.rfile.close()
 
     def _read(self) -> Asked:
         url = urlsplit(self.path)
