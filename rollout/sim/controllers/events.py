@@ -51,7 +51,8 @@ class _Similar:
 class EventRecorder:
     """Writes events about objects, for all components of one cluster."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    def __init__(self, registry: Registry, clock: Clock, *, enabled: bool = True) -> None:
+        self._enabled = enabled
         self._registry = registry
         self._clock = clock
         self._buckets: dict[tuple[str, str], _Bucket] = {}
@@ -63,6 +64,8 @@ class EventRecorder:
         """Return the function with which one component records its events."""
 
         def record(obj: Object, type_: str, reason: str, message: str) -> None:
+            if not self._enabled:
+                return
             source = {"component": component, **({"host": host} if host else {})}
             self._record(obj, type_, reason, message, source, caller)
 

@@ -1,0 +1,489 @@
+"""One pod's life on its node: pull, start, probes, crashes, end.
+
+A `PodRun` exists while something is going on with a pod; a pod that just runs needs none. It says
+what it wants written and when to be called again, and leaves the doing to its `Host`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from rollout.sim.clock import Clock, Timer
+from rollout.sim.images import Behaviour, Fault, FaultKind, Images, Timing
+from rollout.sim.podstatus import (
+    SIGTERM_GRACE_EXCEEDED,
+    ContainerRun,
+    container_status,
+    read_runs,
+    running,
+    terminated,
+    waiting,
+)
+from rollout.sim.store import Key, Object
+from rollout.sim.timestamps import rfc3339
+
+FIRST_BACKOFF: Final = 10.0  # seconds, of crash loops and image pulls
+LAST_BACKOFF: Final = 300.0
+CRASH_FORGIVEN: Final = 600.0  # a container that ran this long starts its backoff anew
+CRASH_AT_START: Final = 0.5
+FIRST_RESTART: Final = 1.0
+FLAP_UP: Final = 8.0
+FLAP_DOWN: Final = 5.0
+HEALED_CONFIG: Final = 1.0
+JOB_RUN: Final = 1.0
+PULL_TRY: Final = 1.0
+
+
+class Host(Protocol):
+    """What a pod's life needs of its kubelet."""
+
+    clock: Clock
+    rng: random.Random
+    images: Images
+
+    def live(self, run: PodRun) -> Object | None:
+        """Return the pod as stored, None when it is gone or another one has its name."""
+
+    def write(self, run: PodRun, phase: str, *, sandbox: bool, reason: str, message: str) -> None:
+        """Report the pod's status."""
+
+    def remove(self, run: PodRun) -> None:
+        """Tell the server that the pod has ended."""
+
+    def record(self, run: PodRun, type_: str, reason: str, message: str) -> None:
+        """Write an event about the pod."""
+
+    def settled(self, run: PodRun) -> None:
+        """Hear that nothing goes on any more with the pod."""
+
+    def alive(self, node: str, callback: Callable[[], None]) -> bool:
+        """Whether the node works; if not, it will call back when it does."""
+
+    def lose_node(self, node: str) -> None:
+        """Take the node down."""
+
+
+@dataclass(slots=True)
+class Program:
+    """What a container does after its start, and how often it crashed."""
+
+    fault: Fault | None = None
+    timer: Timer | None = None
+    delay: float = 0.0  # before the next restart
+    started: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class PodRun:
+    """One pod on one node."""
+
+    host: Host
+    key: Key
+    uid: str
+    node: str
+    restart_policy: str
+    containers: list[ContainerRun]
+    probed: bool  # has a readiness probe
+    programs: dict[str, Program] = field(default_factory=dict)
+    phase: str = "Pending"
+    sandbox: bool = False
+    stopping: bool = False
+    timer: Timer | None = None
+
+    @classmethod
+    def of(cls, host: Host, pod: Object) -> PodRun:
+        """Return the run of a pod, in the state that its status tells."""
+        meta, spec = pod["metadata"], pod["spec"]
+        phase = pod["status"].get("phase", "Pending")
+        run = cls(
+            host,
+            (meta["namespace"], meta["name"]),
+            meta["uid"],
+            spec["nodeName"],
+            spec.get("restartPolicy", "Always"),
+            read_runs(pod),
+            any("readinessProbe" in container for container in spec["containers"]),
+            phase=phase,
+            sandbox=phase != "Pending",
+        )
+        run.programs = {container.name: Program() for container in run.containers}
+        return run
+
+    # Starting
+
+    def begin(self) -> None:
+        """Take the pod over after it was bound."""
+        rejected = self._first_with(FaultKind.REJECTED)
+        if rejected is not None:
+            self._reject(rejected)
+            return
+        for container in self.containers:
+            container.state = waiting("ContainerCreating")
+        self._write()
+        self._prepare()
+
+    def _reject(self, fault: Fault) -> None:
+        self.phase = "Failed"
+        reason = fault.reason or "OutOfcpu"
+        message = fault.message or "Pod was rejected: Node didn't have enough resource: cpu"
+        self.containers = []
+        self.host.record(self, "Warning", reason, message)
+        self._write(reason=reason, message=message)
+        self.host.settled(self)
+
+    def _prepare(self) -> None:
+        """Wait for volumes, then pull and start."""
+        if self._first_with(FaultKind.MISSING_CONFIG_MAP) is not None:
+            message = 'MountVolume.SetUp failed for volume "config" : configmap "config" not found'
+            self.host.record(self, "Warning", "FailedMount", message)
+            for container in self.containers:
+                self.programs[container.name].fault = self._behaviour(container).fault
+            return
+        longest = max((self._draw_start(c) for c in self.containers), default=0.0)
+        if any(self._unpullable(container) for container in self.containers):
+            self._later(min(PULL_TRY, longest), self._start_all)
+            return
+        for container in self.containers:
+            self.host.record(self, "Normal", "Pulling", f'Pulling image "{container.image}"')
+        if self.probed:
+            self._later(longest / 2, lambda: self._start_all(longest / 2))
+        else:
+            self._later(longest, self._start_all)
+
+    def _start_all(self, until_ready: float = 0.0) -> None:
+        """Start what can be pulled; the rest keeps trying."""
+        self.sandbox = True
+        for container in self.containers:
+            if self._unpullable(container):
+                self._pull_failed(container)
+            else:
+                self._note_pulled(container)
+                self._start(container, until_ready)
+        self._write()
+        self._settle()
+
+    def _note_pulled(self, container: ContainerRun) -> None:
+        if not container.pulled:
+            message = f'Successfully pulled image "{container.image}"'
+            self.host.record(self, "Normal", "Pulled", message)
+        container.pulled = True
+
+    def _unpullable(self, container: ContainerRun) -> bool:
+        fault = self._behaviour(container).fault
+        return fault is not None and fault.kind is FaultKind.UNPULLABLE
+
+    def _pull_failed(self, container: ContainerRun) -> None:
+        program = self.programs[container.name]
+        program.fault = fault = self._behaviour(container).fault
+        message = (fault.message if fault else "") or (
+            f'failed to pull and unpack image "{container.image}": not found'
+        )
+        self.host.record(
+            self, "Warning", "Failed", f'Failed to pull image "{container.image}": {message}'
+        )
+        self.host.record(self, "Warning", "Failed", "Error: ErrImagePull")
+        container.state = waiting("ErrImagePull", message)
+        program.delay = min(program.delay * 2 or FIRST_BACKOFF, LAST_BACKOFF)
+        self._program_later(program, PULL_TRY, lambda: self._back_off_pull(container))
+
+    def _back_off_pull(self, container: ContainerRun) -> None:
+        program = self.programs[container.name]
+        message = f'Back-off pulling image "{container.image}"'
+        self.host.record(self, "Normal", "BackOff", message)
+        container.state = waiting("ImagePullBackOff", message)
+        self._write()
+        self._program_later(program, program.delay, lambda: self._pull_again(container))
+
+    def _pull_again(self, container: ContainerRun) -> None:
+        if self._unpullable(container):
+            self._pull_failed(container)
+        else:
+            self.programs[container.name].delay = 0.0
+            self._note_pulled(container)
+            self._start(container, 0.0)
+        self._write()
+        self._settle()
+
+    def _start(self, container: ContainerRun, until_ready: float) -> None:
+        """Start a container; the caller reports it."""
+        self.phase = "Running"
+        container.state = running(rfc3339(self.host.clock.now()))
+        self.programs[container.name].started = self.host.clock.now()
+        self.host.record(self, "Normal", "Created", "Container created")
+        self.host.record(self, "Normal", "Started", "Container started")
+        self._follow_program(container, until_ready)
+
+    # Running
+
+    def _follow_program(self, container: ContainerRun, until_ready: float = 0.0) -> None:
+        """Do what the image does once it runs."""
+        program = self.programs[container.name]
+        self._cancel_program(program)
+        program.fault = fault = self._behaviour(container).fault
+        kind = fault.kind if fault is not None else None
+        crashes_first = kind is FaultKind.CRASH and fault is not None and not fault.after
+        container.ready = not (until_ready or crashes_first or kind is FaultKind.NEVER_READY)
+        if kind is FaultKind.NEVER_READY:
+            message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+            self.host.record(self, "Warning", "Unhealthy", message)
+        elif until_ready:
+            self._program_later(program, until_ready, lambda: self._turn_ready(container))
+        else:
+            self._schedule_fault(container, program, fault)
+
+    def _turn_ready(self, container: ContainerRun) -> None:
+        self._follow_program(container)
+        self._write()
+        self._settle()
+
+    def _schedule_fault(
+        self, container: ContainerRun, program: Program, fault: Fault | None
+    ) -> None:
+        kind, after = (fault.kind, fault.after) if fault is not None else (None, None)
+        if kind is FaultKind.CRASH and fault is not None:
+            delay = after or CRASH_AT_START
+            self._program_later(program, delay, lambda: self._exit(container, fault.exit_code))
+        elif kind is FaultKind.FLAP:
+            self._program_later(program, after or FLAP_UP, lambda: self._flap(container))
+        elif kind is FaultKind.KILLS_NODE:
+            delay = CRASH_AT_START if after is None else after
+            self._program_later(program, delay, lambda: self.host.lose_node(self.node))
+        elif kind is FaultKind.EXITS and fault is not None:
+            delay = JOB_RUN if after is None else after
+            self._program_later(program, delay, lambda: self._exit(container, fault.exit_code))
+        elif self.restart_policy != "Always":
+            self._program_later(program, JOB_RUN, lambda: self._exit(container, 0))
+
+    def _flap(self, container: ContainerRun) -> None:
+        program = self.programs[container.name]
+        fault = program.fault
+        container.ready = not container.ready
+        if not container.ready:
+            message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+            self.host.record(self, "Warning", "Unhealthy", message)
+        self._write()
+        up = (fault.after if fault else None) or FLAP_UP
+        down = (fault.lasts if fault else None) or FLAP_DOWN
+        self._program_later(program, up if container.ready else down, lambda: self._flap(container))
+
+    def _exit(self, container: ContainerRun, exit_code: int) -> None:
+        """End a container by itself; start it again as the restart policy says."""
+        program = self.programs[container.name]
+        now = self.host.clock.now()
+        reason = (program.fault.reason if program.fault else "") or (
+            "Error" if exit_code else "Completed"
+        )
+        ended = terminated(container, self.uid, rfc3339(now), exit_code=exit_code, reason=reason)
+        container.ready = False
+        if self.restart_policy == "Never" or (self.restart_policy == "OnFailure" and not exit_code):
+            container.state = ended
+            self._finish_if_all_ended()
+            return
+        if now - program.started >= CRASH_FORGIVEN:
+            program.delay = 0.0
+        self._await_restart(container, program, ended)
+
+    def _await_restart(self, container: ContainerRun, program: Program, ended: Object) -> None:
+        if program.delay:
+            message = (
+                f"back-off {_seconds(program.delay)} restarting failed container={container.name} "
+                f"pod={self.key[1]}_{self.key[0]}({self.uid})"
+            )
+            container.state, container.last_state = waiting("CrashLoopBackOff", message), ended
+            self.host.record(
+                self,
+                "Warning",
+                "BackOff",
+                f"Back-off restarting failed container {container.name} in pod "
+                f"{self.key[1]}_{self.key[0]}({self.uid})",
+            )
+        else:
+            container.state = ended
+        wait = program.delay or FIRST_RESTART
+        program.delay = min(program.delay * 2 or FIRST_BACKOFF, LAST_BACKOFF)
+        self._program_later(program, wait, lambda: self._restart(container))
+        self._write()
+
+    def _restart(self, container: ContainerRun) -> None:
+        if "terminated" in container.state:
+            container.last_state = container.state
+        container.restarts += 1
+        self._start(container, 0.0)
+        self._write()
+        self._settle()
+
+    def _finish_if_all_ended(self) -> None:
+        if all("terminated" in container.state for container in self.containers):
+            failed = any(c.state["terminated"]["exitCode"] for c in self.containers)
+            self.phase = "Failed" if failed else "Succeeded"
+        self._write()
+        self._settle()
+
+    def reconsider(self) -> None:
+        """Look at the faults again: somebody has changed them."""
+        if self.stopping or self.phase in ("Failed", "Succeeded"):
+            return
+        if self.phase == "Pending" and not self.sandbox:
+            waits = [p for p in self.programs.values() if p.fault is not None]
+            if waits and self._first_with(FaultKind.MISSING_CONFIG_MAP) is None:
+                for program in waits:
+                    program.fault = None
+                self._later(HEALED_CONFIG, self._prepare)
+            return
+        changed = [
+            container
+            for container in self.containers
+            if container.running
+            and self._behaviour(container).fault != self.programs[container.name].fault
+        ]
+        for container in changed:
+            self._follow_program(container)
+        if changed:
+            self._write()
+        self._settle()
+
+    def reassert(self) -> None:
+        """Report the pod again: others wrote to its status while the node was away."""
+        self._write()
+        self._settle()
+
+    def reboot(self) -> None:
+        """Start all containers again after the node's reboot; end the pod if it was to go."""
+        if self.stopping:
+            self._end(0)
+            return
+        for container in self.containers:
+            if container.running:
+                now = rfc3339(self.host.clock.now())
+                container.last_state = terminated(
+                    container, self.uid, now, exit_code=255, reason="Unknown"
+                )
+                container.restarts += 1
+                self._start(container, 0.0)
+        self._write()
+        self._settle()
+
+    # Ending
+
+    def stop(self, grace: float) -> None:
+        """End the pod: its deletion was asked for, with this many seconds at most."""
+        stuck = self._first_with(FaultKind.STUCK_TERMINATING)
+        if self.stopping:
+            return
+        self.stopping = True
+        self.cancel()
+        for container in self.containers:
+            if container.running:
+                message = f"Stopping container {container.name}"
+                self.host.record(self, "Normal", "Killing", message)
+        if stuck is not None and stuck.lasts is None:
+            return
+        wanted = max((self._draw_stop(c) for c in self.containers), default=0.0)
+        if stuck is not None and stuck.lasts is not None:
+            self._later(stuck.lasts, lambda: self._end(0))
+        elif wanted > grace:
+            self._later(grace, lambda: self._end(SIGTERM_GRACE_EXCEEDED))
+        else:
+            self._later(wanted, lambda: self._end(0))
+
+    def hurry(self, grace: float) -> None:
+        """Shorten the grace period of a pod that is ending."""
+        if self.timer is not None and self.timer.when > self.host.clock.now() + grace:
+            self._later(grace, lambda: self._end(SIGTERM_GRACE_EXCEEDED))
+
+    def _end(self, exit_code: int) -> None:
+        now = rfc3339(self.host.clock.now())
+        for container in self.containers:
+            container.ready = False
+            if "terminated" not in container.state:
+                container.state = terminated(
+                    container,
+                    self.uid,
+                    now,
+                    exit_code=exit_code,
+                    reason="Error" if exit_code else "Completed",
+                )
+        if self.phase not in ("Failed", "Succeeded"):
+            self.phase = "Failed" if exit_code else "Succeeded"
+        self._write()
+        self.host.remove(self)
+
+    # Helpers
+
+    def cancel(self) -> None:
+        """Forget everything that was going to happen."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        for program in self.programs.values():
+            self._cancel_program(program)
+
+    def statuses(self) -> list[Object]:
+        """Return `status.containerStatuses`."""
+        return [container_status(container, self.uid) for container in self.containers]
+
+    def _cancel_program(self, program: Program) -> None:
+        if program.timer is not None:
+            program.timer.cancel()
+            program.timer = None
+
+    def _settle(self) -> None:
+        """Say so when nothing is going on any more."""
+        busy = self.timer is not None or any(
+            program.timer is not None or program.fault is not None or program.delay
+            for program in self.programs.values()
+        )
+        if not busy:
+            self.host.settled(self)
+
+    def _write(self, reason: str = "", message: str = "") -> None:
+        self.host.write(self, self.phase, sandbox=self.sandbox, reason=reason, message=message)
+
+    def _behaviour(self, container: ContainerRun) -> Behaviour:
+        return self.host.images.behaviour(container.image, self.node)
+
+    def _draw_start(self, container: ContainerRun) -> float:
+        timing = self._behaviour(container).start
+        assert isinstance(timing, Timing)
+        return timing.draw(self.host.rng)
+
+    def _draw_stop(self, container: ContainerRun) -> float:
+        timing = self._behaviour(container).stop
+        assert isinstance(timing, Timing)
+        return timing.draw(self.host.rng)
+
+    def _first_with(self, kind: FaultKind) -> Fault | None:
+        for container in self.containers:
+            fault = self._behaviour(container).fault
+            if fault is not None and fault.kind is kind:
+                return fault
+        return None
+
+    def _later(self, delay: float, action: Callable[[], None]) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+        def due() -> None:
+            self.timer = None
+            if self.host.alive(self.node, due):
+                action()
+
+        self.timer = self.host.clock.call_later(delay, due)
+
+    def _program_later(self, program: Program, delay: float, action: Callable[[], None]) -> None:
+        self._cancel_program(program)
+
+        def due() -> None:
+            program.timer = None
+            if self.host.alive(self.node, due):
+                action()
+
+        program.timer = self.host.clock.call_later(delay, due)
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
