@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from rollout.errors import ExitCode
+
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
@@ -63,6 +65,7 @@ class Finish:
 
     outcome: Outcome
     message: str
+    refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
 
 
 Action: TypeAlias = Prepare | Restore | DeletePod | ReadPod | ReadDaemonSet | Finish

@@ -293,7 +293,9 @@ class Engine:
                 self._actions.append(ReadDaemonSet(ds.name))
             case _:
                 ds.phase = Phase.UNTOUCHED
-                self._refused(f"the patch of DaemonSet {ds.name} was refused: {event.message}")
+                self._refused(
+                    f"the patch of DaemonSet {ds.name} was refused: {event.message}", event
+                )
 
     def _restore_answered(self, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
         match event.answer:
@@ -306,7 +308,8 @@ class Engine:
             case _:
                 self._refused(
                     f"the strategy of DaemonSet {ds.name} could not be restored: {event.message}; "
-                    f"it is OnDelete"
+                    "it is OnDelete",
+                    event,
                 )
 
     def _daemon_set_read(self, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
@@ -595,8 +598,8 @@ class Engine:
             self.drift_why = what
             self.notices.append(Notice("drift", message=what))
 
-    def _refused(self, message: str) -> None:
-        self.finished = Finish(Outcome.REFUSED, message)
+    def _refused(self, message: str, event: ev.Answered) -> None:
+        self.finished = Finish(Outcome.REFUSED, message, event.exit_code)
         self._actions.append(self.finished)
 
     def _check_end(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from rollout.errors import ExitCode
 from rollout.executor.actions import Action
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 
@@ -111,6 +112,7 @@ class Answered:
     action: Action
     answer: Answer
     message: str = ""
+    exit_code: ExitCode = ExitCode.ERROR  # of a refusal
     generation: int = 0  # of the DaemonSet, after a patch that was accepted
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
-from rollout.fleet import marks
 from rollout.executor.view import PodView
+from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Pod
 from rollout.fleet.revisions import is_up_to_date, template_digest
 from rollout.planner.plan import Limit, PlannedDaemonSet, Step

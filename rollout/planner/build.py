@@ -393,7 +393,7 @@ def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
     return [
         (
             f"DaemonSet {ds.name}: the budget (maxUnavailable {ds.max_unavailable.text}) is "
-            f"already used up by {cut(broken)}; healthy nodes wait until these are available again. "
-            "Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
+            f"already used up by {cut(broken)}; healthy nodes wait until these are available "
+            "again. Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
         )
     ]

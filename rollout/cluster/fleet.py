@@ -1,0 +1,89 @@
+"""Reads a fleet from the API server: one paged list for each resource, and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rollout.cluster.client import Client
+from rollout.cluster.paths import resource_path
+from rollout.errors import NotFound
+from rollout.fleet.objects import (
+    ControllerRevision,
+    DaemonSet,
+    JsonObject,
+    Namespace,
+    Node,
+    Pod,
+)
+from rollout.fleet.selectors import selector_of
+from rollout.fleet.snapshot import Fleet, build_fleet
+
+APPS = "apps/v1"
+CORE = "v1"
+
+
+def daemon_set_path(namespace: str, name: str) -> str:
+    """Return the path of a DaemonSet."""
+    return resource_path(APPS, "daemonsets", namespace=namespace, name=name)
+
+
+def read_cluster_uid(client: Client) -> str:
+    """Return the UID of kube-system, by which clusters are told apart.
+
+    Raises:
+        ClusterError: when it cannot be read.
+    """
+    path = resource_path(CORE, "namespaces", name="kube-system")
+    return client.get(path, Namespace).metadata.uid
+
+
+def read_nodes(client: Client) -> list[Node]:
+    """Return all nodes."""
+    return client.list(resource_path(CORE, "nodes"), Node).items
+
+
+def read_daemon_set(client: Client, namespace: str, name: str) -> tuple[DaemonSet, JsonObject]:
+    """Return a DaemonSet, typed and as the server wrote it.
+
+    Raises:
+        NotFound: when there is none, with the way to see what there is.
+    """
+    try:
+        raw = client.get(daemon_set_path(namespace, name), dict)
+    except NotFound:
+        raise NotFound(
+            f"DaemonSet {namespace}/{name} does not exist on {client.server}; "
+            f"see 'kubectl get daemonsets -n {namespace}'"
+        ) from None
+    return msgspec.convert(raw, DaemonSet), raw
+
+
+def read_fleet(
+    client: Client, namespace: str, name: str, *, cluster_uid: str, nodes: Sequence[Node]
+) -> Fleet:
+    """Return the snapshot of one DaemonSet.
+
+    Args:
+        client: of the cluster.
+        namespace: of the DaemonSet.
+        name: of the DaemonSet.
+        cluster_uid: from `read_cluster_uid`.
+        nodes: from `read_nodes`; one list serves all DaemonSets.
+
+    Raises:
+        NotFound: when the DaemonSet does not exist.
+        ClusterError: on any other failure.
+    """
+    daemon_set, raw = read_daemon_set(client, namespace, name)
+    selector = str(selector_of(daemon_set.spec.selector))
+    revisions = client.list(
+        resource_path(APPS, "controllerrevisions", namespace=namespace),
+        ControllerRevision,
+        label_selector=selector,
+    )
+    pods = client.list(
+        resource_path(CORE, "pods", namespace=namespace), Pod, label_selector=selector
+    )
+    return build_fleet(cluster_uid, daemon_set, raw, revisions.items, nodes, pods.items)

@@ -1,0 +1,81 @@
+"""The two patches of a run, and the proof that the first one leads to the planned template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rollout.errors import StaleError
+from rollout.fleet import marks
+from rollout.fleet.objects import DaemonSet, JsonObject
+from rollout.fleet.revisions import template_digest
+from rollout.planner.delta import apply_difference
+from rollout.planner.plan import PlannedDaemonSet
+
+
+def target_template(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
+    """Return the planned template, built on the live one.
+
+    Raises:
+        StaleError: when the live template is not the one that the plan saw.
+    """
+    try:
+        template = apply_difference(live.spec.template, planned.template_changes)
+    except ValueError:
+        template = {}
+    if template_digest(template) != planned.target.template_digest:
+        raise StaleError(
+            f"the template of DaemonSet {planned.key} is not the one that the plan was made for; "
+            "make a new plan with 'rollout plan'"
+        )
+    return template
+
+
+def prepare_patch(
+    planned: PlannedDaemonSet, live: DaemonSet, plan_digest: str, run_id: str
+) -> JsonObject:
+    """Return the strategic merge patch that sets OnDelete and the target template at once.
+
+    Source: behaviour.md 8.1. Where the owner chose OnDelete, nothing but the template is set.
+
+    Raises:
+        StaleError: see `target_template`.
+    """
+    annotations: dict[str, str | None] = dict(planned.annotations)
+    spec: dict[str, Any] = dict(planned.fields)
+    if planned.changes_template:
+        spec["template"] = {**target_template(planned, live), "$patch": "replace"}
+    if not planned.owner_on_delete:
+        annotations[marks.PLAN] = plan_digest
+        annotations[marks.RUN] = run_id
+        stored = msgspec.json.encode(planned.original_strategy).decode()
+        annotations[marks.ORIGINAL_STRATEGY] = stored
+        spec["updateStrategy"] = {"type": "OnDelete", "rollingUpdate": None}
+    return _patch(planned, live, annotations, spec)
+
+
+def restore_patch(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
+    """Return the patch that sets the final strategy exactly and takes our annotations away."""
+    annotations: dict[str, str | None] = dict(planned.annotations)
+    annotations.update(dict.fromkeys(marks.ALL))
+    spec = {**planned.fields, "updateStrategy": {**planned.final_strategy, "$patch": "replace"}}
+    return _patch(planned, live, annotations, spec)
+
+
+def _patch(
+    planned: PlannedDaemonSet,
+    live: DaemonSet,
+    annotations: dict[str, str | None],
+    spec: dict[str, Any],
+) -> JsonObject:
+    """Bind the patch to the very object and state that it was made for."""
+    metadata: JsonObject = {
+        "uid": planned.uid,
+        "resourceVersion": live.metadata.resource_version,
+    }
+    if annotations:
+        metadata["annotations"] = annotations
+    if planned.labels:
+        metadata["labels"] = planned.labels
+    return {"metadata": metadata, "spec": spec}

@@ -1,0 +1,455 @@
+"""The only loop: carries out what the engine asks for and tells it what came of that.
+
+Reflectors and writers are threads that put what they learn into one queue; the loop takes it out,
+asks the engine, and hands the actions on. It waits for events, never polls, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.fleet import APPS, CORE, daemon_set_path
+from rollout.cluster.paths import resource_path
+from rollout.cluster.watch import (
+    Broken,
+    Changed,
+    Listed,
+    Outdated,
+    Reflector,
+    Removed,
+    Resumed,
+    Stalled,
+)
+from rollout.errors import (
+    ClusterError,
+    Conflict,
+    NotFound,
+    StaleError,
+    TransientError,
+    UnknownOutcome,
+)
+from rollout.executor import events as ev
+from rollout.executor.actions import (
+    Action,
+    DeletePod,
+    Finish,
+    Prepare,
+    ReadDaemonSet,
+    ReadPod,
+    Restore,
+)
+from rollout.executor.engine import Engine
+from rollout.executor.explain import explain
+from rollout.executor.notices import Notice
+from rollout.executor.patches import prepare_patch, restore_patch
+from rollout.executor.state import StepRun
+from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.selectors import selector_of
+from rollout.fleet.snapshot import Fleet, build_fleet
+from rollout.planner.drift import Drift, compare
+from rollout.planner.plan import Plan
+
+HEARTBEAT_S = 30.0  # seconds between two lines that say what the run waits for
+WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
+_DRAIN = 1000  # events taken at once before the engine decides
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Who is told about the run while it goes."""
+
+    notice: Callable[[Notice, Engine], None]
+    heartbeat: Callable[[str, Engine], None]
+    before_first_write: Callable[[], None]  # keeps the record; raising stops the run
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the run ended, node by node."""
+
+    finish: Finish
+    steps: tuple[StepRun, ...]  # the updates, in the order of the plan
+    joined: tuple[str, ...]
+    strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
+    duration_s: float
+
+
+class Inbox:
+    """What reflectors, writers and signal handlers have to say, in the order it came."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def stop(self, why: str) -> None:
+        """Ask the run to start nothing new; safe in a signal handler."""
+        self.put(ev.StopAsked(why))
+
+    def take(self, timeout: float) -> list[Any]:
+        """Wait for news; returns all that there is, or nothing after `timeout` seconds."""
+        try:
+            items = [self._queue.get(timeout=max(0.0, timeout))]
+        except queue.Empty:
+            return []
+        while len(items) < _DRAIN:
+            try:
+                items.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return items
+
+
+def run_plan(
+    client: Client,
+    plan: Plan,
+    inbox: Inbox,
+    observer: Observer,
+    *,
+    run_id: str,
+    resumed: bool,
+    cluster_uid: str,
+) -> Result:
+    """Carry a plan out.
+
+    Args:
+        client: of the cluster.
+        plan: what to do.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+        run_id: id of this run.
+        resumed: an earlier process has begun this run; then pods may differ from the plan.
+        cluster_uid: of the cluster that the client talks to.
+
+    Raises:
+        StaleError: when the cluster is not what the plan was made for; nothing was written.
+        ClusterError: when the cluster cannot be read at the start.
+    """
+    loop = _Loop(client, plan, inbox, observer, run_id=run_id, resumed=resumed)
+    try:
+        loop.open(cluster_uid)
+        return loop.run()
+    finally:
+        loop.close()
+
+
+class _Loop:
+    def __init__(
+        self,
+        client: Client,
+        plan: Plan,
+        inbox: Inbox,
+        observer: Observer,
+        *,
+        run_id: str,
+        resumed: bool,
+    ) -> None:
+        self.client = client
+        self.plan = plan
+        self.inbox = inbox
+        self.observer = observer
+        self.run_id = run_id
+        self.resumed = resumed
+        self.engine = Engine(plan, resumed=resumed)
+        self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
+        self.reflectors: list[Reflector[Any]] = []
+        self.lists: dict[str, list[Any]] = {}
+        self.wrote = False
+        self._anchor = time.time() - (client.clock_skew_s or 0.0) - time.monotonic()
+        self._began = self.now()
+
+    def now(self) -> float:
+        """Seconds since the epoch by the server's clock; never jumps (own monotonic clock)."""
+        return self._anchor + time.monotonic()
+
+    # Start and end
+
+    def open(self, cluster_uid: str) -> None:
+        """Start the watches and check the plan against their first lists."""
+        for name, namespace, selector in self._subjects():
+            pods = resource_path(CORE, "pods", namespace=namespace)
+            revisions = resource_path(APPS, "controllerrevisions", namespace=namespace)
+            daemon_sets = resource_path(APPS, "daemonsets", namespace=namespace)
+            self._reflect(f"pods/{name}", pods, Pod, label_selector=selector)
+            self._reflect(
+                f"revisions/{name}", revisions, ControllerRevision, label_selector=selector
+            )
+            self._reflect(
+                f"daemonsets/{name}",
+                daemon_sets,
+                DaemonSet,
+                field_selector=f"metadata.name={name}",
+            )
+        self._reflect("nodes", resource_path(CORE, "nodes"), Node)
+        self._await_lists()
+        if not self.resumed:
+            drift = compare(self.plan, self._fleets(cluster_uid))
+            if drift:
+                raise StaleError(drift_text(drift))
+
+    def close(self) -> None:
+        """End all threads that this loop started."""
+        for reflector in self.reflectors:
+            reflector.stop()
+        self.writers.shutdown(wait=False, cancel_futures=True)
+
+    def run(self) -> Result:
+        """Loop until the engine says that nothing is left to do."""
+        heartbeat = self.now() + HEARTBEAT_S
+        while True:
+            for action in self.engine.decide(self.now()):
+                self._carry_out(action)
+            self._tell()
+            if self.engine.finished is not None:
+                return self._result(self.engine.finished)
+            wake = min(heartbeat, self.engine.next_wake() or heartbeat)
+            for item in self.inbox.take(wake - self.now()):
+                self._observe(item)
+            if self.now() >= heartbeat:
+                self.observer.heartbeat(explain(self.engine, self.now()), self.engine)
+                heartbeat = self.now() + HEARTBEAT_S
+
+    def _subjects(self) -> list[tuple[str, str, str]]:
+        subjects = []
+        for ds in self.plan.daemon_sets:
+            path = daemon_set_path(ds.namespace, ds.name)
+            live = self.client.get_or_none(path, DaemonSet)
+            if live is None:
+                raise StaleError(f"DaemonSet {ds.key} does not exist any more; nothing was changed")
+            subjects.append((ds.name, ds.namespace, str(selector_of(live.spec.selector))))
+        return subjects
+
+    def _reflect(
+        self,
+        source: str,
+        path: str,
+        type_: type[Any],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        reflector = Reflector(
+            self.client,
+            source,
+            path,
+            type_,
+            self.inbox.put,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+        self.reflectors.append(reflector)
+        self.lists[source] = []
+        reflector.start()
+
+    def _await_lists(self) -> None:
+        """Take the first list of every watch; a watch that cannot begin ends the command."""
+        missing = set(self.lists)
+        later: list[Any] = []
+        while missing:
+            for item in self.inbox.take(HEARTBEAT_S):
+                match item:
+                    case Listed(source, items) if source in missing:
+                        missing.discard(source)
+                        self.lists[source] = items
+                    case Broken(source, error) if source in missing:
+                        raise error
+                later.append(item)
+        for item in later:
+            self._observe(item)
+
+    def _fleets(self, cluster_uid: str) -> dict[str, Fleet]:
+        fleets = {}
+        for ds in self.plan.daemon_sets:
+            found: list[DaemonSet] = self.lists[f"daemonsets/{ds.name}"]
+            if not found:
+                raise StaleError(f"DaemonSet {ds.key} was deleted; nothing was changed")
+            fleets[ds.name] = build_fleet(
+                cluster_uid,
+                found[0],
+                {},
+                self.lists[f"revisions/{ds.name}"],
+                self.lists["nodes"],
+                self.lists[f"pods/{ds.name}"],
+            )
+        return fleets
+
+    # Events in
+
+    def _observe(self, item: Any) -> None:  # noqa: ANN401 - news of any type of object
+        now = self.now()
+        for event in self._translate(item):
+            self.engine.observe(event, now)
+
+    def _translate(self, item: Any) -> list[ev.Event]:  # noqa: ANN401 - news of any type
+        match item:
+            case Listed(source, items):
+                return self._listed(source, items)
+            case Changed(source, obj):
+                return self._changed(source, obj)
+            case Removed(source, obj):
+                return self._removed(source, obj)
+            case Stalled(source, silent_s):
+                return [ev.ViewLost(source, f"silent for {silent_s:.0f} s")]
+            case Broken(source, error):
+                return [ev.ViewLost(source, str(error))]
+            case Resumed(source):
+                return [ev.ViewBack(source)]
+            case Outdated():
+                return []
+        event: ev.Event = item
+        return [event]
+
+    def _listed(self, source: str, items: list[Any]) -> list[ev.Event]:
+        kind, _, name = source.partition("/")
+        match kind:
+            case "nodes":
+                return [ev.NodesListed(tuple(items))]
+            case "pods":
+                return [ev.PodsListed(name, tuple(items))]
+            case "revisions":
+                self.lists[source] = items
+                return [self._revisions(name)]
+        return [ev.DaemonSetSeen(name, items[0]) if items else ev.DaemonSetGone(name)]
+
+    def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
+        kind, _, name = source.partition("/")
+        match kind:
+            case "nodes":
+                return [ev.NodeSeen(obj)]
+            case "pods":
+                return [ev.PodSeen(name, obj)]
+            case "revisions":
+                return [self._revision(source, name, obj, gone=False)]
+        return [ev.DaemonSetSeen(name, obj)]
+
+    def _removed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
+        kind, _, name = source.partition("/")
+        match kind:
+            case "nodes":
+                return [ev.NodeGone(obj.metadata.name)]
+            case "pods":
+                return [ev.PodGone(name, obj.metadata.uid)]
+            case "revisions":
+                return [self._revision(source, name, obj, gone=True)]
+        return [ev.DaemonSetGone(name)]
+
+    def _revision(
+        self, source: str, name: str, obj: ControllerRevision, *, gone: bool
+    ) -> ev.RevisionsSeen:
+        kept = [r for r in self.lists[source] if r.metadata.uid != obj.metadata.uid]
+        self.lists[source] = kept if gone else [*kept, obj]
+        return self._revisions(name)
+
+    def _revisions(self, name: str) -> ev.RevisionsSeen:
+        uid = self.engine.daemon_sets[name].planned.uid
+        mine = [r for r in self.lists[f"revisions/{name}"] if r.metadata.controller_uid == uid]
+        return ev.RevisionsSeen(name, tuple(sorted(mine, key=lambda r: r.revision)))
+
+    # Actions out
+
+    def _carry_out(self, action: Action) -> None:
+        if isinstance(action, Finish):
+            return
+        if not self.wrote and isinstance(action, Prepare | Restore | DeletePod):
+            self.observer.before_first_write()
+            self.wrote = True
+        self.writers.submit(self._perform, action)
+
+    def _perform(self, action: Action) -> None:
+        """Run in a writer's thread: one call, one answer."""
+        try:
+            answer = self._call(action)
+        except UnknownOutcome as error:
+            answer = ev.Answered(action, ev.Answer.UNKNOWN, str(error))
+        except Conflict as error:
+            answer = ev.Answered(action, ev.Answer.CONFLICT, str(error))
+        except NotFound as error:
+            answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
+        except TransientError as error:
+            answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
+        except (ClusterError, StaleError) as error:
+            answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
+        except Exception as error:  # the loop must hear of it, or it would wait for ever
+            self.inbox.put(ev.Answered(action, ev.Answer.REFUSED, repr(error)))
+            raise
+        self.inbox.put(answer)
+
+    def _call(self, action: Action) -> ev.Answered:
+        match action:
+            case Prepare(name):
+                ds = self.engine.daemon_sets[name]
+                assert ds.live is not None
+                body = prepare_patch(ds.planned, ds.live, self.plan.digest, self.run_id)
+                return self._patched(action, name, body)
+            case Restore(name):
+                ds = self.engine.daemon_sets[name]
+                assert ds.live is not None
+                return self._patched(action, name, restore_patch(ds.planned, ds.live))
+            case DeletePod(name, _, pod, uid):
+                self.client.delete(self._pod_path(name, pod), uid=uid)
+            case ReadPod(delete):
+                self._read_pod(delete)
+            case ReadDaemonSet(name):
+                seen = self.client.get(self._path(name), DaemonSet)
+                self.inbox.put(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED)
+
+    def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
+        seen = self.client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)
+        generation = seen.metadata.generation
+        self.inbox.put(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
+
+    def _read_pod(self, delete: DeletePod) -> None:
+        path = self._pod_path(delete.daemon_set, delete.pod)
+        pod = self.client.get_or_none(path, Pod)
+        if pod is None or pod.metadata.uid != delete.uid:
+            self.inbox.put(ev.PodGone(delete.daemon_set, delete.uid))
+        else:
+            self.inbox.put(ev.PodSeen(delete.daemon_set, pod))
+
+    def _path(self, name: str) -> str:
+        return daemon_set_path(self.engine.daemon_sets[name].planned.namespace, name)
+
+    def _pod_path(self, daemon_set: str, pod: str) -> str:
+        namespace = self.engine.daemon_sets[daemon_set].planned.namespace
+        return resource_path(CORE, "pods", namespace=namespace, name=pod)
+
+    # Told
+
+    def _tell(self) -> None:
+        notices = self.engine.notices
+        while notices:
+            self.observer.notice(notices.popleft(), self.engine)
+
+    def _result(self, finish: Finish) -> Result:
+        order = [step.id for step in self.plan.steps if step.kind == "update"]
+        strategies = {
+            name: ds.live.strategy_type if ds.live is not None else "unknown"
+            for name, ds in self.engine.daemon_sets.items()
+        }
+        return Result(
+            finish=finish,
+            steps=tuple(self.engine.steps[step_id] for step_id in order),
+            joined=tuple(sorted(self.engine.joined)),
+            strategies=strategies,
+            duration_s=self.now() - self._began,
+        )
+
+
+def drift_text(drift: Drift) -> str:
+    """Return drift as a message: a line for each difference, and what to do."""
+    lines = [f"  {c.what}: {c.old} -> {c.new}" for c in (*drift.hard, *drift.soft)][:20]
+    more = len(drift.hard) + len(drift.soft) - len(lines)
+    if more:
+        lines.append(f"  and {more} more")
+    listing = "\n".join(lines)
+    return (
+        f"the cluster is not what the plan was made for:\n{listing}\n"
+        "nothing was changed; make a new plan with 'rollout plan'"
+    )
