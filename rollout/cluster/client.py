@@ -81,7 +81,7 @@ def connect(
         namespace: None for the context's own.
         patience: how long reads and refused writes are repeated.
         rate: limit for writes.
-        stop: when set, every wait inside the client ends at once.
+        stop: when set, every wait inside the client ends at once; `close` sets it.
 
     Raises:
         UsageError: the file or context that was asked for doesn't exist.

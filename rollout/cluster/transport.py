@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, IncompleteRead, RemoteDisconnected
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,6 +42,15 @@ _NEVER_SENT = (
     broken.ClosedPoolError,
     broken.EmptyPoolError,
     broken.LocationValueError,
+)
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (broken.NameResolutionError, "the host name cannot be resolved"),
+    (broken.ReadTimeoutError, "the server is silent"),
+    (broken.DecodeError, "the answer cannot be decompressed"),
+    (RemoteDisconnected, "the connection was closed without an answer"),
+    (IncompleteRead, "the answer was cut short"),
+    (BadStatusLine, "the answer is not HTTP"),
+    (TimeoutError, f"no connection within {CONNECT_TIMEOUT_S:g} s"),
 )
 
 
@@ -323,17 +332,11 @@ def _distrust(error: broken.SSLError) -> str:
 
 def _reason(error: BaseException) -> str:
     """Return the few words behind a chain of wrapped errors."""
-    match error:
-        case broken.NameResolutionError():
-            return "the host name cannot be resolved"
-        case broken.NewConnectionError():  # says why, at its root; also a kind of time-out
-            pass
-        case broken.ConnectTimeoutError():
-            return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-        case broken.ReadTimeoutError():
-            return "the server is silent"
     seen: BaseException | None = error
     while seen is not None:
+        for kind, words in _WORDS:
+            if isinstance(seen, kind):
+                return words
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror.lower()
         seen = seen.__cause__ or seen.__context__

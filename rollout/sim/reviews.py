@@ -64,7 +64,7 @@ def _access(
 def _metadata(resource: Resource, spec: Object, manager: str, now: str) -> Object:
     managers = managedfields.track_update(
         None,
-        {"metadata": {}, "spec": spec},
+        {"kind": resource.kind, "metadata": {}, "spec": spec},
         manager=manager,
         api_version=resource.api_version,
         subresource="",

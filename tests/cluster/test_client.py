@@ -28,6 +28,7 @@ from rollout.errors import (
     Unreachable,
 )
 from tests.cluster.world import (
+    Answer,
     Asked,
     Reply,
     Reset,
@@ -54,11 +55,11 @@ class Pod(msgspec.Struct):
     metadata: Meta
 
 
-def replies(*answers: Reply | Streamed | Reset) -> Scenario:
+def replies(*answers: Answer) -> Scenario:
     """Give these answers one after the other, the last one for ever."""
     left = list(answers)
 
-    def scenario(_: Asked) -> Reply | Streamed | Reset:
+    def scenario(_: Asked) -> Answer:
         return left.pop(0) if len(left) > 1 else left[0]
 
     return scenario
@@ -142,7 +143,7 @@ def test_pages_of_different_versions_are_not_mixed(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_answer_is_a_failed_read_and_never_an_empty_list(
-    tmp_path: Path, answer: Reply | Streamed
+    tmp_path: Path, answer: Answer
 ) -> None:
     with serve(replies(answer)) as world, talking_to(world.url, tmp_path, patience=ONCE) as c:
         with pytest.raises(Unreachable, match=r"GET http://127\.0\.0\.1:\d+/api/v1"):
@@ -191,7 +192,7 @@ def test_a_compressed_list_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_refused_read_says_what_can_be_done(
-    tmp_path: Path, answer: Reply | Reset, kind: type[ClusterError], words: str
+    tmp_path: Path, answer: Answer, kind: type[ClusterError], words: str
 ) -> None:
     with serve(replies(answer)) as world, talking_to(world.url, tmp_path, patience=ONCE) as c:
         with pytest.raises(ClusterError, match=words) as caught:
@@ -215,7 +216,7 @@ def test_a_refused_read_says_what_can_be_done(
     ],
 )
 def test_a_write_without_a_clear_answer_is_of_unknown_outcome_and_never_repeated(
-    tmp_path: Path, answer: Reply | Reset
+    tmp_path: Path, answer: Answer
 ) -> None:
     with serve(replies(answer)) as world, talking_to(world.url, tmp_path) as client:
         with pytest.raises(UnknownOutcome, match="not known"):
@@ -510,9 +511,7 @@ def test_the_difference_of_clocks_is_known_from_answers(tmp_path: Path) -> None:
     "answer",
     [Reset(), Reply(b"{"), Reply(b"", 500), Reply(b"x", missing=9), Streamed([b"{"], cut=True)],
 )
-def test_no_library_error_leaves_the_client(
-    tmp_path: Path, answer: Reply | Streamed | Reset
-) -> None:
+def test_no_library_error_leaves_the_client(tmp_path: Path, answer: Answer) -> None:
     with serve(replies(answer)) as world, talking_to(world.url, tmp_path, patience=ONCE) as c:
         calls = (
             lambda: c.get(f"{PODS}/a", Pod),

@@ -19,12 +19,16 @@ from kubernetes.client import ApiClient
 from rollout.cluster.answers import Effect
 from rollout.cluster.client import connect
 from rollout.cluster.connect import Target, load_target
+from rollout.cluster.retry import Patience
 from rollout.cluster.transport import Request, Transport
 from rollout.errors import ClusterError, Forbidden, Unreachable
 from tests.cluster.world import (
     CERTIFICATE,
+    Answer,
     Asked,
+    Raw,
     Reply,
+    Reset,
     Streamed,
     bookmark,
     pod,
@@ -207,6 +211,28 @@ def test_a_token_that_cannot_be_sent_is_not_shown(tmp_path: Path, token: str) ->
             client.get(PATH, dict)
         assert token not in str(caught.value)
         assert not world.asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Raw(b""), "closed without an answer"),
+        (Raw(b"SSH-2.0-OpenSSH\r\n"), "the answer is not HTTP"),
+        (Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), "the answer was cut short"),
+        (Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "cut short"),
+        (Reply(b"flat", headers={"Content-Encoding": "gzip"}), "cannot be decompressed"),
+        (Reset(), "connection reset by peer"),
+    ],
+)
+def test_a_broken_line_is_described_in_plain_words(
+    tmp_path: Path, answer: Answer, words: str
+) -> None:
+    with (
+        serve(lambda _: answer) as world,
+        talking_to(world.url, tmp_path, patience=Patience(0.0, 0.0)) as client,
+        pytest.raises(Unreachable, match=f"^GET {world.url}{PATH}: .*{words}$"),
+    ):
+        client.get(PATH, dict)
 
 
 # TLS

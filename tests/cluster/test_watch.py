@@ -29,6 +29,7 @@ from rollout.cluster.watch import (
 )
 from rollout.errors import Forbidden, Throttled, Unreachable
 from tests.cluster.world import (
+    Answer,
     Asked,
     Reply,
     Reset,
@@ -57,9 +58,6 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
 
 class Pod(msgspec.Struct, frozen=True):
     metadata: Meta
-
-
-Answer = Reply | Streamed | Reset
 
 
 class Story:

@@ -60,7 +60,15 @@ class Reset:
     """Read the request, then break the connection."""
 
 
-Scenario = Callable[[Asked], "Reply | Streamed | Reset"]
+@dataclass(frozen=True)
+class Raw:
+    """These bytes, then the end of the connection."""
+
+    text: bytes
+
+
+Answer = Reply | Streamed | Reset | Raw
+Scenario = Callable[[Asked], Answer]
 
 
 class World(ThreadingHTTPServer):
@@ -214,6 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(reply)
             case Streamed() as streamed:
                 self._stream(streamed)
+            case Raw(text):
+                self.wfile.write(text)
+                self.close_connection = True
             case Reset():
                 self._break()
 
