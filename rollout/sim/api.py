@@ -44,6 +44,8 @@ class Api:
         audit: gets an entry for every request.
         logs: what containers wrote.
         metrics: whether there is a metrics server.
+        anonymous: who sends requests without credentials. kubectl sends none over plain HTTP,
+            so a cluster for interactive use names its user here.
         seed: of the random lengths of watches without a timeout.
         address: `host:port` under which clients reach it.
     """
@@ -56,6 +58,7 @@ class Api:
         audit: AuditLog | None = None,
         logs: LogBook | None = None,
         metrics: bool = True,
+        anonymous: User = ANONYMOUS,
         seed: int = 0,
         address: str = "127.0.0.1:0",
     ) -> None:
@@ -63,7 +66,9 @@ class Api:
         self.clock = registry.clock
         self.audit = audit or AuditLog()
         self.discovery = Discovery(metrics=metrics, address=address)
-        self.authorizer = Authorizer(registry.store, dict(tokens or {"admin": ADMIN}))
+        self.authorizer = Authorizer(
+            registry.store, dict(tokens or {"admin": ADMIN}), anonymous=anonymous
+        )
         self.logs = logs or LogBook(registry.clock)
         self.metrics = MetricsServer(registry.store, registry.clock) if metrics else None
         rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -75,7 +80,7 @@ class Api:
         target = target_of(request)
         user = ANONYMOUS
         try:
-            user = self.authorizer.authenticate(request.headers.get("authorization", ""))
+            user = self.authorizer.authenticate(request.headers)
             self.authorizer.require(user, attributes_of(target))
             answer = self._route(request, target, user)
         except StatusError as error:

@@ -6,7 +6,7 @@ objects they are on a real cluster. Faults take permissions away through `Author
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -95,20 +95,34 @@ class Authorizer:
         store: holds the RBAC objects.
         tokens: bearer tokens and whose they are.
         revoked: says what is refused although the rules allow it, also to `system:masters`.
+        anonymous: who sends requests without credentials.
     """
 
     store: Store
     tokens: dict[str, User] = field(default_factory=dict)
     revoked: Revoked = _nothing_revoked
+    anonymous: User = ANONYMOUS
 
-    def authenticate(self, authorization: str) -> User:
-        """Return who a request's `Authorization` header stands for.
+    def authenticate(self, headers: Mapping[str, str]) -> User:
+        """Return who a request is from: the owner of its token, or whom that one impersonates.
 
         Raises:
-            StatusError: 401 for a token that nobody has.
+            StatusError: 401 for a token that nobody has, 403 when impersonating is not allowed.
         """
+        user = self._token_owner(headers.get("authorization", ""))
+        impersonated = headers.get("impersonate-user")
+        if not impersonated:
+            return user
+        self.require(user, Attributes("impersonate", resource="users", name=impersonated))
+        groups = headers.get("impersonate-group", "")
+        named = tuple(group.strip() for group in groups.split(",") if group.strip())
+        for group in named:
+            self.require(user, Attributes("impersonate", resource="groups", name=group))
+        return User(impersonated, (*named, AUTHENTICATED))
+
+    def _token_owner(self, authorization: str) -> User:
         if not authorization:
-            return ANONYMOUS
+            return self.anonymous
         scheme, _, token = authorization.partition(" ")
         user = self.tokens.get(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:

@@ -68,12 +68,17 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer; `body` may be a function, run outside the cluster's lock, that renders it."""
+    """An answer; `body` may be a function, run outside the cluster's lock, that renders it.
+
+    Transports honour `delay` and `lost`, which faults set.
+    """
 
     status: int
     body: bytes | Callable[[], bytes]
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # seconds that the transport waits before it answers
+    lost: bool = False  # the transport cuts the connection instead of answering
 
     def render(self) -> bytes:
         """Return the body's bytes."""
@@ -90,6 +95,8 @@ class Stream:
     def __init__(self, content_type: str = JSON) -> None:
         self.content_type = content_type
         self.headers: dict[str, str] = {}
+        self.delay = 0.0  # seconds that the transport waits before it answers
+        self.lost = False  # cut off instead of ended
         self.closed = False
         self.wake: Callable[[], None] = _nothing
         self.on_close: list[Callable[[], None]] = []
