@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from rollout.sim import decoding
+from rollout.sim import decoding, protobuf
 from rollout.sim.errors import StatusError
 from rollout.sim.patches import go_text
 from rollout.sim.registry import PatchType
@@ -79,8 +79,14 @@ class FieldValidation:
             StatusError: 400 when it is none.
         """
         text = _check_size(request.body)
-        is_yaml = "yaml" in request.headers.get("content-type", "")
-        body, duplicates = _yaml(text) if is_yaml else self._json(resource, text)
+        media_type = request.headers.get("content-type", "")
+        duplicates: list[str] = []
+        if media_type.startswith(protobuf.MEDIA_TYPE):
+            body: Any = protobuf.decode(text)
+        elif "yaml" in media_type:
+            body = _yaml(text)
+        else:
+            body, duplicates = self._json(resource, text)
         _check_kind(resource, body)
         try:
             decoded, unknown = decoding.decode(resource, body)
@@ -132,7 +138,7 @@ def patch_body(request: Request, patch_type: PatchType) -> Any:  # noqa: ANN401 
     """
     text = _check_size(request.body)
     if patch_type is PatchType.APPLY:
-        return _yaml(text)[0]
+        return _yaml(text)
     try:
         return parse_json(text)[0]
     except ValueError as error:
@@ -164,9 +170,9 @@ def _check_kind(resource: Resource, body: Any) -> None:  # noqa: ANN401 - JSON
         raise StatusError(400, "BadRequest", message)
 
 
-def _yaml(text: bytes) -> tuple[Any, list[str]]:
+def _yaml(text: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
-        return yaml.load(text, _Loader), []  # noqa: S506 - a safe loader, see above
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, see above
     except yaml.YAMLError as error:
         message = f"error decoding YAML: {error}"
         raise StatusError(400, "BadRequest", message) from None

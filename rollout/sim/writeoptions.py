@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rollout.sim import protobuf
 from rollout.sim.bodies import parse_json
 from rollout.sim.errors import StatusError
 from rollout.sim.rbac import User
@@ -63,16 +64,18 @@ def delete_options(request: Request) -> tuple[DeleteOptions, bool]:
         StatusError: 400 or 422 when they make no sense.
     """
     if request.body.strip():
-        return read_delete_options(_parse(request.body))
+        return read_delete_options(_parse(request))
     grace = request.number("gracePeriodSeconds")
     orphan = request.flag("orphanDependents") if "orphanDependents" in request.query else None
     propagation = request.query.get("propagationPolicy")
     return DeleteOptions(grace, propagation=_propagation(propagation, orphan)), is_dry_run(request)
 
 
-def _parse(body: bytes) -> Object:
+def _parse(request: Request) -> Object:
+    if request.headers.get("content-type", "").startswith(protobuf.MEDIA_TYPE):
+        return protobuf.decode(request.body)
     try:
-        parsed = parse_json(body)[0]
+        parsed = parse_json(request.body)[0]
     except ValueError as error:
         raise StatusError(400, "BadRequest", f"error decoding DeleteOptions: {error}") from None
     if not isinstance(parsed, dict):
