@@ -9,6 +9,7 @@ same dict.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Final, TypeAlias
 
@@ -32,6 +33,9 @@ _ZERO: Final[dict[Form, Json]] = {
     Form.INT_OR_STRING: 0,
     Form.BYTES: "",
 }
+
+
+_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class DecodeError(Exception):
@@ -201,8 +205,10 @@ class _Reader:
 
 def _scalar(type_: Type, value: Json, holder: str, go_path: str) -> Json:
     match type_.form:
-        case Form.STRING | Form.BYTES if isinstance(value, str):
+        case Form.STRING if isinstance(value, str):
             return value
+        case Form.BYTES if isinstance(value, str):
+            return _base64(value)
         case Form.BOOL if isinstance(value, bool):
             return value
         case Form.INT if isinstance(value, int | float) and not isinstance(value, bool):
@@ -219,6 +225,14 @@ def _scalar(type_: Type, value: Json, holder: str, go_path: str) -> Json:
         case Form.ANY:
             return value
     raise _mismatch(type_, json_name(value), holder, go_path)
+
+
+def _base64(text: str) -> str:
+    match = _BASE64.match(text)
+    good = match.end() if match else 0
+    if good < len(text) or len(text) % 4:
+        raise DecodeError(f"illegal base64 data at input byte {good // 4 * 4}")
+    return text
 
 
 def _time(value: Json, *, micro: bool) -> str:
