@@ -139,7 +139,7 @@ class Client:
     @property
     def clock_skew_s(self) -> float | None:
         """How far our wall clock is ahead of the server's; None before the first answer."""
-        return self._transport.clock_skew_s
+        return self._transport.skew.seconds
 
     def urgent(self, total_s: float) -> Client:
         """Return a client on the same connections that tries at most `total_s` seconds.
@@ -391,7 +391,7 @@ class Client:
         return result
 
     def _send(self, request: Request, type_: type[T]) -> T:
-        body = self._transport.send(request).body
+        body = self._transport.send(request)
         try:
             result: T = _decoder(type_).decode(body)  # type: ignore[arg-type] # a type has a hash
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPException, IncompleteRead, RemoteDisconnected
 from types import TracebackType
@@ -27,6 +26,7 @@ from urllib3 import exceptions as broken
 from rollout import __version__
 from rollout.cluster.answers import Effect, error_of_answer, lost
 from rollout.cluster.connect import Target
+from rollout.cluster.skew import ClockSkew
 from rollout.errors import ClusterError, Forbidden, RolloutError, Unreachable
 
 CONNECT_TIMEOUT_S = 3.0
@@ -67,14 +67,6 @@ class Request:
     gzip: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A 2xx answer, read to its end."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Transport:
     """Sends requests from any thread.
 
@@ -99,30 +91,24 @@ class Transport:
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
         self._lock = threading.Lock()
         self._session = _Session(load(context))
-        self._date = ""
         self.reached = False
-        self.clock_skew_s: float | None = None
+        self.skew = ClockSkew()
 
     @property
     def target(self) -> Target:
         """Where requests go, and as whom."""
         return self._session.target
 
-    def send(self, request: Request) -> Answer:
-        """Return the answer to a request that the server accepted.
+    def send(self, request: Request) -> bytes:
+        """Return the body of the answer to a request that the server accepted.
 
         Raises:
             ClusterError: the one that says what to do next.
         """
         response = self._exchange(request, self._timeout)
-        try:
-            body = response.read() or b""
-        except _FAILURES as error:
-            raise self._failure(request, error) from error
-        self._note(response.headers)
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(request, response.status, body, response.headers)
-        return Answer(response.headers, body)
+            raise self._refusal(request, response)
+        return self._read(request, response)
 
     def open(self, request: Request, silence_s: float) -> Stream:
         """Return the lines of an answer that goes on.
@@ -132,14 +118,9 @@ class Transport:
             silence_s: without a byte for so long, reading raises TimeoutError.
         """
         response = self._exchange(request, (CONNECT_TIMEOUT_S, silence_s))
-        if response.status == HTTPStatus.OK:
-            self._note(response.headers)
-            return Stream(response.response, lambda error: self._failure(request, error))
-        try:
-            body = response.read() or b""
-        except _FAILURES as error:
-            raise self._failure(request, error) from error
-        raise self._refusal(request, response.status, body, response.headers)
+        if response.status != HTTPStatus.OK:
+            raise self._refusal(request, response)
+        return Stream(response.response, lambda error: self._failure(request, error))
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -148,7 +129,6 @@ class Transport:
     def _exchange(self, request: Request, timeout: tuple[float, float]) -> Any:  # noqa: ANN401 - the client's untyped response
         session = self._session
         response = self._attempt(session, request, timeout)
-        self.reached = True
         if response.status != HTTPStatus.UNAUTHORIZED:
             return response
         response.response.drain_conn()
@@ -156,10 +136,14 @@ class Transport:
 
     def _attempt(self, session: _Session, request: Request, timeout: tuple[float, float]) -> Any:  # noqa: ANN401 - as above
         prepared = session.prepare(request)
+        asked = self._now()
         try:
-            return session.api.call_api(*prepared, _request_timeout=timeout)
+            response = session.api.call_api(*prepared, _request_timeout=timeout)
         except _FAILURES as error:
             raise self._failure(request, error) from error
+        self.reached = True
+        self.skew.observe(asked, self._now(), response.headers.get("Date", ""))
+        return response
 
     def _renewed(self, old: _Session) -> _Session:
         """Load the credentials again; threads that met the same 401 share the result."""
@@ -185,24 +169,19 @@ class Transport:
     def _describe(self, request: Request) -> str:
         return f"{request.method} {self.target.server}{request.path}"
 
-    def _refusal(
-        self, request: Request, status: int, body: bytes, headers: Mapping[str, str]
-    ) -> ClusterError:
-        return error_of_answer(self._describe(request), request.effect, status, body, headers)
+    def _read(self, request: Request, response: Any) -> bytes:  # noqa: ANN401 - as above
+        try:
+            return bytes(response.read() or b"")
+        except _FAILURES as error:
+            raise self._failure(request, error) from error
+
+    def _refusal(self, request: Request, response: Any) -> ClusterError:  # noqa: ANN401 - as above
+        body = self._read(request, response)
+        described = self._describe(request)
+        return error_of_answer(described, request.effect, response.status, body, response.headers)
 
     def _failure(self, request: Request, error: Exception) -> ClusterError:
         return error_of_failure(self._describe(request), request.effect, error)
-
-    def _note(self, headers: Mapping[str, str]) -> None:
-        """Compare clocks: the server's `Date` has a resolution of one second."""
-        date = headers.get("Date", "")
-        if date in ("", self._date):
-            return
-        self._date = date
-        try:
-            self.clock_skew_s = self._now() - parsedate_to_datetime(date).timestamp()
-        except ValueError:
-            return
 
 
 class _Session:

@@ -352,6 +352,16 @@ def test_closing_ends_the_waiting(tmp_path: Path) -> None:
             client.get(f"{PODS}/a", Pod)
 
 
+def test_nothing_is_written_after_closing(tmp_path: Path) -> None:
+    with serve(replies(Reply(pod("a", 1)))) as world:
+        write_kubeconfig(tmp_path / "kubeconfig", world.url)
+        client = connect(tmp_path / "kubeconfig")
+        client.close()
+        with pytest.raises(ClusterError, match="stopped before the next write"):
+            client.delete(f"{PODS}/a", uid="u1")
+        assert not world.asked
+
+
 # Credentials
 
 

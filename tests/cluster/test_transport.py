@@ -174,6 +174,21 @@ def test_credentials_that_cannot_be_renewed_are_said(tmp_path: Path) -> None:
         client.close()
 
 
+def test_a_renewal_that_breaks_is_a_matter_of_credentials(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    write_kubeconfig(path, "http://127.0.0.1:1")
+    target = load_target(path, None)
+
+    def renew(_: object) -> None:
+        raise FileNotFoundError("the token is gone")
+
+    target.configuration.refresh_api_key_hook = renew
+    transport = Transport(lambda _: target)
+    with pytest.raises(Forbidden, match="cannot be renewed: the token is gone"):
+        transport.send(Request("GET", PATH, {}, Effect.READ))
+    transport.close()
+
+
 def test_a_switch_of_the_current_context_does_not_move_us_to_another_cluster(
     tmp_path: Path,
 ) -> None:

@@ -184,12 +184,13 @@ def test_a_bookmark_moves_the_version_and_is_not_told(tmp_path: Path) -> None:
         assert told.watched()[:2] == ["100", "180"]
 
 
-def test_a_connection_cut_in_an_event_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [True, False], ids=["broken", "ended properly"])
+def test_a_connection_that_ends_in_an_event_loses_nothing(tmp_path: Path, *, cut: bool) -> None:
     half = event("ADDED", pod("b", 102))
     story = Story(
         [page()],
         [
-            Streamed([event("ADDED", pod("a", 101)), half[:40]], cut=True),
+            Streamed([event("ADDED", pod("a", 101)), half[:40]], cut=cut),
             Streamed([half]),
         ],
     )
@@ -281,6 +282,7 @@ def test_time_travel_is_reported_and_repetitions_are_dropped(tmp_path: Path) -> 
                     event("MODIFIED", pod("a", 105)),
                     event("MODIFIED", pod("a", 103)),
                     event("MODIFIED", pod("a", 105)),
+                    event("DELETED", pod("a", 104)),
                     event("DELETED", pod("a", 106)),
                     event("DELETED", pod("a", 106)),
                     event("MODIFIED", pod("a", 105)),
@@ -290,10 +292,11 @@ def test_time_travel_is_reported_and_repetitions_are_dropped(tmp_path: Path) -> 
         ],
     )
     with watching(story, tmp_path) as told:
-        assert told.next(6) == [
+        assert told.next(7) == [
             "list 100: a",
             "changed a 105",
             "outdated a 103 < 105",
+            "outdated a 104 < 105",
             "removed a",
             "outdated a 105 < 106",
             "changed z 107",
