@@ -16,7 +16,14 @@ from typing import Final, Protocol
 from rollout.sim.admission import Admission
 from rollout.sim.clock import Clock
 from rollout.sim.controllers.daemonset import DaemonSetController
+from rollout.sim.controllers.disruption import DisruptionController
 from rollout.sim.controllers.events import EventRecorder
+from rollout.sim.controllers.garbage import GarbageCollector
+from rollout.sim.controllers.jobs import JobController
+from rollout.sim.controllers.namespaces import NamespaceController
+from rollout.sim.controllers.nodelifecycle import NodeLifecycle
+from rollout.sim.controllers.podgc import PodGC
+from rollout.sim.controllers.tainteviction import TaintEviction
 from rollout.sim.fleetfile import ZONE_LABEL, Fleet, default_fleet
 from rollout.sim.images import Behaviour, Fault, Images
 from rollout.sim.kubelet import AddressPool, Kubelets
@@ -28,7 +35,16 @@ from rollout.sim.scheduler import Scheduler
 from rollout.sim.steadystate import ADMIN, SteadyState
 from rollout.sim.store import Object, Store
 
-CONTROLLERS: Final = ("daemonset",)
+CONTROLLERS: Final = (
+    "daemonset",
+    "garbage",
+    "disruption",
+    "namespaces",
+    "podgc",
+    "nodelifecycle",
+    "tainteviction",
+    "jobs",
+)
 EVERYTHING: Final = frozenset((*CONTROLLERS, "scheduler", "kubelet"))
 
 
@@ -153,17 +169,42 @@ class Cluster:
         for controller in self._controllers:
             controller.stop()
         self._controllers = []
+        self.kubelets.on_silence = _unheard
 
     def _make(self, name: str) -> Controller:
+        """Return a fresh controller of the controller manager."""
+        registry, clock, caller = self.registry, self.clock, self._manager
+        recorder, latency = self._recorder, self.settings.latency
         rng = self._random(f"{name}/{self._restarts}")
-        return DaemonSetController(
+        match name:
+            case "daemonset":
+                return DaemonSetController(registry, clock, rng, recorder, caller, latency=latency)
+            case "garbage":
+                return GarbageCollector(registry, clock, rng, caller, latency=latency)
+            case "disruption":
+                return DisruptionController(registry, clock, recorder, caller, latency=latency)
+            case "namespaces":
+                return NamespaceController(registry, clock, caller, latency=latency)
+            case "podgc":
+                return PodGC(registry, clock, caller, self.index, latency=latency)
+            case "jobs":
+                return JobController(registry, clock, recorder, caller, latency=latency)
+            case "tainteviction":
+                return TaintEviction(registry, clock, recorder, caller, self.index, latency=latency)
+        return self._node_lifecycle()
+
+    def _node_lifecycle(self) -> NodeLifecycle:
+        controller = NodeLifecycle(
             self.registry,
             self.clock,
-            rng,
             self._recorder,
             self._manager,
+            self.index,
+            self.kubelets.lost,
             latency=self.settings.latency,
         )
+        self.kubelets.on_silence = controller.fell_silent
+        return controller
 
     def _random(self, purpose: str) -> random.Random:
         """Return the generator of one part: parts do not disturb each other's chance."""
@@ -236,3 +277,7 @@ class Cluster:
         """Heal all images."""
         self.images.clear_faults()
         self.kubelets.images_changed()
+
+
+def _unheard(_node: str) -> None:
+    """Stand in for the node lifecycle controller while it is down."""
