@@ -68,6 +68,7 @@ class Engine:
         self._zone_load: dict[str, int] = {}
         self._in_flight = 0
         self._failed = 0
+        self.done_count = 0  # nodes that are done
         self._waves_begun: set[int] = set()
         self._resumed = resumed
         self.joined: set[str] = set()
@@ -578,6 +579,7 @@ class Engine:
                 self._note("held", ds, message=self.hold_why)
         else:
             self._failed -= healed
+            self.done_count += state is StepState.DONE
             name = "node-done" if state is StepState.DONE else "node-gone"
             self._note(name, ds, node=run.node, wave=run.step.wave, message=reason)
         if not healed:

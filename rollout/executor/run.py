@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rollout.cluster.client import Client, PatchKind
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
@@ -60,13 +60,18 @@ WRITERS = 8  # threads for API writes; more do not make one core faster (librari
 _DRAIN = 1000  # events taken at once before the engine decides
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
+class Observer(Protocol):
     """Who is told about the run while it goes."""
 
-    notice: Callable[[Notice, Engine], None]
-    heartbeat: Callable[[str, Engine], None]
-    before_first_write: Callable[[], None]  # keeps the record; raising stops the run
+    @property
+    def sequence(self) -> int:
+        """Number of the last thing that was told."""
+
+    def notice(self, told: Notice, engine: Engine) -> None:
+        """Something happened."""
+
+    def heartbeat(self, why: str, engine: Engine) -> None:
+        """Nothing happened for a while; `why` says what the run waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Result:
     joined: tuple[str, ...]
     strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
     duration_s: float
+    wrote: bool  # whether anything was written to the cluster
 
 
 class Inbox:
@@ -111,6 +117,7 @@ def run_plan(
     inbox: Inbox,
     observer: Observer,
     *,
+    before_first_write: Callable[[], None],
     run_id: str,
     resumed: bool,
     cluster_uid: str,
@@ -122,6 +129,7 @@ def run_plan(
         plan: what to do.
         inbox: where a stop can be asked for.
         observer: who is told.
+        before_first_write: keeps the record; raising stops the run with nothing changed.
         run_id: id of this run.
         resumed: an earlier process has begun this run; then pods may differ from the plan.
         cluster_uid: of the cluster that the client talks to.
@@ -130,7 +138,7 @@ def run_plan(
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read at the start.
     """
-    loop = _Loop(client, plan, inbox, observer, run_id=run_id, resumed=resumed)
+    loop = _Loop(client, plan, inbox, observer, before_first_write, run_id=run_id, resumed=resumed)
     try:
         loop.open(cluster_uid)
         return loop.run()
@@ -145,6 +153,7 @@ class _Loop:
         plan: Plan,
         inbox: Inbox,
         observer: Observer,
+        before_first_write: Callable[[], None],
         *,
         run_id: str,
         resumed: bool,
@@ -153,6 +162,7 @@ class _Loop:
         self.plan = plan
         self.inbox = inbox
         self.observer = observer
+        self.before_first_write = before_first_write
         self.run_id = run_id
         self.resumed = resumed
         self.engine = Engine(plan, resumed=resumed)
@@ -356,7 +366,7 @@ class _Loop:
         if isinstance(action, Finish):
             return
         if not self.wrote and isinstance(action, Prepare | Restore | DeletePod):
-            self.observer.before_first_write()
+            self.before_first_write()
             self.wrote = True
         self.writers.submit(self._perform, action)
 
@@ -439,6 +449,7 @@ class _Loop:
             joined=tuple(sorted(self.engine.joined)),
             strategies=strategies,
             duration_s=self.now() - self._began,
+            wrote=self.wrote,
         )
 
 

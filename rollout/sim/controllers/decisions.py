@@ -359,6 +359,8 @@ class NodeGroups:
         total = sum(len(group) for group in pool)
         if most is None or most >= total:
             return [node for group in pool for node in group]
+        if most <= 0:
+            return []
         return [_at(pool, index) for index in self._rng.sample(range(total), most)]
 
 
@@ -403,9 +405,11 @@ def _plan_unavailable(groups: NodeGroups, max_unavailable: int) -> RollingPlan:
         unavailable += 0 if settled else groups.count(situation)
     spare = max(0, max_unavailable - unavailable)
     victims = groups.draw(broken, None)
-    if spare:
-        victims += groups.draw(candidates, spare)
-    return RollingPlan(victims, [])
+    # The real draw is blind to this; but in the one recording of a tainted node its pod went last.
+    wanted = [situation for situation in candidates if situation.place is Place.WANTED]
+    chosen = groups.draw(wanted, spare)
+    others = [situation for situation in candidates if situation.place is not Place.WANTED]
+    return RollingPlan(victims + chosen + groups.draw(others, spare - len(chosen)), [])
 
 
 def _plan_surge(groups: NodeGroups, max_surge: int, desired: int) -> RollingPlan:
@@ -436,7 +440,4 @@ def _plan_surge(groups: NodeGroups, max_surge: int, desired: int) -> RollingPlan
     if available > desired:
         old += groups.draw(sunset, available - desired)
     new = groups.draw(create, None)
-    spare = max(0, max_surge - surging)
-    if spare:
-        new += groups.draw(candidates, spare)
-    return RollingPlan(old, new)
+    return RollingPlan(old, new + groups.draw(candidates, max(0, max_surge - surging)))

@@ -1,0 +1,150 @@
+"""`rollout apply`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
+from rollout.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from rollout.cluster.client import Client
+    from rollout.executor.run import Inbox
+    from rollout.planner.plan import Plan
+
+
+@click.command()
+@click.argument("plan", type=FILE, required=False)
+@click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, show it, ask, do it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
+@click.option("--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out.")
+@click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
+@output_option("table", "jsonl")
+@cluster_options
+def apply(
+    *,
+    plan: Path | None,
+    spec: Path | None,
+    yes: bool,
+    allow_deferred: bool,
+    idempotent: bool,
+    output: str,
+    cluster: ClusterOptions,
+) -> int:
+    """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
+
+    The first Ctrl-C starts nothing new and waits for what is in flight; a second one ends at once.
+    Either way the same command goes on where it stopped.
+
+    \b
+    Examples:
+      rollout apply plan.json
+      rollout apply -f plans/log-agent.yaml --yes -o jsonl
+    """
+    from rollout.executor.session import AlreadyApplied  # noqa: PLC0415 - slow to import
+
+    if (plan is None) == (spec is None):
+        raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")
+    if spec is not None and not yes and not _interactive():
+        raise UsageError("there is no terminal to ask on; give --yes, or apply a saved plan")
+    if plan is not None:
+        from rollout.cli.saved import read_plan  # noqa: PLC0415
+
+        saved: Plan | None = read_plan(plan)
+    else:
+        saved = None
+    client = cluster.connect()
+    try:
+        made = saved or _plan_and_ask(client, spec, cluster.namespace, yes=yes, output=output)
+        if made is None:
+            return ExitCode.DONE
+        code = _run(client, made, output)
+    except AlreadyApplied as error:
+        if not idempotent:
+            raise
+        click.echo(f"Nothing to do: {error}", err=output == "jsonl")
+        return ExitCode.DONE
+    finally:
+        client.close()
+    return ExitCode.DONE if allow_deferred and code == ExitCode.DEFERRED else code
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _plan_and_ask(
+    client: Client, spec: Path | None, namespace: str | None, *, yes: bool, output: str
+) -> Plan | None:
+    """Plan, show and ask; None when there is nothing to do or the answer is no."""
+    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
+    from rollout.report.table import plan_text  # noqa: PLC0415
+
+    assert spec is not None
+    made = make_plan(client, spec, namespace)
+    if output == "table":
+        click.echo(plan_text(made))
+        click.echo()
+    if not made.has_changes:
+        return made if made.totals.deferred or output == "jsonl" else None
+    if not yes and not click.confirm("Apply this plan?", default=False):
+        click.echo("Nothing was changed.")
+        return None
+    return made
+
+
+def _run(client: Client, plan: Plan, output: str) -> ExitCode:
+    from rollout.executor.run import Inbox  # noqa: PLC0415 - slow to import
+    from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.report.progress import JsonReporter, LineReporter  # noqa: PLC0415
+
+    session = begin(client, plan)
+    reporter: JsonReporter | LineReporter
+    if output == "jsonl":
+        reporter = JsonReporter(_write_line, session.record.sequence if session.resumed else 0)
+    else:
+        reporter = LineReporter(_write_line)
+    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
+    inbox = Inbox()
+    with _stop_on_signals(inbox):
+        result = carry_out(client, plan, session, inbox, reporter)
+    code = exit_code(result.finish)
+    reporter.end(plan, result, code)
+    return code
+
+
+def _write_line(text: str) -> None:
+    click.echo(text)
+    sys.stdout.flush()
+
+
+@contextmanager
+def _stop_on_signals(inbox: Inbox) -> Iterator[None]:
+    """First SIGINT or SIGTERM: start nothing new. Second: leave at once."""
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os.write(2, b"ended at once; the same command goes on where it stopped\n")
+            os._exit(128 + number)
+        asked = True
+        name = signal.Signals(number).name
+        os.write(2, b"stopping: waiting for what is in flight; a second signal ends at once\n")
+        inbox.stop(f"stopped by {name}")
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

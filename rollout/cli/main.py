@@ -1,0 +1,97 @@
+"""The root command. Imports nothing heavy: every command is loaded when it is asked for.
+
+Errors end here: a `RolloutError` becomes one message on standard error and its exit code,
+anything that click calls wrong usage becomes 64.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from rollout import __version__
+from rollout.errors import ExitCode, RolloutError
+
+# name -> (module, attribute, one line of help); the help stands here so that listing the
+# commands imports none of them.
+_COMMANDS = {
+    "plan": ("rollout.cli.plan", "plan", "Show what a spec would change, node by node."),
+    "apply": ("rollout.cli.apply", "apply", "Carry out a saved plan, or plan a spec and do it."),
+    "show": ("rollout.cli.show", "show", "Show a saved plan; needs no cluster."),
+    "status": ("rollout.cli.status", "status", "Show where a DaemonSet stands, node by node."),
+    "sim": ("rollout.cli.sim", "sim", "Run the embedded cluster."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a first acquaintance."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rollout")
+def cli() -> None:
+    """Safe, ordered, reviewable updates of Kubernetes DaemonSets.
+
+    Write a spec, look at the plan, apply it:
+
+    \b
+      rollout plan -f spec.yaml --out plan.json
+      rollout apply plan.json
+
+    Without a cluster at hand, 'rollout sim start' runs one in the foreground.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit code (README, "Exit codes").
+    """
+    try:
+        result = cli.main(list(arguments), prog_name="rollout", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.ERROR
+    except RolloutError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nobody is left to tell, and stdout must not be flushed.
+        sys.stdout = None
+        return ExitCode.ERROR
+    return result if isinstance(result, int) else ExitCode.DONE

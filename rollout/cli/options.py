@@ -1,0 +1,74 @@
+"""Options that mean the same wherever they stand, and the cluster that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rollout.cluster.client import Client
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Which cluster, and which namespace, the user means."""
+
+    kubeconfig: Path | None
+    context: str | None
+    namespace: str | None
+
+    def connect(self) -> Client:
+        """Return a client; imports the Kubernetes client, so only commands that need it call it."""
+        from rollout.cluster.client import connect  # noqa: PLC0415 - slow to import
+
+        return connect(self.kubeconfig, self.context, self.namespace)
+
+
+def cluster_options(command: F) -> F:
+    """Add `--kubeconfig`, `--context` and `-n`; they come in as one `cluster` argument."""
+
+    def wrapper(
+        *args: Any,  # noqa: ANN401 - whatever the command takes
+        kubeconfig: Path | None,
+        context: str | None,
+        namespace: str | None,
+        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        return command(*args, cluster=ClusterOptions(kubeconfig, context, namespace), **kwargs)
+
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    options = (
+        click.option("-n", "--namespace", help="Namespace (default: the context's own)."),
+        click.option("--context", help="Kubeconfig context (default: the current one)."),
+        click.option(
+            "--kubeconfig",
+            type=click.Path(path_type=Path),
+            help="Kubeconfig file (default: KUBECONFIG, then ~/.kube/config).",
+        ),
+    )
+    decorated: Any = wrapper
+    for option in options:
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def output_option(*choices: str) -> Callable[[F], F]:
+    """Add `-o` with these formats; the first is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help="Output format.",
+    )

@@ -1,0 +1,50 @@
+"""`rollout plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
+from rollout.errors import ExitCode
+
+
+@click.command()
+@click.option("-f", "--file", "spec", type=FILE, required=True, help="The spec; - reads stdin.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan here.")
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do."
+)
+@output_option("table", "json")
+@cluster_options
+def plan(
+    *, spec: Path, out: Path | None, detailed_exitcode: bool, output: str, cluster: ClusterOptions
+) -> int:
+    """Show what a spec would change, node by node, and save it for 'rollout apply'.
+
+    Reads the cluster and writes nothing to it.
+
+    \b
+    Example:
+      rollout plan -f plans/log-agent.yaml --out plan.json
+    """
+    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
+    from rollout.files import write_private  # noqa: PLC0415
+    from rollout.planner.plan import encode  # noqa: PLC0415
+    from rollout.report.table import plan_text  # noqa: PLC0415
+
+    client = cluster.connect()
+    try:
+        made = make_plan(client, spec, cluster.namespace)
+    finally:
+        client.close()
+    if out is not None:
+        write_private(out, encode(made))
+    if output == "json":
+        click.echo(encode(made), nl=False)
+    else:
+        click.echo(plan_text(made))
+        if out is not None:
+            click.echo(f"\nSaved to {out}; 'rollout apply {out}' carries it out.")
+    return ExitCode.CHANGES_PENDING if detailed_exitcode and made.has_changes else ExitCode.DONE

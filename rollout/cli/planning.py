@@ -1,0 +1,70 @@
+"""From a spec file and a cluster to a plan: what `plan` and `apply -f` share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.fleet import (
+    daemon_set_path,
+    read_cluster_uid,
+    read_fleet,
+    read_nodes,
+)
+from rollout.errors import Forbidden, UsageError
+from rollout.fleet.objects import format_time
+from rollout.planner.build import Subject, build_plan
+from rollout.planner.desired import Desired, desired_state
+from rollout.planner.plan import Plan
+from rollout.spec import DaemonSetItem, load_spec
+
+
+def make_plan(client: Client, spec: Path, namespace: str | None) -> Plan:
+    """Read the spec and the fleet, and plan; nothing is written.
+
+    Args:
+        client: of the cluster.
+        spec: the spec file; `-` for standard input.
+        namespace: what the user gave with `-n`, or None.
+
+    Raises:
+        DocumentError: when the spec is wrong or does not fit.
+        ClusterError: when the cluster cannot be read.
+    """
+    loaded = load_spec(spec)
+    major, minor, version = client.server_version()
+    del major, minor
+    cluster_uid = read_cluster_uid(client)
+    nodes = read_nodes(client)
+    now = time.time() - (client.clock_skew_s or 0.0)
+    subjects = []
+    for index, item in enumerate(loaded.spec.spec.daemon_sets):
+        where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
+        fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
+        desired = desired_state(loaded, index, item, fleet, format_time(now))
+        subjects.append(Subject(fleet, _completed(client, where, item.name, desired)))
+    return build_plan(loaded, subjects, version, now)
+
+
+def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Client) -> str:
+    """Choose as kubectl does: what the document says holds, and `-n` must not contradict it."""
+    said = item.namespace or of_spec
+    if said and given and said != given:
+        raise UsageError(
+            f"the spec puts DaemonSet {item.name} into namespace '{said}', but -n says '{given}'; "
+            "leave one of them out"
+        )
+    return said or client.namespace
+
+
+def _completed(client: Client, namespace: str, name: str, desired: Desired) -> Desired:
+    """Let the server fill in its defaults by a dry run, where we may ask for one."""
+    if desired.kind in ("live", "revision"):
+        return desired
+    path = daemon_set_path(namespace, name)
+    try:
+        answer = client.patch(path, desired.patch(), PatchKind.STRATEGIC, dict, dry_run=True)
+    except Forbidden:
+        return desired
+    return desired.with_defaults_of(answer)

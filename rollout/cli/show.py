@@ -1,0 +1,34 @@
+"""`rollout show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rollout.cli.options import FILE, output_option
+
+
+@click.command()
+@click.argument("plan", type=FILE)
+@output_option("table", "json", "dot")
+def show(*, plan: Path, output: str) -> None:
+    """Show a saved plan; needs no cluster.
+
+    \b
+    Example:
+      rollout show plan.json -o dot | dot -Tsvg > plan.svg
+    """
+    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
+    from rollout.planner.plan import encode  # noqa: PLC0415
+    from rollout.report.dot import plan_dot  # noqa: PLC0415
+    from rollout.report.table import plan_text  # noqa: PLC0415
+
+    saved = read_plan(plan)
+    match output:
+        case "json":
+            click.echo(encode(saved), nl=False)
+        case "dot":
+            click.echo(plan_dot(saved))
+        case _:
+            click.echo(plan_text(saved))

@@ -1,0 +1,92 @@
+"""Keeps the run record in its ConfigMap: compare-and-swap, and never over somebody else's run."""
+
+from __future__ import annotations
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import CORE
+from rollout.cluster.paths import resource_path
+from rollout.errors import Conflict, StaleError, UnknownOutcome
+from rollout.executor.record import (
+    DATA_KEY,
+    MANAGED_BY,
+    ConfigMap,
+    RunRecord,
+    decode_record,
+    encode_record,
+    record_name,
+)
+from rollout.fleet.objects import JsonObject
+
+
+class Keeper:
+    """The record of one rollout, as the cluster has it.
+
+    Args:
+        client: of the cluster.
+        namespace: where the record lives.
+        plan_name: name of the rollout.
+    """
+
+    def __init__(self, client: Client, namespace: str, plan_name: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = record_name(plan_name)
+        self._version = ""
+        self.found: RunRecord | None = None  # what an earlier run left
+
+    def read(self) -> RunRecord | None:
+        """Return the record that is there.
+
+        Raises:
+            StaleError: when the ConfigMap holds something else.
+        """
+        found = self._client.get_or_none(self._path(), ConfigMap)
+        self._version = found.metadata.resource_version if found else ""
+        self.found = decode_record(found) if found else None
+        return self.found
+
+    def write(self, record: RunRecord) -> None:
+        """Write the record over exactly the version that was read or written last.
+
+        Raises:
+            StaleError: when somebody else has written it meanwhile.
+            ClusterError: when it cannot be written.
+        """
+        try:
+            stored = self._send(record)
+        except UnknownOutcome:
+            # The write may have been done: what is there now decides.
+            if self.read() == record:
+                return
+            stored = self._send(record)
+        except Conflict:
+            raise StaleError(
+                f"ConfigMap {self._namespace}/{self._name} was changed by another run meanwhile; "
+                "see 'rollout status', then apply again"
+            ) from None
+        self._version = stored.metadata.resource_version
+
+    def _send(self, record: RunRecord) -> ConfigMap:
+        body = self._body(record)
+        if self._version:
+            return self._client.replace(self._path(), body, ConfigMap)
+        collection = resource_path(CORE, "configmaps", namespace=self._namespace)
+        return self._client.create(collection, body, ConfigMap)
+
+    def _path(self) -> str:
+        return resource_path(CORE, "configmaps", namespace=self._namespace, name=self._name)
+
+    def _body(self, record: RunRecord) -> JsonObject:
+        metadata: JsonObject = {
+            "name": self._name,
+            "namespace": self._namespace,
+            "labels": dict(MANAGED_BY),
+        }
+        if self._version:
+            metadata["resourceVersion"] = self._version
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {DATA_KEY: encode_record(record)},
+        }

@@ -1,0 +1,150 @@
+"""What is told while a run goes: lines for people, or the event stream for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from rollout.executor.engine import Engine
+from rollout.executor.notices import Notice
+from rollout.executor.run import Result
+from rollout.planner.plan import Plan
+from rollout.report.events import EventStream
+from rollout.report.result import outcome_word, result_text
+
+_SENTENCES = {
+    "prepared": "DaemonSet {daemon_set}: OnDelete and the new template are set; {message}",
+    "wave-started": "wave {wave} ({message}) begins",
+    "wave-done": "wave {wave} is done",
+    "node-started": "{node}: pod deleted, waiting for the new one",
+    "node-done": "{node}: done ({done} of {total})",
+    "node-failed": "{node}: FAILED: {message}",
+    "node-gone": "{node}: left the cluster",
+    "node-joined": "{node}: joined the cluster; the controller gives it the new template",
+    "held": "holding: {message}",
+    "drift": "stopping: {message}",
+    "restored": "DaemonSet {daemon_set}: {message}",
+    "strategy-kept": "DaemonSet {daemon_set}: {message}",
+}
+
+
+class LineReporter:
+    """One line for each thing that happens.
+
+    Args:
+        write: takes one line, without its end.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self.sequence = 0
+
+    def begin(self, plan: Plan, run_id: str, *, resumed: bool) -> None:
+        """Say which run begins."""
+        verb = "goes on" if resumed else "begins"
+        self._line(f"run {run_id} of plan {plan.id} {verb}")
+
+    def notice(self, told: Notice, engine: Engine) -> None:
+        """Say what happened."""
+        self.sequence += 1
+        done, total = _progress(engine)
+        text = _SENTENCES[told.kind].format(
+            daemon_set=told.daemon_set,
+            node=told.node,
+            wave=told.wave,
+            message=told.message,
+            done=done,
+            total=total,
+        )
+        self._line(text)
+
+    def heartbeat(self, why: str, engine: Engine) -> None:
+        """Say what the run waits for."""
+        done, total = _progress(engine)
+        self._line(f"{done} of {total} done; {why}")
+
+    def end(self, plan: Plan, result: Result, code: int) -> None:
+        """Show the final table."""
+        del code
+        self._write("")
+        self._write(result_text(plan, result))
+
+    def _line(self, text: str) -> None:
+        self._write(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
+
+
+class JsonReporter:
+    """The event stream.
+
+    Args:
+        write: takes one line, without its end.
+        start: number of the last event of an earlier part of this run.
+    """
+
+    def __init__(self, write: Callable[[str], None], start: int = 0) -> None:
+        self._events = EventStream(write, start)
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last event."""
+        return self._events.sequence
+
+    def begin(self, plan: Plan, run_id: str, *, resumed: bool) -> None:
+        """Say which run begins."""
+        self._events.emit(
+            "run-started",
+            run=run_id,
+            plan=plan.id,
+            digest=plan.digest,
+            resumed=resumed,
+            nodes=plan.totals.update,
+        )
+
+    def notice(self, told: Notice, engine: Engine) -> None:
+        """Say what happened."""
+        done, total = _progress(engine)
+        self._events.emit(
+            told.kind,
+            daemonSet=told.daemon_set,
+            node=told.node,
+            wave=told.wave or None,
+            message=told.message,
+            done=done,
+            total=total,
+        )
+
+    def heartbeat(self, why: str, engine: Engine) -> None:
+        """Say what the run waits for."""
+        done, total = _progress(engine)
+        self._events.emit("heartbeat", message=why, done=done, total=total)
+
+    def end(self, plan: Plan, result: Result, code: int) -> None:
+        """Give the result of every node."""
+        nodes = [
+            {
+                "node": run.node,
+                "daemonSet": run.step.daemon_set,
+                "result": outcome_word(run),
+                "reason": run.reason,
+            }
+            for run in result.steps
+        ]
+        nodes += [
+            {"node": n.name, "daemonSet": ds.name, "result": "deferred", "reason": n.reason}
+            for ds in plan.daemon_sets
+            for n in ds.nodes
+            if n.fate == "deferred"
+        ]
+        self._events.emit(
+            "run-finished",
+            outcome=result.finish.outcome.value,
+            message=result.finish.message,
+            exitCode=int(code),
+            nodes=nodes,
+            joined=list(result.joined),
+            strategies=dict(result.strategies),
+        )
+
+
+def _progress(engine: Engine) -> tuple[int, int]:
+    return engine.done_count, engine.plan.totals.update

@@ -1,0 +1,71 @@
+"""How a run ended, node by node, for people."""
+
+from __future__ import annotations
+
+from rollout.executor.run import Result
+from rollout.executor.state import StepRun, StepState
+from rollout.planner.plan import Plan
+from rollout.quantity import cut, format_duration
+from rollout.report.table import text_table
+
+_WORDS = {
+    StepState.DONE: "updated",
+    StepState.FAILED: "failed",
+    StepState.GONE: "gone",
+    StepState.BLOCKED: "not reached",
+    StepState.READY: "not reached",
+}
+
+
+def result_text(plan: Plan, result: Result) -> str:
+    """Return the final table and the sentence that sums it up."""
+    rows = [
+        (
+            run.node,
+            run.step.daemon_set,
+            str(run.step.wave),
+            outcome_word(run),
+            _took(run),
+            run.reason,
+        )
+        for run in result.steps
+    ]
+    rows += [
+        (node.name, ds.name, "-", "deferred", "-", node.reason)
+        for ds in plan.daemon_sets
+        for node in ds.nodes
+        if node.fate == "deferred"
+    ]
+    headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
+    return f"{text_table(headers, rows)}\n\n{summary_text(plan, result)}"
+
+
+def outcome_word(run: StepRun) -> str:
+    """Return what happened to a node in one word."""
+    if run.state is StepState.DONE and not run.deleted_uid:
+        return "verified"
+    return _WORDS.get(run.state, "in flight")
+
+
+def summary_text(plan: Plan, result: Result) -> str:
+    """Return the result in one paragraph."""
+    done = sum(run.state is StepState.DONE for run in result.steps)
+    took = format_duration(result.duration_s)
+    message = result.finish.message
+    head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
+    lines = [f"{head} updated in {took}. {message[:1].upper()}{message[1:]}."]
+    lines += [
+        f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
+        for ds in plan.daemon_sets
+    ]
+    if result.joined:
+        lines.append(
+            f"Joined during the run, updated by the controller, not verified: {cut(result.joined)}."
+        )
+    return "\n".join(lines)
+
+
+def _took(run: StepRun) -> str:
+    if not run.ended_at or not run.deleted_uid:
+        return "-"
+    return format_duration(run.ended_at - run.started_at)

@@ -1,0 +1,140 @@
+"""Tables and sentences for people: plans, results, states. Plain text, no escape sequences.
+
+Everything is text for `tabulate` (`disable_numparse`): a revision hash such as `5e7` and a node
+called `0012` are shown as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
+from rollout.quantity import format_duration
+
+_MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
+_LEGEND = "-/+ replaced   = up to date   ! left out   . not for this node   - removed"
+
+
+def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as kubectl prints it: columns, no lines, nothing reinterpreted."""
+    return tabulate(list(rows), headers=headers, tablefmt="plain", disable_numparse=True)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan for people."""
+    head = f"Plan {plan.id} for rollout {plan.name}, made {plan.created_at}"
+    where = f"Cluster {plan.cluster.uid} ({plan.cluster.version}), digest {plan.digest}"
+    parts = [f"{head}\n{where}"]
+    parts += [_daemon_set_text(ds) for ds in plan.daemon_sets]
+    if plan.waves:
+        parts.append(_waves_text(plan))
+    parts.append(_nodes_text(plan))
+    parts.append(_limits_text(plan))
+    parts += [f"Warning: {warning}." for warning in plan.warnings]
+    parts.append(totals_text(plan))
+    return "\n\n".join(parts)
+
+
+def totals_text(plan: Plan) -> str:
+    """Return the last line of a plan."""
+    t = plan.totals
+    if not plan.has_changes and not t.deferred:
+        return f"Nothing to do: {t.current} of {t.nodes} nodes are up to date{_rest(t.ineligible)}."
+    parts = [f"{t.update} to replace in {len(plan.waves)} {_s('wave', len(plan.waves))}"]
+    parts += [f"{t.current} up to date", f"{t.deferred} left out"]
+    if t.removed:
+        parts.append(f"{t.removed} {_s('pod', t.removed)} to be removed by the controller")
+    parts.append(f"{t.ineligible} not for this DaemonSet")
+    if plan.has_changes and not t.update:
+        parts.insert(0, "~ settings change, no pod is replaced")
+    return f"Plan: {', '.join(parts)}."
+
+
+def _rest(ineligible: int) -> str:
+    return f", {ineligible} are not for it" if ineligible else ""
+
+
+def _s(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _daemon_set_text(ds: PlannedDaemonSet) -> str:
+    change = f"{_revision_text(ds.current)} -> {_revision_text(ds.target)}"
+    if not ds.changes_template:
+        change = f"{_revision_text(ds.current)}, the template does not change"
+    lines = [f"DaemonSet {ds.key}: {change} (target: {ds.target_kind})"]
+    lines.append(f"  maxUnavailable {ds.max_unavailable.text}; {_strategy_text(ds)}")
+    lines += [f"  {line}" for line in ds.diff]
+    return "\n".join(lines)
+
+
+def _revision_text(revision: Revision) -> str:
+    if revision.revision is None:
+        return "a new revision"
+    return f"revision {revision.revision} ({revision.hash})"
+
+
+def _strategy_text(ds: PlannedDaemonSet) -> str:
+    if ds.owner_on_delete:
+        return "the strategy is OnDelete by its owner's choice and stays so"
+    final = ds.final_strategy.get("type", "RollingUpdate")
+    kind = ds.original_strategy.get("type", "RollingUpdate")
+    if final != kind:
+        return f"the strategy {kind} becomes OnDelete for the run and {final} at its end"
+    return f"the strategy {kind} becomes OnDelete for the run and is restored at its end"
+
+
+def _waves_text(plan: Plan) -> str:
+    rows = []
+    for number, wave in enumerate(plan.waves, start=1):
+        limit = wave.max_unavailable.text if wave.max_unavailable else "-"
+        bake = format_duration(wave.bake_s) if wave.bake_s else "-"
+        rows.append((str(number), wave.name, str(wave.nodes), wave.rule, limit, bake))
+    return text_table(("WAVE", "NAME", "NODES", "SIZE", "MAXUNAVAILABLE", "BAKE"), rows)
+
+
+def _nodes_text(plan: Plan) -> str:
+    headers = ["", "NODE", "WAVE", "ZONE", "POD", "REVISION", "REASON"]
+    several = len(plan.daemon_sets) > 1
+    if several:
+        headers.insert(1, "DAEMONSET")
+    rows = []
+    place = {(s.daemon_set, s.node): i for i, s in enumerate(plan.steps) if s.kind == "update"}
+    for ds in plan.daemon_sets:
+        last = len(plan.steps)
+        for node in sorted(ds.nodes, key=lambda n: (place.get((ds.name, n.name), last), n.name)):
+            row = _node_row(node)
+            rows.append((row[0], ds.name, *row[1:]) if several else row)
+    return f"{text_table(headers, rows)}\n{_LEGEND}"
+
+
+def _node_row(node: PlannedNode) -> tuple[str, ...]:
+    mark = "-" if node.removes_pod else _MARKS[node.fate]
+    wave = str(node.wave) if node.wave is not None else "-"
+    pod, revision = "-", "-"
+    if node.pod is not None:
+        pod = node.pod.name
+        revision = str(node.pod.revision) if node.pod.revision is not None else "?"
+    reason = node.reason
+    if node.removes_pod:
+        reason = f"the controller removes the pod: {reason}"
+    elif node.fate == "update" and not node.available and not reason:
+        reason = "has no available pod: goes first"
+    return (mark, node.name, wave, node.zone or "-", pod, revision, reason)
+
+
+def _limits_text(plan: Plan) -> str:
+    health, limits = plan.health, plan.limits
+    text = (
+        f"Health: soak {format_duration(health.soak_s)}, node timeout "
+        f"{format_duration(health.node_timeout_s)}, at most {health.max_restarts} restarts.\n"
+        f"Failures: more than {limits.max_failures.text} -> {limits.on_failure}. "
+        f"At most {limits.replacements_per_second:g} replacements a second"
+    )
+    if limits.max_nodes_in_flight is not None:
+        text += f", {limits.max_nodes_in_flight} nodes in flight"
+    if limits.max_per_zone is not None:
+        text += f", {limits.max_per_zone} in flight per zone"
+    return text + "."
