@@ -36,8 +36,10 @@ STRICT = [
     "OnDelete: a deleted pod returns with the new template",
     "OnDelete: template back to the old one, old pods count as updated",
     "cordon changes nothing",
-    "untolerated NoSchedule taint: its old pod is deleted last and comes back only when the "
-    "taint goes",
+    (
+        "untolerated NoSchedule taint: its old pod is deleted last and comes back only when the "
+        "taint goes"
+    ),
     "untolerated NoExecute taint: pod removed",
     "stuck terminating pod holds the budget",
     "node joins and leaves in mid-rollout under OnDelete (its pod stays for the 40 s of pod GC)",
@@ -121,19 +123,24 @@ class Replay:
                 self._patch({"updateStrategy": {"type": words[2], "rollingUpdate": rolling}})
             case "delete":
                 self._delete_pod_of(words[-1])
-            case "cordon" | "uncordon":
+            case _:
+                self._do_to_node(words)
+
+    def _do_to_node(self, words: list[str]) -> None:
+        match words:
+            case ["cordon", _] | ["uncordon"]:
                 self._patch_node({"unschedulable": words[0] == "cordon" or None})
-            case "taint":
-                taint = {"key": "dedicated", "value": "x", "effect": words[1]}
+            case ["taint", effect]:
+                taint = {"key": "dedicated", "value": "x", "effect": effect}
                 self._patch_node({"taints": [taint]})
-            case "untaint":
+            case ["untaint"]:
                 self._patch_node({"taints": None})
-            case node if words[1] == "joins":
+            case [node, "joins"]:
                 self.cluster.join_node(node)
-            case node if words[1] == "leaves":
+            case [node, "leaves"]:
                 self.cluster.remove_node(node)
             case _:
-                pytest.fail(f"unknown action {what}")
+                pytest.fail(f"unknown action {words}")
 
     def _set_faults(self, faults: dict[str, str]) -> None:
         self.cluster.clear_image_faults()
