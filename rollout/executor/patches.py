@@ -11,7 +11,7 @@ from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, JsonObject
 from rollout.fleet.revisions import template_digest
 from rollout.planner.delta import apply_difference
-from rollout.planner.plan import PlannedDaemonSet
+from rollout.planner.plan import Plan, PlannedDaemonSet
 
 
 def target_template(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
@@ -33,7 +33,7 @@ def target_template(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
 
 
 def prepare_patch(
-    planned: PlannedDaemonSet, live: DaemonSet, plan_digest: str, run_id: str
+    plan: Plan, planned: PlannedDaemonSet, live: DaemonSet, run_id: str
 ) -> JsonObject:
     """Return the strategic merge patch that sets OnDelete and the target template at once.
 
@@ -47,8 +47,9 @@ def prepare_patch(
     if planned.changes_template:
         spec["template"] = {**target_template(planned, live), "$patch": "replace"}
     if not planned.owner_on_delete:
-        annotations[marks.PLAN] = plan_digest
+        annotations[marks.PLAN] = plan.digest
         annotations[marks.RUN] = run_id
+        annotations[marks.ROLLOUT] = f"{plan.namespace}/{plan.name}"
         stored = msgspec.json.encode(planned.original_strategy).decode()
         annotations[marks.ORIGINAL_STRATEGY] = stored
         spec["updateStrategy"] = {"type": "OnDelete", "rollingUpdate": None}

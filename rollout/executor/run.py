@@ -394,7 +394,7 @@ class _Loop:
             case Prepare(name):
                 ds = self.engine.daemon_sets[name]
                 assert ds.live is not None
-                body = prepare_patch(ds.planned, ds.live, self.plan.digest, self.run_id)
+                body = prepare_patch(self.plan, ds.planned, ds.live, self.run_id)
                 return self._patched(action, name, body)
             case Restore(name):
                 ds = self.engine.daemon_sets[name]

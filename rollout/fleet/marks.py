@@ -13,9 +13,10 @@ from rollout.fleet.objects import JsonObject
 
 PLAN = "rollout/plan"  # digest of the plan that made the patch
 RUN = "rollout/run"  # id of the run
+ROLLOUT = "rollout/rollout"  # namespace/name of the rollout, by which its record is found
 ORIGINAL_STRATEGY = "rollout/original-strategy"  # JSON of spec.updateStrategy before the run
 
-ALL = (PLAN, RUN, ORIGINAL_STRATEGY)
+ALL = (PLAN, RUN, ROLLOUT, ORIGINAL_STRATEGY)
 
 
 def decode_strategy(text: str) -> JsonObject:

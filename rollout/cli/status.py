@@ -1,0 +1,64 @@
+"""`rollout status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.cli.options import ClusterOptions, cluster_options, output_option
+
+if TYPE_CHECKING:
+    from rollout.cluster.client import Client
+    from rollout.executor.record import RunRecord
+    from rollout.fleet.snapshot import Fleet
+
+
+@click.command()
+@click.argument("daemonset")
+@output_option("table", "json")
+@cluster_options
+def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
+    """Show where a DaemonSet stands: per node, and in one sentence; for OnDelete too.
+
+    \b
+    Example:
+      rollout status log-agent -n logging
+    """
+    import time  # noqa: PLC0415 - imports are slow only together
+
+    import msgspec  # noqa: PLC0415
+
+    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
+    from rollout.report.state import daemon_set_state, state_text  # noqa: PLC0415
+
+    client = cluster.connect()
+    try:
+        fleet = read_fleet(
+            client,
+            client.namespace,
+            daemonset.removeprefix("daemonset/").removeprefix("ds/"),
+            cluster_uid=read_cluster_uid(client),
+            nodes=read_nodes(client),
+        )
+        now = time.time() - (client.clock_skew_s or 0.0)
+        state = daemon_set_state(fleet, _record(client, fleet), now)
+    finally:
+        client.close()
+    click.echo(msgspec.json.encode(state).decode() if output == "json" else state_text(state))
+
+
+def _record(client: Client, fleet: Fleet) -> RunRecord | None:
+    """Return the record that the DaemonSet's own marks name, if it can be read."""
+    from rollout.errors import Forbidden  # noqa: PLC0415 - slow to import
+    from rollout.executor.keeper import Keeper  # noqa: PLC0415
+    from rollout.fleet import marks  # noqa: PLC0415
+
+    annotations = fleet.daemon_set.metadata.annotations
+    if marks.ROLLOUT not in annotations:
+        return None
+    namespace, _, name = annotations[marks.ROLLOUT].partition("/")
+    try:
+        return Keeper(client, namespace, name).read()
+    except Forbidden:
+        return None

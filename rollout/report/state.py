@@ -1,0 +1,134 @@
+"""Where a DaemonSet stands: node by node, and one sentence on what is going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout.executor.record import RunRecord
+from rollout.fleet import marks
+from rollout.fleet.objects import Pod, parse_time
+from rollout.fleet.snapshot import Fleet
+from rollout.planner.fates import NodeFate, node_fates
+from rollout.quantity import cut, format_duration
+from rollout.report.table import text_table
+from rollout.spec import NodeRules
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """One node of a DaemonSet."""
+
+    node: str
+    fate: str
+    pod: str
+    revision: str
+    age: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSetState:
+    """A DaemonSet with all its nodes."""
+
+    namespace: str
+    name: str
+    strategy: str
+    revision: int | None
+    hash: str
+    sentence: str
+    nodes: tuple[NodeState, ...]
+
+
+def daemon_set_state(fleet: Fleet, record: RunRecord | None, now: float) -> DaemonSetState:
+    """Work out where the DaemonSet stands.
+
+    Args:
+        fleet: what runs now.
+        record: of the run that works on it, or None.
+        now: seconds since the epoch.
+    """
+    live = fleet.daemon_set
+    fates = node_fates(fleet, live.spec.template, NodeRules(), now)
+    current = fleet.current
+    return DaemonSetState(
+        namespace=live.metadata.namespace,
+        name=live.metadata.name,
+        strategy=live.strategy_type,
+        revision=current.revision if current else None,
+        hash=fleet.current_hash,
+        sentence=_sentence(fleet, record, fates),
+        nodes=tuple(_node(fleet, fate, now) for fate in fates),
+    )
+
+
+def state_text(state: DaemonSetState) -> str:
+    """Return the state for people."""
+    revision = f"revision {state.revision} ({state.hash})" if state.revision else "no revision yet"
+    rows = [(n.node, n.fate, n.revision, n.pod, n.state, n.age, n.reason) for n in state.nodes]
+    headers = ("NODE", "FATE", "REVISION", "POD", "STATE", "AGE", "REASON")
+    head = f"DaemonSet {state.namespace}/{state.name}: {revision}, strategy {state.strategy}"
+    return f"{head}\n{state.sentence}\n\n{text_table(headers, rows)}"
+
+
+def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> str:
+    live = fleet.daemon_set
+    wanted = [f for f in fates if f.should_run or f.fate in ("update", "deferred")]
+    old = [f for f in wanted if f.fate in ("update", "deferred")]
+    down = [f.node.metadata.name for f in wanted if f.fate == "current" and not f.available]
+    progress = f"{len(wanted) - len(old)} of {len(wanted)} nodes are on the current revision"
+    if live.metadata.generation > live.status.observed_generation:
+        return "The controller has not observed the latest change of the DaemonSet yet."
+    if marks.RUN in live.metadata.annotations:
+        return _run_sentence(fleet, record, progress)
+    if not wanted:
+        return "No node should run it: nothing to do."
+    if old and live.strategy_type == "OnDelete":
+        return (
+            f"{progress}; under OnDelete the other {len(old)} change when their pod is deleted: "
+            "'rollout plan' and 'rollout apply' with target 'live: true' do it in order."
+        )
+    if old:
+        return f"{progress}; the built-in controller replaces the others in random order."
+    if down:
+        return f"{progress}; not available yet: {cut(down)}."
+    return f"Up to date and available on all {len(wanted)} nodes."
+
+
+def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str) -> str:
+    run = fleet.daemon_set.metadata.annotations[marks.RUN]
+    original = fleet.owner_strategy.get("type", "RollingUpdate")
+    kept = f"the original strategy ({original}) comes back at its end"
+    if record is None or record.run_id != run:
+        return f"Run {run} works on it and left no record here: {progress}; {kept}."
+    who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
+    why = f": {record.message}" if record.message else ""
+    return f"{who} is {record.phase}{why}; {progress}; {kept}."
+
+
+def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
+    pod = fate.pod
+    revision = fleet.revision_of(pod) if pod else None
+    created = pod.metadata.creation_timestamp if pod else None
+    return NodeState(
+        node=fate.node.metadata.name,
+        fate="outdated" if fate.fate == "update" else fate.fate,
+        pod=pod.metadata.name if pod else "-",
+        revision=str(revision.revision) if revision else "-",
+        age=format_duration(now - parse_time(created)) if created else "-",
+        state=_pod_state(pod, available=fate.available),
+        reason=fate.reason,
+    )
+
+
+def _pod_state(pod: Pod | None, *, available: bool) -> str:
+    if pod is None:
+        return "no pod"
+    if pod.terminating:
+        return "terminating"
+    if available:
+        return "available"
+    for status in pod.status.init_container_statuses + pod.status.container_statuses:
+        if status.state.waiting is not None and status.state.waiting.reason:
+            return status.state.waiting.reason
+    return "ready" if pod.ready else pod.status.phase.lower() or "unknown"
