@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from rollout.executor import events as ev
 from rollout.executor.actions import (
@@ -30,7 +31,7 @@ from rollout.executor.actions import (
 from rollout.executor.health import Verdict, judge, waiting_for
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
-from rollout.fleet.objects import DaemonSet, Node, Pod, parse_time
+from rollout.fleet.objects import DaemonSet, Node, Pod, parse_time, strategy_text
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.planner.plan import Plan, Step
 from rollout.quantity import cut, format_duration
@@ -201,7 +202,7 @@ class Engine:
         self.nodes[name] = node
         if name not in self._planned_nodes and name not in self.joined:
             self.joined.add(name)
-            self.notices.append(Notice("node-joined", node=name))
+            self._tell(Notice("node-joined", node=name))
         if known is None or known.ready != node.ready:
             for ds in self.daemon_sets.values():
                 self._node_changed(ds, name, now)
@@ -302,7 +303,7 @@ class Engine:
         match event.answer:
             case ev.Answer.ACCEPTED:
                 ds.phase = Phase.RESTORED
-                self._note("restored", ds, message=f"strategy {ds.planned.final_strategy}")
+                self._note("restored", ds, message=strategy_text(ds.planned.final_strategy))
                 self._finish_step(self.steps[f"restore/{ds.name}"], now)
             case ev.Answer.UNKNOWN | ev.Answer.CONFLICT | ev.Answer.NOT_DONE:
                 self._actions.append(ReadDaemonSet(ds.name))
@@ -411,7 +412,7 @@ class Engine:
             run.state = StepState.DONE
         self._pending -= 1
         if run.step.kind == "barrier" and run.step.wave in self._waves_begun:
-            self.notices.append(Notice("wave-done", wave=run.step.wave))
+            self._tell(Notice("wave-done", wave=run.step.wave))
         for successor in run.successors:
             successor.blockers -= 1
             if not successor.blockers:
@@ -428,7 +429,9 @@ class Engine:
                 self._actions.append(Prepare(ds.name))
         for ending in self._ready("restore"):
             ds = self.daemon_sets[ending.step.daemon_set]
-            if ds.phase not in (Phase.RESTORING, Phase.RESTORED):
+            if ds.phase is Phase.RESTORED:  # by an earlier process of this run
+                self._finish_step(ending, now)
+            elif ds.phase is not Phase.RESTORING:
                 self._begin_restore(ds, ending, now)
         while (update := self._next_update(now)) is not None:
             self._start(update, now)
@@ -522,7 +525,7 @@ class Engine:
         if run.step.wave not in self._waves_begun:
             self._waves_begun.add(run.step.wave)
             wave = self.plan.waves[run.step.wave - 1]
-            self.notices.append(Notice("wave-started", wave=run.step.wave, message=wave.name))
+            self._tell(Notice("wave-started", wave=run.step.wave, message=wave.name))
 
     def _assert_safe(self, ds: DaemonSetRun, run: StepRun, victim: Pod) -> None:
         """State the safety rules at the only place that decides a delete."""
@@ -598,7 +601,7 @@ class Engine:
     def _drift(self, what: str) -> None:
         if not self.drift_why:
             self.drift_why = what
-            self.notices.append(Notice("drift", message=what))
+            self._tell(Notice("drift", message=what))
 
     def _refused(self, message: str, event: ev.Answered) -> None:
         self.finished = Finish(Outcome.REFUSED, message, event.exit_code)
@@ -653,7 +656,10 @@ class Engine:
     def _note(
         self, kind: str, ds: DaemonSetRun, *, node: str = "", wave: int = 0, message: str = ""
     ) -> None:
-        self.notices.append(Notice(kind, daemon_set=ds.name, node=node, wave=wave, message=message))
+        self._tell(Notice(kind, daemon_set=ds.name, node=node, wave=wave, message=message))
+
+    def _tell(self, notice: Notice) -> None:
+        self.notices.append(replace(notice, done=self.done_count))
 
 
 def _urgency(run: StepRun) -> tuple[int, int]:

@@ -14,3 +14,4 @@ class Notice:
     node: str = ""
     wave: int = 0
     message: str = ""
+    done: int = 0  # nodes that were done by then

@@ -1,0 +1,344 @@
+"""Runs the real engine against the embedded cluster on a virtual clock: one thread, one seed.
+
+What the loop in `executor/run.py` does with threads and HTTP happens here as callbacks of the
+clock, with a delay for every event and every call. The oracles look at the store after every
+change and know nothing of the engine.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from rollout.executor import events as ev
+from rollout.executor.actions import (
+    Action,
+    DeletePod,
+    Finish,
+    Prepare,
+    ReadDaemonSet,
+    ReadPod,
+    Restore,
+)
+from rollout.executor.engine import Engine
+from rollout.executor.explain import explain
+from rollout.executor.patches import prepare_patch, restore_patch
+from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.snapshot import Fleet, build_fleet
+from rollout.planner.build import Subject, build_plan
+from rollout.planner.desired import desired_state
+from rollout.planner.plan import Plan
+from rollout.sim.clock import VirtualClock
+from rollout.sim.cluster import Cluster
+from rollout.sim.errors import StatusError
+from rollout.sim.registry import Caller, DeleteOptions, PatchType
+from rollout.sim.resources import (
+    CONTROLLER_REVISIONS,
+    DAEMONSETS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    Resource,
+)
+from rollout.sim.store import Event, Object
+from rollout.spec import LoadedSpec, Spec
+from rollout.yamlsource import Source
+
+US = Caller("rollout", ("system:masters",), "rollout")
+
+
+def loaded_spec(body: dict[str, Any], namespace: str = "logging") -> LoadedSpec:
+    """Return a spec as if it had been read from a file."""
+    document = {
+        "apiVersion": "rollout/v1",
+        "kind": "Rollout",
+        "metadata": {"name": "sim", "namespace": namespace},
+        "spec": body,
+    }
+    source = Source("spec.yaml", document, {})
+    return LoadedSpec(source.convert(Spec), source, {}, ())
+
+
+def read_fleet(cluster: Cluster, namespace: str, name: str) -> Fleet:
+    """Return the snapshot that the edge would read."""
+    store = cluster.store
+    raw = store.get(DAEMONSETS, (namespace, name))
+    system = store.get(NAMESPACES, ("", "kube-system"))
+    assert raw is not None
+    assert system is not None
+    return build_fleet(
+        system["metadata"]["uid"],
+        msgspec.convert(raw, DaemonSet),
+        raw,
+        [
+            msgspec.convert(o, ControllerRevision)
+            for o in store.scan(CONTROLLER_REVISIONS, namespace)
+        ],
+        [msgspec.convert(o, Node) for o in store.scan(NODES)],
+        [msgspec.convert(o, Pod) for o in store.scan(PODS, namespace)],
+    )
+
+
+def make_plan(cluster: Cluster, body: dict[str, Any], namespace: str = "logging") -> Plan:
+    """Plan a spec against the cluster as it is."""
+    loaded = loaded_spec(body, namespace)
+    subjects = []
+    for index, item in enumerate(loaded.spec.spec.daemon_sets):
+        fleet = read_fleet(cluster, namespace, item.name)
+        subjects.append(Subject(fleet, desired_state(loaded, index, item, fleet, "now")))
+    return build_plan(loaded, subjects, "v1.36.2", cluster.clock.now())
+
+
+class VirtualRun:
+    """One process that carries a plan out; `kill` is SIGKILL.
+
+    Args:
+        cluster: on a `VirtualClock`.
+        plan: what to do.
+        rng: decides how long each event and each call takes.
+        resumed: an earlier process has begun this run.
+        lose_answers: share of writes whose answer is lost after they were done.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        plan: Plan,
+        rng: random.Random,
+        *,
+        resumed: bool = False,
+        lose_answers: float = 0.0,
+    ) -> None:
+        self.cluster = cluster
+        self.clock = cluster.clock
+        self.plan = plan
+        self.engine = Engine(plan, resumed=resumed)
+        self.finish: Finish | None = None
+        self.writes = 0
+        self.log: list[str] = []
+        self._rng = rng
+        self._lose = lose_answers
+        self._alive = True
+        self._stops: list[Callable[[], None]] = []
+        self._wake_at: float | None = None
+        self._front: dict[Resource, float] = {}
+
+    def start(self) -> None:
+        """List, then watch."""
+        store = self.cluster.store
+        for resource in (CONTROLLER_REVISIONS, PODS, NODES, DAEMONSETS):
+            self._stops.append(store.subscribe(resource, self._changed))
+        for ds in self.plan.daemon_sets:
+            name, space = ds.name, ds.namespace
+            pods = [msgspec.convert(o, Pod) for o in store.scan(PODS, space)]
+            self._later(ev.PodsListed(name, tuple(self._mine(pods, name))), PODS)
+            self._later(self._revisions(name), CONTROLLER_REVISIONS)
+            raw = store.get(DAEMONSETS, (space, name))
+            assert raw is not None
+            self._later(ev.DaemonSetSeen(name, msgspec.convert(raw, DaemonSet)), DAEMONSETS)
+        nodes = tuple(msgspec.convert(o, Node) for o in store.scan(NODES))
+        self._later(ev.NodesListed(nodes), NODES)
+
+    def kill(self) -> None:
+        """End the process; what it was about to do never happens."""
+        self._alive = False
+        for stop in self._stops:
+            stop()
+
+    def ask_to_stop(self) -> None:
+        """Press Ctrl-C once."""
+        self._take(ev.StopAsked("stopped by SIGINT"))
+
+    def run(self, timeout: float = 7200.0) -> Finish:
+        """Run until the engine is finished."""
+        clock = self.clock
+        assert isinstance(clock, VirtualClock)
+        if not clock.run_until(lambda: self.finish is not None, timeout):
+            why = explain(self.engine, clock.now())
+            raise AssertionError(f"not finished after {timeout} s: {why}\n" + "\n".join(self.log))
+        assert self.finish is not None
+        self.kill()
+        return self.finish
+
+    # Events in
+
+    def _mine(self, pods: list[Pod], name: str) -> list[Pod]:
+        uid = self.engine.daemon_sets[name].planned.uid
+        return [pod for pod in pods if pod.metadata.controller_uid == uid]
+
+    def _changed(self, event: Event) -> None:
+        """Translate a change of the store; order within a resource is kept, as a watch keeps it."""
+        for told in self._translate(event):
+            self._later(told, event.resource)
+
+    def _translate(self, event: Event) -> list[ev.Event]:
+        gone = event.type == "DELETED"
+        if event.resource is NODES:
+            node = msgspec.convert(event.object, Node)
+            return [ev.NodeGone(node.metadata.name) if gone else ev.NodeSeen(node)]
+        if event.resource is PODS:
+            return self._pod(msgspec.convert(event.object, Pod), gone=gone)
+        names = [ds.name for ds in self.plan.daemon_sets if ds.namespace == event.key[0]]
+        if event.resource is CONTROLLER_REVISIONS:
+            return [self._revisions(name) for name in names]
+        if event.key[1] not in names:
+            return []
+        if gone:
+            return [ev.DaemonSetGone(event.key[1])]
+        return [ev.DaemonSetSeen(event.key[1], msgspec.convert(event.object, DaemonSet))]
+
+    def _pod(self, pod: Pod, *, gone: bool) -> list[ev.Event]:
+        return [
+            ev.PodGone(ds.name, pod.metadata.uid) if gone else ev.PodSeen(ds.name, pod)
+            for ds in self.plan.daemon_sets
+            if pod.metadata.controller_uid == ds.uid
+        ]
+
+    def _revisions(self, name: str) -> ev.RevisionsSeen:
+        ds = self.engine.daemon_sets[name].planned
+        found = [
+            msgspec.convert(o, ControllerRevision)
+            for o in self.cluster.store.scan(CONTROLLER_REVISIONS, ds.namespace)
+        ]
+        mine = [r for r in found if r.metadata.controller_uid == ds.uid]
+        return ev.RevisionsSeen(name, tuple(sorted(mine, key=lambda r: r.revision)))
+
+    def _later(self, event: ev.Event, resource: Resource) -> None:
+        arrives = self.clock.now() + self._rng.uniform(0.001, 0.05)
+        arrives = max(arrives, self._front.get(resource, 0.0))
+        self._front[resource] = arrives
+        self.clock.call_later(arrives - self.clock.now(), lambda: self._take(event))
+
+    def _take(self, event: ev.Event) -> None:
+        if not self._alive or self.finish is not None:
+            return
+        self.engine.observe(event, self.clock.now())
+        self._decide()
+
+    def _decide(self) -> None:
+        if not self._alive or self.finish is not None:
+            return
+        for action in self.engine.decide(self.clock.now()):
+            if isinstance(action, Finish):
+                self.finish = action
+            else:
+                self.clock.call_later(
+                    self._rng.uniform(0.001, 0.02), partial(self._perform, action)
+                )
+        for notice in self.engine.notices:
+            self.log.append(f"{self.clock.now():.3f} {notice}")
+        self.engine.notices.clear()
+        wake = self.engine.next_wake()
+        if wake is not None and wake != self._wake_at:
+            self._wake_at = wake
+            self.clock.call_later(wake - self.clock.now(), self._decide)
+
+    # Actions out
+
+    def _perform(self, action: Action) -> None:
+        if not self._alive:
+            return
+        try:
+            answer = self._call(action)
+        except StatusError as error:
+            kind = {404: ev.Answer.NOT_FOUND, 409: ev.Answer.CONFLICT}.get(
+                error.code, ev.Answer.REFUSED
+            )
+            answer = ev.Answered(action, kind, error.message)
+        lost = answer.answer is ev.Answer.ACCEPTED and self._rng.random() < self._lose
+        if lost and isinstance(action, Prepare | Restore | DeletePod):
+            answer = ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
+        self.clock.call_later(self._rng.uniform(0.001, 0.02), lambda: self._take(answer))
+
+    def _call(self, action: Action) -> ev.Answered:
+        registry = self.cluster.registry
+        match action:
+            case Prepare(name) | Restore(name):
+                ds = self.engine.daemon_sets[name]
+                assert ds.live is not None
+                body = (
+                    prepare_patch(self.plan, ds.planned, ds.live, "run")
+                    if isinstance(action, Prepare)
+                    else restore_patch(ds.planned, ds.live)
+                )
+                self.writes += 1
+                after = registry.patch(
+                    DAEMONSETS, ds.planned.namespace, name, body, PatchType.STRATEGIC, US
+                )
+                generation = after["metadata"]["generation"]
+                return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
+            case DeletePod(name, _, pod, uid):
+                space = self.engine.daemon_sets[name].planned.namespace
+                self.writes += 1
+                registry.delete(PODS, space, pod, US, DeleteOptions(uid=uid))
+            case ReadPod(delete):
+                self._read_pod(delete)
+            case ReadDaemonSet(name):
+                space = self.engine.daemon_sets[name].planned.namespace
+                seen = msgspec.convert(registry.get(DAEMONSETS, space, name), DaemonSet)
+                self._take(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED)
+
+    def _read_pod(self, delete: DeletePod) -> None:
+        space = self.engine.daemon_sets[delete.daemon_set].planned.namespace
+        raw = self.cluster.store.get(PODS, (space, delete.pod))
+        if raw is None or raw["metadata"]["uid"] != delete.uid:
+            self._take(ev.PodGone(delete.daemon_set, delete.uid))
+        else:
+            self._take(ev.PodSeen(delete.daemon_set, msgspec.convert(raw, Pod)))
+
+
+class Oracle:
+    """Judges a run from the store alone: who deleted what, and how many nodes are down by us.
+
+    Args:
+        cluster: the cluster.
+        plan: for the budgets.
+    """
+
+    def __init__(self, cluster: Cluster, plan: Plan) -> None:
+        self._store = cluster.store
+        self._limits = {ds.uid: ds.max_unavailable.value for ds in plan.daemon_sets}
+        self._names = {ds.uid: ds.name for ds in plan.daemon_sets}
+        self._deleted: dict[str, set[str]] = {uid: set() for uid in self._limits}
+        self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node) -> pods deleted
+        self.most_down = 0
+        self.order: list[str] = []  # nodes in the order of their deletes
+        self._stop = cluster.store.subscribe(PODS, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stop()
+
+    def _look(self, event: Event) -> None:
+        pod = event.object
+        owner = next(
+            (o["uid"] for o in pod["metadata"].get("ownerReferences") or () if o.get("controller")),
+            "",
+        )
+        if owner not in self._limits:
+            return
+        node = msgspec.convert(pod, Pod).target_node
+        down = self._deleted[owner]
+        begins = pod["metadata"].get("deletionTimestamp") and not (
+            event.old and event.old["metadata"].get("deletionTimestamp")
+        )
+        if begins:
+            self.deletes[self._names[owner], node] += 1
+            self.order.append(node)
+            if event.old is not None and _ready(event.old):
+                down.add(node)
+        elif event.type == "MODIFIED" and _ready(pod):
+            down.discard(node)
+        self.most_down = max(self.most_down, len(down))
+        assert len(down) <= self._limits[owner], f"S1: {sorted(down)} are down by us"
+
+
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
