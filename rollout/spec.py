@@ -1,25 +1,20 @@
 """The spec: what a user writes into `plans/`, typed, with every default in one place.
 
-Reading a spec touches the file (and the manifests that it names) and nothing else. The planner
-gets the frozen structs; `as_json` gives the part that goes into a plan. plans/README.md is the
-reference for users.
+Types only; `specfile.py` reads them. plans/README.md is the reference for users.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from rollout.errors import DocumentError, UsageError
+from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.selectors import parse_label_selector
 from rollout.quantity import Amount, parse_amount, parse_duration
-from rollout.yamlsource import Source, read_document, read_documents
 
 API_VERSION = "rollout/v1"
 SOAK_DEFAULT = "10s"
@@ -287,108 +282,22 @@ class Spec(Struct, frozen=True):
     spec: Body
 
 
+class Origin(Protocol):
+    """Where a document was read from, for messages."""
+
+    def error(self, path: Sequence[str | int], message: str) -> DocumentError:
+        """Return the error that points at `path` with file and line."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedSpec:
     """A spec with what it refers to: manifests by DaemonSet name, and where each key stands."""
 
     spec: Spec
-    source: Source
+    source: Origin
     manifests: Mapping[str, JsonObject]
     ignored: tuple[str, ...]  # other objects in the manifests: `ConfigMap logging/settings`
 
     def error(self, path: tuple[str | int, ...], message: str) -> DocumentError:
         """Return an error that points at a key of the spec, below `spec`."""
         return self.source.error(("spec", *path), message)
-
-
-def load_spec(path: Path) -> LoadedSpec:
-    """Read and check a spec and the manifests that it names; `-` reads standard input.
-
-    Raises:
-        DocumentError: with `file:line` and a cure, on anything that is wrong in them.
-    """
-    source = _read(path)
-    if not isinstance(source.value, dict):
-        raise source.error((), "a spec is a mapping with apiVersion, kind, metadata and spec")
-    version = source.value.get("apiVersion")
-    if version != API_VERSION:
-        raise source.error(("apiVersion",), f"is {version!r}; this tool reads '{API_VERSION}'")
-    spec = source.convert(Spec)
-    names = [item.name for item in spec.spec.daemon_sets]
-    for index, item in enumerate(spec.spec.daemon_sets):
-        if item.name in names[:index]:
-            raise source.error(
-                ("spec", "daemonSets", index, "name"), f"'{item.name}' stands twice; name it once"
-            )
-    manifests: dict[str, JsonObject] = {}
-    ignored: list[str] = []
-    for index, item in enumerate(spec.spec.daemon_sets):
-        if item.target.manifest is not None:
-            found, others = _load_manifest(path, item, source, index)
-            manifests[item.name] = found
-            ignored.extend(others)
-    return LoadedSpec(spec, source, manifests, tuple(dict.fromkeys(ignored)))
-
-
-def _read(path: Path) -> Source:
-    if str(path) == "-":
-        return read_document(None, sys.stdin.read())
-    return read_document(path)
-
-
-def _load_manifest(
-    spec_path: Path, item: DaemonSetItem, source: Source, index: int
-) -> tuple[JsonObject, list[str]]:
-    """Find the item's DaemonSet among the documents of its manifest; name what else is there."""
-    at = ("spec", "daemonSets", index, "target", "manifest")
-    name = item.target.manifest
-    assert name is not None
-    if name == "-":
-        if str(spec_path) == "-":
-            raise UsageError("spec and manifest cannot both come from standard input; use a file")
-        documents = read_documents(None, sys.stdin.read())
-    else:
-        documents = read_documents(spec_path.parent / name)
-    found: JsonObject | None = None
-    others: list[str] = []
-    for document in _flatten(documents):
-        value = document.value
-        metadata = value.get("metadata") or {}
-        label = f"{value.get('kind')} {metadata.get('name')}"
-        namespace = metadata.get("namespace")
-        wanted = item.namespace or source.value["metadata"].get("namespace", "")
-        is_it = (
-            value.get("apiVersion") == "apps/v1"
-            and value.get("kind") == "DaemonSet"
-            and metadata.get("name") == item.name
-            and (not namespace or not wanted or namespace == wanted)
-        )
-        if not is_it:
-            others.append(label)
-            continue
-        if found is not None:
-            raise source.error(at, f"{name} holds the DaemonSet {item.name} twice; keep one")
-        if not isinstance((value.get("spec") or {}).get("template"), dict):
-            raise document.error(("spec",), "the DaemonSet has no spec.template; add it")
-        found = value
-    if found is None:
-        there = f"; it holds {', '.join(others)}" if others else ""
-        raise source.error(at, f"{name} holds no apps/v1 DaemonSet '{item.name}'{there}")
-    return found, others
-
-
-def _flatten(documents: list[Source]) -> list[Source]:
-    """Unpack `kind: List` documents, as `kubectl get -o yaml` writes them."""
-    flat: list[Source] = []
-    for document in documents:
-        if not isinstance(document.value, dict):
-            raise document.error((), "a Kubernetes object is a mapping; is it the right file?")
-        if document.value.get("kind") == "List":
-            flat.extend(
-                Source(document.name, item, {})
-                for item in document.value.get("items") or ()
-                if isinstance(item, dict)
-            )
-        else:
-            flat.append(document)
-    return flat

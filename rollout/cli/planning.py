@@ -17,7 +17,8 @@ from rollout.fleet.objects import format_time
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
 from rollout.planner.plan import Plan
-from rollout.spec import DaemonSetItem, load_spec
+from rollout.spec import DaemonSetItem
+from rollout.specfile import load_spec
 
 
 def make_plan(client: Client, spec: Path, namespace: str | None) -> Plan:
