@@ -197,7 +197,7 @@ class DaemonSetController:
             if strategy.get("type") == "RollingUpdate" and not self._roll(tracked, history):
                 return False
         try:
-            self._revisions.truncate(tracked.object, history, tracked.view.live_hashes())
+            self._revisions.truncate(tracked.object, history, tracked.view.live_hashes)
         except HistoryError:
             return False
         return True

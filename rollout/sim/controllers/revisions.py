@@ -7,7 +7,7 @@ uses); Go's deep print of its structs cannot be reproduced and nothing may depen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,10 +112,20 @@ class RevisionHistory:
             keep = self._change(keep, {"revision": highest})
         return History(keep, old)
 
-    def truncate(self, daemon_set: Object, history: History, live_hashes: set[str]) -> None:
-        """Delete what exceeds `revisionHistoryLimit` (4.3)."""
+    def truncate(
+        self, daemon_set: Object, history: History, live_hashes: Callable[[], set[str]]
+    ) -> None:
+        """Delete what exceeds `revisionHistoryLimit` (4.3).
+
+        Args:
+            daemon_set: the DaemonSet as cached.
+            history: its revisions.
+            live_hashes: says which hashes its pods carry; asked only when something is too much.
+        """
         limit = daemon_set["spec"].get("revisionHistoryLimit", DEFAULT_HISTORY_LIMIT)
-        live = live_hashes | {history.hash}
+        if len(history.old) <= limit:
+            return
+        live = live_hashes() | {history.hash}
         for item in to_truncate(history.old, live, limit):
             self._delete(item)
 
