@@ -291,3 +291,11 @@ def _affinity_target(affinity: JsonObject | None) -> str:
             if named and len(values) == 1:
                 return values[0]
     return ""
+
+
+def strategy_text(strategy: JsonObject) -> str:
+    """Return a strategy block for a sentence: `RollingUpdate, maxUnavailable 1, maxSurge 0`."""
+    parts = [str(strategy.get("type") or "RollingUpdate")]
+    rolling = strategy.get("rollingUpdate") or {}
+    parts += [f"{key} {rolling[key]}" for key in ("maxUnavailable", "maxSurge") if key in rolling]
+    return ", ".join(parts)

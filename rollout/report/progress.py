@@ -23,7 +23,7 @@ _SENTENCES = {
     "node-joined": "{node}: joined the cluster; the controller gives it the new template",
     "held": "holding: {message}",
     "drift": "stopping: {message}",
-    "restored": "DaemonSet {daemon_set}: {message}",
+    "restored": "DaemonSet {daemon_set}: the strategy is {message}",
     "strategy-kept": "DaemonSet {daemon_set}: {message}",
 }
 
@@ -47,14 +47,13 @@ class LineReporter:
     def notice(self, told: Notice, engine: Engine) -> None:
         """Say what happened."""
         self.sequence += 1
-        done, total = _progress(engine)
         text = _SENTENCES[told.kind].format(
             daemon_set=told.daemon_set,
             node=told.node,
             wave=told.wave,
             message=told.message,
-            done=done,
-            total=total,
+            done=told.done,
+            total=engine.plan.totals.update,
         )
         self._line(text)
 
@@ -102,15 +101,14 @@ class JsonReporter:
 
     def notice(self, told: Notice, engine: Engine) -> None:
         """Say what happened."""
-        done, total = _progress(engine)
         self._events.emit(
             told.kind,
             daemonSet=told.daemon_set,
             node=told.node,
             wave=told.wave or None,
             message=told.message,
-            done=done,
-            total=total,
+            done=told.done,
+            total=engine.plan.totals.update,
         )
 
     def heartbeat(self, why: str, engine: Engine) -> None:
