@@ -236,11 +236,17 @@ def apply(
         applied = {**entry, "fieldsV1": fieldsets.shared(fields)}
         applied |= {"time": time} if time else {}
         others = [*others, applied]
-    if not changed and not removed and live is not None:
-        merged = before
-    else:
+    if live is None or changed or removed:
         merged, _ = decoding.decode(resource, merged)
-    return {**merged, "metadata": {**merged["metadata"], "managedFields": _finished(others)}}
+    managers = _finished(others)
+    if live is not None and merged == before and _untimed(managers) == _untimed(entries):
+        managers = entries  # an empty map in a configuration changes nothing in the end
+    return {**merged, "metadata": {**merged["metadata"], "managedFields": managers}}
+
+
+def _untimed(entries: list[Object]) -> list[Object]:
+    untimed = [{key: part for key, part in entry.items() if key != "time"} for entry in entries]
+    return sorted(untimed, key=_order)
 
 
 def _checked_type(resource: Resource, config: Object) -> Type | None:
