@@ -165,15 +165,22 @@ class Registry:
                 object is invalid, 500 when it carries a resource version.
         """
         obj = self._complete(resource, namespace, body)
-        key = (namespace, obj["metadata"]["name"])
-        if self.store.get(resource, key) is not None:
-            raise _already_exists(resource, key[1])
         if self.track_managers:
             obj = self._tracked(resource, None, obj, caller, "")
-        return obj if dry_run else self.store.put(resource, key, obj)
+        return self._admit(resource, namespace, obj, dry_run=dry_run)
+
+    def _admit(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool) -> Object:
+        """Let the plugins change the object (nobody owns what they add), validate and store."""
+        name = obj["metadata"]["name"]
+        obj = admission.admit_create(self.store, self.admission, resource, obj)
+        if causes := validation.validate_create(resource, obj):
+            raise validation.invalid(resource, name, causes)
+        if self.store.get(resource, (namespace, name)) is not None:
+            raise _already_exists(resource, name)
+        return obj if dry_run else self.store.put(resource, (namespace, name), obj)
 
     def _complete(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Fill in what the server decides, then admit and validate."""
+        """Fill in what the server decides."""
         if (body.get("metadata") or {}).get("resourceVersion"):
             raise StatusError(
                 500, "InternalError", "resourceVersion should not be set on objects to be created"
@@ -182,11 +189,7 @@ class Registry:
         self._check_names(resource, body.get("metadata") or {}, namespace, "")
         if resource.namespaced:
             admission.check_namespace(self.store, resource, namespace, obj["metadata"]["name"])
-        obj = defaults.with_defaults(resource, strategies.prepare_create(resource, obj))
-        obj = admission.admit_create(self.store, self.admission, resource, obj)
-        if causes := validation.validate_create(resource, obj):
-            raise validation.invalid(resource, obj["metadata"]["name"], causes)
-        return obj
+        return defaults.with_defaults(resource, strategies.prepare_create(resource, obj))
 
     def _named(self, resource: Resource, namespace: str, body: Object) -> Object:
         metadata = {
@@ -352,7 +355,7 @@ class Registry:
         obj = self._complete(resource, key[0], {**merged, "metadata": metadata})
         if self.track_managers and managers:
             obj = {**obj, "metadata": {**obj["metadata"], "managedFields": managers}}
-        return obj if dry_run else self.store.put(resource, key, obj)
+        return self._admit(resource, key[0], obj, dry_run=dry_run)
 
     def _check_names(self, resource: Resource, metadata: Object, namespace: str, name: str) -> None:
         given = metadata.get("name")

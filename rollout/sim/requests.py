@@ -101,12 +101,27 @@ class Stream:
         self.wake: Callable[[], None] = _nothing
         self.on_close: list[Callable[[], None]] = []
         self._chunks: list[bytes] = []
+        self._relay: Callable[[bytes], object] | None = None
 
     def send(self, chunk: bytes) -> None:
+        """Queue bytes for the client, by way of the relay if there is one."""
+        if self._relay is not None:
+            self._relay(chunk)
+        else:
+            self.deliver(chunk)
+
+    def deliver(self, chunk: bytes) -> None:
         """Queue bytes for the client."""
         if not self.closed:
             self._chunks.append(chunk)
             self.wake()
+
+    def relay(self, relay: Callable[[bytes], object] | None) -> None:
+        """Give all bytes, also those still queued, to `relay`, which may deliver them."""
+        self._relay = relay
+        if relay is not None:
+            for chunk in self.take():
+                relay(chunk)
 
     def take(self) -> list[bytes]:
         """Return what has been queued since the last call."""

@@ -51,7 +51,9 @@ class Server:
         self._acceptor: threading.Thread | None = None
         self._connections: dict[_Connection, threading.Thread] = {}
         self._guard = threading.Lock()
-        self.stopping = threading.Event()
+        self.stopping = threading.Event()  # set while the port is closed
+        self._ended = threading.Event()  # set for good by stop()
+        self._restarter: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -65,6 +67,10 @@ class Server:
 
     def start(self) -> None:
         """Listen and serve in the background."""
+        self._ended.clear()
+        self._listen()
+
+    def _listen(self) -> None:
         self.stopping.clear()
         self._listener = socket.create_server(
             (self._host, self._port), backlog=BACKLOG, reuse_port=False
@@ -77,6 +83,12 @@ class Server:
 
     def stop(self) -> None:
         """Close everything and wait until all threads have ended."""
+        self._ended.set()
+        if self._restarter is not None:
+            self._restarter.join()
+        self._close()
+
+    def _close(self) -> None:
         self.stopping.set()
         if self._listener is not None:
             # A blocked accept() only wakes up when the listener is shut down, not closed.
@@ -86,6 +98,21 @@ class Server:
         if self._acceptor is not None:
             self._acceptor.join()
         self.drop_connections()
+
+    def restart(self, down: float) -> None:
+        """Close the port and every connection now, and listen again after `down` seconds.
+
+        Returns at once, so that a fault may ask for it while it holds the lock.
+        """
+        self._restarter = threading.Thread(
+            target=self._restart, args=(down,), name="sim-restart", daemon=True
+        )
+        self._restarter.start()
+
+    def _restart(self, down: float) -> None:
+        self._close()
+        if not self._ended.wait(down):
+            self._listen()
 
     def drop_connections(self) -> None:
         """Cut every open connection and wait for its thread."""
