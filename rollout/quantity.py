@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_PERCENT = re.compile(r"^([0-9]+)%$")
+_PERCENT = re.compile(r"([0-9]+)%")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WHOLE = 100
@@ -47,7 +47,7 @@ def parse_amount(value: int | str) -> Amount:
         raise ValueError(f"'{value}' is not a count or a percentage; write 10 or '10%'")
     if isinstance(value, int):
         return Amount(value)
-    match = _PERCENT.match(value)
+    match = _PERCENT.fullmatch(value)
     if match is None:
         raise ValueError(f"'{value}' is not a count or a percentage; write 10 or '10%'")
     if int(match[1]) > _WHOLE:
