@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ def _file(number: str) -> list[dict[str, Any]]:
 
 
 def _exchange(number: str, name: str) -> dict[str, Any]:
-    return next(entry for entry in _file(number) if entry.get("name") == name)
+    return copy.deepcopy(next(entry for entry in _file(number) if entry.get("name") == name))
 
 
 def request(number: str, name: str) -> Any:
