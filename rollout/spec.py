@@ -19,10 +19,6 @@ from rollout.quantity import Amount, parse_amount, parse_duration
 API_VERSION = "rollout/v1"
 SOAK_DEFAULT = "10s"
 NODE_TIMEOUT_DEFAULT = "10m"
-PROFILES: Mapping[str, tuple[int | str, ...]] = {
-    "fast": ("100%",),
-    "standard": (1, 5, "1%", "5%", "25%", "100%"),
-}
 FAIL_FAST_DEFAULT = (
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -144,7 +140,7 @@ class NodeRules(Struct, frozen=True):
 
     selector: str = ""
     exclude: tuple[Name, ...] = ()
-    order: tuple[str, ...] = ("name",)
+    order: tuple[str, ...] = ()  # then the longest predicted, then the name
     defer_not_ready: bool = True
     cordoned: Literal["include", "exclude"] = "include"
     seed: int = 0  # of the order key `shuffle`
@@ -170,6 +166,7 @@ class WaveRule(Struct, frozen=True):
     by: str = ""  # label key; one wave for each of its values
     max_unavailable: int | str | None = None
     bake: int | str = 0
+    pause: Literal["approval"] | None = None  # after the wave
 
     def __post_init__(self) -> None:
         _checked("selector", parse_label_selector, self.selector)
@@ -194,6 +191,15 @@ class WaveRule(Struct, frozen=True):
     def repeats(self) -> bool:
         """Whether the last size repeats until nothing is left (Ansible's `serial` list)."""
         return isinstance(self.size, tuple)
+
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+PROFILES: Mapping[str, tuple[WaveRule, ...]] = {
+    "fast": (WaveRule(name="wave", size=("100%",)),),
+    "standard": (WaveRule(name="wave", size=(1, 5, "1%", "5%", "25%", "100%")),),
+    "critical": (WaveRule(name="canary", size=1), WaveRule(by=ZONE_LABEL)),
+    "manual": (WaveRule(name="wave", size=(1,), pause="approval"),),
+}
 
 
 class Health(Struct, frozen=True):
@@ -262,8 +268,8 @@ class Body(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if isinstance(self.waves, str):
-            if self.waves not in (*PROFILES, "critical"):
-                known = ", ".join((*PROFILES, "critical"))
+            if self.waves not in PROFILES:
+                known = ", ".join(PROFILES)
                 raise ValueError(f"waves: '{self.waves}' is not a profile; known are {known}")
             return
         if not self.waves:

@@ -18,7 +18,7 @@ from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.run import Inbox
+    from rollout.executor.run import DriftPolicy, Inbox
     from rollout.planner.plan import Plan
 
 
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
 @click.option("--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out.")
 @click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
+@click.option(
+    "--on-drift",
+    type=click.Choice(["fail", "reconcile", "ignore"]),
+    default="fail",
+    show_default=True,
+    help="When nodes or pods changed since the plan: refuse, fit the plan to them, or go on.",
+)
 @output_option("table", "jsonl")
 @cluster_options
 def apply(
@@ -37,6 +44,7 @@ def apply(
     yes: bool,
     allow_deferred: bool,
     idempotent: bool,
+    on_drift: DriftPolicy,
     output: str,
     cluster: ClusterOptions,
 ) -> int:
@@ -67,7 +75,7 @@ def apply(
         made = saved or _plan_and_ask(client, spec, cluster.namespace, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
-        code = _run(client, made, output)
+        code = _run(client, made, output, on_drift)
     except AlreadyApplied as error:
         if not idempotent:
             raise
@@ -102,7 +110,7 @@ def _plan_and_ask(
     return made
 
 
-def _run(client: Client, plan: Plan, output: str) -> ExitCode:
+def _run(client: Client, plan: Plan, output: str, on_drift: DriftPolicy) -> ExitCode:
     from rollout.executor.run import Inbox  # noqa: PLC0415 - slow to import
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
     from rollout.report.progress import JsonReporter, LineReporter  # noqa: PLC0415
@@ -116,9 +124,9 @@ def _run(client: Client, plan: Plan, output: str) -> ExitCode:
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     with _stop_on_signals(inbox):
-        result = carry_out(client, plan, session, inbox, reporter)
+        result = carry_out(client, plan, session, inbox, reporter, on_drift)
     code = exit_code(result.finish)
-    reporter.end(plan, result, code)
+    reporter.end(result.plan, result, code)
     return code
 
 

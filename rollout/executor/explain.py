@@ -55,10 +55,8 @@ def _waiting_to_start(engine: Engine) -> str:
             return f"waiting for the controller to record the revision of DaemonSet {ds.name}"
         if ds.waits and ds.view.unavailable:
             names = cut(sorted(ds.view.unavailable))
-            limit = ds.planned.max_unavailable.text
-            return (
-                f"the budget of DaemonSet {ds.name} (maxUnavailable {limit}) is used up by {names}"
-            )
+            limit = ds.planned.budget.text
+            return f"the budget of DaemonSet {ds.name} ({limit}) is used up by {names}"
         if ds.waits:
             return "waiting for the rate limit (replacementsPerSecond)"
     return "waiting for the bake time of the wave"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from rollout.cluster.client import Client, PatchKind
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
@@ -54,7 +54,9 @@ from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.drift import Drift, compare
 from rollout.planner.plan import Plan
+from rollout.planner.reconcile import reconcile
 
+DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
 HEARTBEAT_S = 30.0  # seconds between two lines that say what the run waits for
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 _DRAIN = 1000  # events taken at once before the engine decides
@@ -81,6 +83,7 @@ class Result:
     finish: Finish
     steps: tuple[StepRun, ...]  # the updates, in the order of the plan
     joined: tuple[str, ...]
+    plan: Plan  # as it was carried out: reconciled, where that was asked for
     strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
     duration_s: float
     wrote: bool  # whether anything was written to the cluster
@@ -121,6 +124,7 @@ def run_plan(
     run_id: str,
     resumed: bool,
     cluster_uid: str,
+    on_drift: DriftPolicy,
 ) -> Result:
     """Carry a plan out.
 
@@ -133,6 +137,7 @@ def run_plan(
         run_id: id of this run.
         resumed: an earlier process has begun this run; then pods may differ from the plan.
         cluster_uid: of the cluster that the client talks to.
+        on_drift: what to do about soft drift at the start.
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
@@ -140,7 +145,7 @@ def run_plan(
     """
     loop = _Loop(client, plan, inbox, observer, before_first_write, run_id=run_id, resumed=resumed)
     try:
-        loop.open(cluster_uid)
+        loop.open(cluster_uid, on_drift)
         return loop.run()
     finally:
         loop.close()
@@ -179,7 +184,7 @@ class _Loop:
 
     # Start and end
 
-    def open(self, cluster_uid: str) -> None:
+    def open(self, cluster_uid: str, on_drift: DriftPolicy) -> None:
         """Start the watches and check the plan against their first lists."""
         for name, namespace, selector in self._subjects():
             pods = resource_path(CORE, "pods", namespace=namespace)
@@ -196,11 +201,20 @@ class _Loop:
                 field_selector=f"metadata.name={name}",
             )
         self._reflect("nodes", resource_path(CORE, "nodes"), Node)
-        self._await_lists()
+        first = self._await_lists()
         if not self.resumed:
-            drift = compare(self.plan, self._fleets(cluster_uid))
-            if drift:
-                raise StaleError(drift_text(drift))
+            self._check_drift(self._fleets(cluster_uid), on_drift)
+        self.engine = Engine(self.plan, resumed=self.resumed)
+        for item in first:
+            self._observe(item)
+
+    def _check_drift(self, fleets: dict[str, Fleet], on_drift: DriftPolicy) -> None:
+        """Refuse hard drift, and deal with soft drift as the user chose."""
+        drift = compare(self.plan, fleets, self.now())
+        if drift.hard or (drift.soft and on_drift == "fail"):
+            raise StaleError(drift_text(drift))
+        if drift.soft and on_drift == "reconcile":
+            self.plan = reconcile(self.plan, fleets, self.now())
 
     def close(self) -> None:
         """End all threads that this loop started."""
@@ -256,8 +270,12 @@ class _Loop:
         self.lists[source] = []
         reflector.start()
 
-    def _await_lists(self) -> None:
-        """Take the first list of every watch; a watch that cannot begin ends the command."""
+    def _await_lists(self) -> list[Any]:
+        """Wait for the first list of every watch; one that cannot begin ends the command.
+
+        Returns:
+            All that came until then, in its order.
+        """
         missing = set(self.lists)
         later: list[Any] = []
         while missing:
@@ -269,8 +287,7 @@ class _Loop:
                     case Broken(source, error) if source in missing:
                         raise error
                 later.append(item)
-        for item in later:
-            self._observe(item)
+        return later
 
     def _fleets(self, cluster_uid: str) -> dict[str, Fleet]:
         fleets = {}
@@ -445,6 +462,7 @@ class _Loop:
         }
         return Result(
             finish=finish,
+            plan=self.plan,
             steps=tuple(self.engine.steps[step_id] for step_id in order),
             joined=tuple(sorted(self.engine.joined)),
             strategies=strategies,
@@ -460,7 +478,7 @@ def drift_text(drift: Drift) -> str:
     if more:
         lines.append(f"  and {more} more")
     listing = "\n".join(lines)
-    return (
-        f"the cluster is not what the plan was made for:\n{listing}\n"
-        "nothing was changed; make a new plan with 'rollout plan'"
-    )
+    cure = "make a new plan with 'rollout plan'"
+    if not drift.hard:
+        cure += ", or go on with --on-drift reconcile (or ignore)"
+    return f"the cluster is not what the plan was made for:\n{listing}\nnothing was changed; {cure}"

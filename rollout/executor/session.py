@@ -16,7 +16,7 @@ from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
 from rollout.executor.record import RunPhase, RunRecord, new_record
-from rollout.executor.run import Inbox, Observer, Result, run_plan
+from rollout.executor.run import DriftPolicy, Inbox, Observer, Result, run_plan
 from rollout.fleet.objects import format_time
 from rollout.planner.plan import Plan
 
@@ -86,7 +86,12 @@ def begin(client: Client, plan: Plan) -> Session:
 
 
 def carry_out(
-    client: Client, plan: Plan, session: Session, inbox: Inbox, observer: Observer
+    client: Client,
+    plan: Plan,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    on_drift: DriftPolicy = "fail",
 ) -> Result:
     """Run the plan; the record is written before what it describes (S4), and at the end.
 
@@ -96,6 +101,7 @@ def carry_out(
         session: from `begin`.
         inbox: where a stop can be asked for.
         observer: who is told.
+        on_drift: what to do about nodes and pods that changed since the plan was made.
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
@@ -122,6 +128,7 @@ def carry_out(
         run_id=session.record.run_id,
         resumed=session.resumed,
         cluster_uid=session.cluster_uid,
+        on_drift=on_drift,
     )
     if result.wrote or session.resumed:
         finish = result.finish

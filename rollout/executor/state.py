@@ -162,7 +162,7 @@ class DaemonSetRun:
 
     def budget(self, wave_limit: Limit | None) -> int:
         """Nodes that may be unavailable at once."""
-        own = self.planned.max_unavailable.value
+        own = self.planned.budget.value
         return own if wave_limit is None else min(own, wave_limit.value)
 
     def has_room(self, run: StepRun, wave_limit: Limit | None) -> bool:

@@ -11,22 +11,23 @@ from rollout.fleet.objects import JsonObject, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
-from rollout.planner import budget, graph
+from rollout.planner import budget, graph, handover
+from rollout.planner.accounting import planned_node, totals
 from rollout.planner.delta import difference
 from rollout.planner.desired import Desired
 from rollout.planner.diff import object_diff
-from rollout.planner.fates import ZONE_LABEL, NodeFate, node_fates
+from rollout.planner.fates import NodeFate, node_fates, start_time
+from rollout.planner.handover import Selecting
+from rollout.planner.owners import foreign_owners
 from rollout.planner.plan import (
     SCHEMA_VERSION,
     ClusterId,
+    HandOver,
     HealthRules,
     Plan,
     PlannedDaemonSet,
-    PlannedNode,
-    PlannedPod,
     Revision,
     RunLimits,
-    Totals,
     Wave,
     seal,
 )
@@ -41,6 +42,7 @@ class Subject:
 
     fleet: Fleet
     desired: Desired
+    selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,11 @@ class _Part:
 
 
 def build_plan(
-    loaded: LoadedSpec, subjects: Sequence[Subject], server_version: str, now: float
+    loaded: LoadedSpec,
+    subjects: Sequence[Subject],
+    server_version: str,
+    now: float,
+    own_node: str = "",
 ) -> Plan:
     """Make the plan.
 
@@ -71,6 +77,7 @@ def build_plan(
         subjects: the spec's DaemonSets, in its order.
         server_version: what the server calls itself.
         now: when the fleets were read, seconds since the epoch.
+        own_node: the node that we run on ourselves; "" when we run outside of the cluster.
 
     Raises:
         DocumentError: when the spec does not fit the cluster.
@@ -87,7 +94,7 @@ def build_plan(
     _check_selection(loaded, parts)
     links = _links(loaded)
     groups = graph.order_daemon_sets(list(parts), links)
-    waves = [plan_waves(body, _candidates([parts[n] for n in group])) for group in groups]
+    waves = [plan_waves(body, _candidates([parts[n] for n in group], own_node)) for group in groups]
     wave_of = _wave_numbers(groups, waves)
     daemon_sets = tuple(_daemon_set(loaded, part, wave_of[name]) for name, part in parts.items())
     planned = {ds.name: ds for ds in daemon_sets}
@@ -108,8 +115,9 @@ def build_plan(
         waves=tuple(_wave(wave, base) for group in waves for wave in group),
         steps=steps,
         health=_health(body),
+        rules=body.nodes,
         limits=_limits(body, sum(len(part.updates) for part in parts.values())),
-        totals=_totals(daemon_sets),
+        totals=totals(daemon_sets),
         warnings=tuple(_warnings(loaded, daemon_sets)),
     )
     graph.digraph(steps)
@@ -173,7 +181,7 @@ def _links(loaded: LoadedSpec) -> list[graph.Link]:
     return links
 
 
-def _candidates(parts: Sequence[_Part]) -> list[Candidate]:
+def _candidates(parts: Sequence[_Part], own_node: str) -> list[Candidate]:
     """Return the nodes that any of the DaemonSets updates; available means for all of them."""
     found: dict[str, Candidate] = {}
     for part in parts:
@@ -187,6 +195,8 @@ def _candidates(parts: Sequence[_Part]) -> list[Candidate]:
                 pod_created=known.pod_created
                 if known
                 else (pod.metadata.creation_timestamp or "" if pod else ""),
+                predicted_s=start_time(pod) + (known.predicted_s if known else 0.0),
+                own=fate.node.metadata.name == own_node,
             )
     return list(found.values())
 
@@ -208,6 +218,8 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
     fleet, desired = part.subject.fleet, part.subject.desired
     live = fleet.daemon_set
     item = loaded.spec.spec.daemon_sets[part.index]
+    limits = budget.update_limits(item, fleet, part.base)
+    changes = _template_changes(live.spec.template, desired.template)
     return PlannedDaemonSet(
         name=live.metadata.name,
         namespace=live.metadata.namespace,
@@ -221,14 +233,25 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
         current=_revision(fleet, live.spec.template),
         target=_revision(fleet, desired.template),
         target_kind=desired.kind,
-        template_changes=tuple(_template_changes(live.spec.template, desired.template)),
+        template_changes=tuple(changes),
         fields=desired.fields,
         labels=desired.labels,
         annotations=desired.annotations,
         desired=part.base,
-        max_unavailable=budget.max_unavailable(loaded, part.index, item, fleet, part.base),
+        max_unavailable=limits.max_unavailable,
+        max_surge=limits.max_surge,
+        hand_over=_hand_over(loaded, part, limits),
+        after=item.after,
+        managers=foreign_owners(fleet.raw, _changed_fields(fleet, desired, changes)),
         diff=_diff(fleet, desired),
-        nodes=tuple(_node(fleet, fate, wave_of) for fate in part.fates),
+        nodes=tuple(
+            planned_node(
+                fleet,
+                fate,
+                wave_of.get(fate.node.metadata.name) if fate.fate == "update" else None,
+            )
+            for fate in part.fates
+        ),
     )
 
 
@@ -236,6 +259,39 @@ def _template_changes(live: JsonObject, target: JsonObject) -> list[JsonObject]:
     if template_digest(live) == template_digest(target):
         return []
     return difference(live, target)
+
+
+def _hand_over(loaded: LoadedSpec, part: _Part, limits: budget.Limits) -> HandOver | None:
+    """Choose the label to release, or refuse surge where it cannot work."""
+    if not limits.max_surge.value or not part.updates:
+        return None
+    at = ("daemonSets", part.index, "strategy")
+    live, desired = part.subject.fleet.daemon_set, part.subject.desired
+    name = live.metadata.name
+    cure = "write 'strategy: {maxUnavailable: 1, maxSurge: 0}' for it"
+    why = handover.refusal(desired.template) or handover.refusal(live.spec.template)
+    if why:
+        raise loaded.error(
+            at, f"maxSurge {limits.max_surge.text}: DaemonSet {name} cannot surge: {why}; {cure}"
+        )
+    labels = (live.spec.template.get("metadata") or {}).get("labels") or {}
+    release = handover.choose_release(live.spec.selector, labels, part.subject.selecting)
+    if release is None:
+        raise loaded.error(
+            at,
+            f"maxSurge {limits.max_surge.text}: DaemonSet {name} cannot surge: its selector leaves "
+            f"no label to change; {cure}",
+        )
+    return HandOver(label=release.label, value=release.value, affected=release.affected)
+
+
+def _changed_fields(fleet: Fleet, desired: Desired, changes: Sequence[JsonObject]) -> list[str]:
+    """Return the paths in the object that the run and its end will write."""
+    paths = [f"/spec/template{change['path']}" for change in changes]
+    paths += [f"/spec/{name}" for name in desired.fields]
+    if desired.strategy != fleet.owner_strategy:
+        paths.append("/spec/updateStrategy/type")
+    return paths
 
 
 def _revision(fleet: Fleet, template: JsonObject) -> Revision:
@@ -273,35 +329,6 @@ def _diff(fleet: Fleet, desired: Desired) -> tuple[str, ...]:
     return object_diff(before, after)
 
 
-def _node(fleet: Fleet, fate: NodeFate, wave_of: Mapping[str, int]) -> PlannedNode:
-    name = fate.node.metadata.name
-    return PlannedNode(
-        name=name,
-        uid=fate.node.metadata.uid,
-        fate=fate.fate,
-        reason=fate.reason,
-        deferred_by=fate.deferred_by,
-        wave=wave_of.get(name) if fate.fate == "update" else None,
-        zone=fate.node.metadata.labels.get(ZONE_LABEL, ""),
-        available=fate.available,
-        in_budget=fate.in_budget,
-        removes_pod=fate.removes_pod,
-        pod=_pod(fleet, fate),
-    )
-
-
-def _pod(fleet: Fleet, fate: NodeFate) -> PlannedPod | None:
-    if fate.pod is None:
-        return None
-    revision = fleet.revision_of(fate.pod)
-    return PlannedPod(
-        name=fate.pod.metadata.name,
-        uid=fate.pod.metadata.uid,
-        revision=revision.revision if revision else None,
-        hash=revision_hash(revision) if revision else "",
-    )
-
-
 def _graph_input(
     groups: Sequence[Sequence[str]],
     waves: Sequence[Sequence[PlannedWave]],
@@ -324,7 +351,13 @@ def _graph_input(
         prepares=frozenset(prepares),
         restores=frozenset(restores),
         links=links,
+        approvals=_approvals([wave for group in waves for wave in group]),
     )
+
+
+def _approvals(waves: Sequence[PlannedWave]) -> frozenset[int]:
+    """Return the waves that end with an approval; behind the last one there is nothing to stop."""
+    return frozenset(n for n, wave in enumerate(waves[:-1], start=1) if wave.pause == "approval")
 
 
 def _wave(wave: PlannedWave, base: int) -> Wave:
@@ -335,6 +368,7 @@ def _wave(wave: PlannedWave, base: int) -> Wave:
         rule=wave.rule,
         bake_s=wave.bake_s,
         max_unavailable=budget.resolved(parse_amount(limit), base) if limit is not None else None,
+        pause=wave.pause,
     )
 
 
@@ -359,25 +393,33 @@ def _limits(body: Body, updates: int) -> RunLimits:
     )
 
 
-def _totals(daemon_sets: Sequence[PlannedDaemonSet]) -> Totals:
-    nodes = [node for ds in daemon_sets for node in ds.nodes]
-    return Totals(
-        nodes=len(nodes),
-        update=sum(n.fate == "update" for n in nodes),
-        current=sum(n.fate == "current" for n in nodes),
-        deferred=sum(n.fate == "deferred" for n in nodes),
-        ineligible=sum(n.fate == "ineligible" for n in nodes),
-        removed=sum(n.removes_pod for n in nodes),
-    )
-
-
 def _warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -> list[str]:
     warnings = [
         f"the manifest also holds {other}, which rollout leaves alone" for other in loaded.ignored
     ]
     for ds in daemon_sets:
         warnings.extend(_budget_warning(ds))
+        warnings.extend(_manager_warnings(ds))
+        warnings.extend(_hand_over_warnings(ds))
     return warnings
+
+
+def _manager_warnings(ds: PlannedDaemonSet) -> list[str]:
+    return [
+        f"DaemonSet {ds.name}: {manager} also manages {cut(fields, 3)} and may set it back"
+        for manager, fields in ds.managers.items()
+    ]
+
+
+def _hand_over_warnings(ds: PlannedDaemonSet) -> list[str]:
+    if ds.hand_over is None:
+        return []
+    label = ds.hand_over.label
+    return [
+        f"DaemonSet {ds.name}: old pods lose the label {label} while their successors start: "
+        f"{other} no longer selects them then"
+        for other in ds.hand_over.affected
+    ]
 
 
 def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
@@ -388,11 +430,11 @@ def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
         if not n.available and n.fate in ("update", "current") and n.pod is not None
     ]
     healthy = any(n.fate == "update" and n.available for n in ds.nodes)
-    if len(broken) < ds.max_unavailable.value or not healthy:
+    if len(broken) < ds.budget.value or not healthy:
         return []
     return [
         (
-            f"DaemonSet {ds.name}: the budget (maxUnavailable {ds.max_unavailable.text}) is "
+            f"DaemonSet {ds.name}: the budget ({ds.budget.text}) is "
             f"already used up by {cut(broken)}; healthy nodes wait until these are available "
             "again. Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
         )

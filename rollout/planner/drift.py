@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollout.fleet.objects import ControllerRevision
+from rollout.fleet.objects import ControllerRevision, JsonObject
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
+from rollout.planner.delta import apply_difference
+from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
+from rollout.spec import ZONE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,13 @@ class Drift:
         return bool(self.hard or self.soft)
 
 
-def compare(plan: Plan, fleets: Mapping[str, Fleet]) -> Drift:
+def compare(plan: Plan, fleets: Mapping[str, Fleet], now: float) -> Drift:
     """Compare a plan with the cluster as it is now.
 
     Args:
         plan: the plan.
         fleets: by name of the DaemonSet.
+        now: when the fleets were read, seconds since the epoch.
     """
     hard: list[Change] = []
     soft: list[Change] = []
@@ -48,8 +52,10 @@ def compare(plan: Plan, fleets: Mapping[str, Fleet]) -> Drift:
         fleet = fleets[ds.name]
         if fleet.cluster_uid != plan.cluster.uid:
             return Drift((Change("cluster", plan.cluster.uid, fleet.cluster_uid),), ())
-        hard.extend(_hard(ds, fleet))
-        soft.extend(_soft(ds, fleet))
+        found = _hard(ds, fleet)
+        hard.extend(found)
+        if not found:
+            soft.extend(_soft(plan, ds, fleet, now))
     return Drift(tuple(hard), tuple(dict.fromkeys(soft)))
 
 
@@ -84,20 +90,41 @@ def _revision_text(revision: ControllerRevision | None, digest: str) -> str:
     return f"revision {revision.revision} ({revision_hash(revision)}), digest {digest}"
 
 
-def _soft(ds: PlannedDaemonSet, fleet: Fleet) -> list[Change]:
+def _soft(plan: Plan, ds: PlannedDaemonSet, fleet: Fleet, now: float) -> list[Change]:
+    """Decide every node's fate anew by the plan's own rules; what differs is drift.
+
+    A label or taint that changes nothing about the node's fate or zone is none.
+    """
     planned = {node.name: node for node in ds.nodes}
-    changes = [
-        Change(f"node {name}", "absent", "joined") for name in fleet.nodes if name not in planned
-    ]
-    for name, node in planned.items():
-        live = fleet.nodes.get(name)
-        if live is None:
-            changes.append(Change(f"node {name}", "present", "left"))
-        elif live.metadata.uid != node.uid:
-            changes.append(Change(f"node {name} uid", node.uid, live.metadata.uid))
-        elif node.fate == "update":
-            changes.extend(_pod_change(node, fleet))
+    template = target_template(ds, fleet)
+    changes: list[Change] = []
+    for fate in node_fates(fleet, template, plan.rules, now):
+        before = planned.pop(fate.node.metadata.name, None)
+        if before is None:
+            changes.append(Change(f"node {fate.node.metadata.name}", "absent", "joined"))
+        else:
+            changes.extend(_node_changes(before, fate, fleet))
+    changes.extend(Change(f"node {name}", "present", "left") for name in sorted(planned))
     return changes
+
+
+def target_template(ds: PlannedDaemonSet, fleet: Fleet) -> JsonObject:
+    """Return the planned template, built on the live one that the plan was made for."""
+    return apply_difference(fleet.daemon_set.spec.template, ds.template_changes)
+
+
+def _node_changes(before: PlannedNode, fate: NodeFate, fleet: Fleet) -> list[Change]:
+    name = f"node {before.name}"
+    if before.uid != fate.node.metadata.uid:
+        return [Change(f"{name} uid", before.uid, fate.node.metadata.uid)]
+    if before.fate != fate.fate:
+        old = f"{before.fate} ({before.reason})" if before.reason else before.fate
+        new = f"{fate.fate} ({fate.reason})" if fate.reason else fate.fate
+        return [Change(name, old, new)]
+    zone = fate.node.metadata.labels.get(ZONE_LABEL, "")
+    if before.zone != zone:
+        return [Change(f"{name} zone", before.zone or "none", zone or "none")]
+    return _pod_change(before, fleet) if before.fate == "update" else []
 
 
 def _pod_change(node: PlannedNode, fleet: Fleet) -> list[Change]:

@@ -18,7 +18,6 @@ from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Fate
 from rollout.spec import NodeRules
 
-ZONE_LABEL = "topology.kubernetes.io/zone"
 # What the node lifecycle controller puts on nodes that are not ready (behaviour.md 1.3).
 _NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 DeferredBy: TypeAlias = Literal["", "excluded", "cordoned", "not-ready", "stuck"]
@@ -72,6 +71,21 @@ def is_available(pod: Pod, min_ready_s: float, now: float) -> bool:
         return True
     since = condition.last_transition_time if condition else None
     return since is not None and parse_time(since) + min_ready_s <= now
+
+
+def start_time(pod: Pod | None) -> float:
+    """Return how long the pod took from its creation to its readiness, in seconds.
+
+    The best guess for its successor on the same node. 0.0 where the pod cannot tell: it is not
+    ready, or its containers have restarted since.
+    """
+    condition = pod.ready_condition if pod is not None else None
+    if pod is None or condition is None or not pod.ready or pod.restarts:
+        return 0.0
+    created, ready = pod.metadata.creation_timestamp, condition.last_transition_time
+    if created is None or ready is None:
+        return 0.0
+    return max(0.0, parse_time(ready) - parse_time(created))
 
 
 def node_fates(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> list[NodeFate]:

@@ -35,6 +35,7 @@ class GraphInput:
     prepares: frozenset[str]  # DaemonSets that are patched before their first pod goes
     restores: frozenset[str]  # DaemonSets that are patched at the end
     links: Sequence[Link]
+    approvals: frozenset[int] = frozenset()  # waves (1-based, over all groups) that end with one
 
 
 def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
@@ -74,6 +75,9 @@ def build_steps(given: GraphInput) -> tuple[Step, ...]:
             number += 1
             steps += _wave_steps(given, group, nodes, number, front)
             front = (f"barrier/{number}",)
+            if number in given.approvals:
+                steps.append(_step("approval", f"approval/{number}", front, wave=number))
+                front = (f"approval/{number}",)
         restores = [n for n in group if n in given.restores]
         steps += [_step("restore", f"restore/{n}", front, ds=n) for n in restores]
         previous_end = tuple(f"restore/{n}" for n in restores) or front

@@ -16,11 +16,12 @@ from rollout import __version__
 from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import canonical_json
+from rollout.spec import After, NodeRules
 
 SCHEMA_VERSION = 1
 
 Fate: TypeAlias = Literal["update", "current", "deferred", "ineligible"]
-VertexKind: TypeAlias = Literal["prepare", "barrier", "update", "restore"]
+VertexKind: TypeAlias = Literal["prepare", "barrier", "update", "approval", "restore"]
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -58,6 +59,14 @@ class PlannedPod(Struct, frozen=True):
     hash: str = ""
 
 
+class HandOver(Struct, frozen=True):
+    """Surge by hand-over: the label that is taken from old pods, and what selects it."""
+
+    label: str
+    value: str
+    affected: tuple[str, ...]
+
+
 class PlannedNode(Struct, frozen=True):
     """What happens to one node, for one DaemonSet; every node has exactly one fate."""
 
@@ -68,6 +77,7 @@ class PlannedNode(Struct, frozen=True):
     deferred_by: Literal["", "excluded", "cordoned", "not-ready", "stuck"] = ""
     wave: int | None = None  # 1-based; only with fate `update`
     zone: str = ""
+    predicted_s: float = 0.0  # how long its last pod took to become ready; 0: not known
     available: bool = False  # whether the node had an available pod
     in_budget: bool = False  # whether it counts as unavailable when it has no available pod
     removes_pod: bool = False  # the new template no longer fits: the controller removes the pod
@@ -95,6 +105,10 @@ class PlannedDaemonSet(Struct, frozen=True):
     annotations: dict[str, str]
     desired: int  # nodes that should run the pod: the base of percentages
     max_unavailable: Limit
+    max_surge: Limit
+    hand_over: HandOver | None
+    after: After | None  # the DaemonSet that this one waits for
+    managers: dict[str, tuple[str, ...]]  # who else manages which of the changed fields
     diff: tuple[str, ...]
     nodes: tuple[PlannedNode, ...]
 
@@ -102,6 +116,11 @@ class PlannedDaemonSet(Struct, frozen=True):
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def budget(self) -> Limit:
+        """How many nodes may be in flight: the one limit of the two that is not zero."""
+        return self.max_surge if self.hand_over is not None else self.max_unavailable
 
     @property
     def changes_template(self) -> bool:
@@ -124,6 +143,7 @@ class Wave(Struct, frozen=True):
     rule: str  # how it came about: "1", "5% of 200 = 10", "zone=a"
     bake_s: float = 0.0
     max_unavailable: Limit | None = None
+    pause: Literal["", "approval"] = ""  # after the wave
 
 
 class Step(Struct, frozen=True):
@@ -186,6 +206,7 @@ class Plan(Struct, frozen=True):
     steps: tuple[Step, ...]
     health: HealthRules
     limits: RunLimits
+    rules: NodeRules
     totals: Totals
     warnings: tuple[str, ...]
 

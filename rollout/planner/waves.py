@@ -1,21 +1,21 @@
 """Nodes into waves: sizes, selectors, named nodes, spread over a label, one wave per value.
 
-The order is total and repeatable: nodes without an available pod first (what is broken is mended
-first), then the spec's keys, then the name. A node that no rule takes forms the explicit last
-wave: nothing is dropped in silence.
+The order is total and repeatable: our own node last, nodes without an available pod first (what is
+broken is mended first), then the spec's keys, then the longest predicted, then the name. Nodes
+that no rule takes form an explicit last wave: nothing is dropped in silence.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from rollout.fleet.objects import Node
 from rollout.fleet.selectors import parse_label_selector
-from rollout.planner.fates import ZONE_LABEL
 from rollout.quantity import parse_amount, parse_duration
-from rollout.spec import PROFILES, Body, NodeRules, WaveRule
+from rollout.spec import PROFILES, ZONE_LABEL, Body, NodeRules, WaveRule
 
 REST = "rest"
 
@@ -28,6 +28,8 @@ class Candidate:
     available: bool
     restarts: int  # of the pod that runs there now
     pod_created: str  # time stamp; "" without a pod
+    predicted_s: float  # how long its last pod took to become ready; 0.0 when that isn't known
+    own: bool = False  # we run on it ourselves: it goes last
 
     @property
     def name(self) -> str:
@@ -48,23 +50,35 @@ class PlannedWave:
     rule: str
     bake_s: float = 0.0
     max_unavailable: int | str | None = None
+    pause: Literal["", "approval"] = ""
 
 
 def plan_waves(body: Body, candidates: Iterable[Candidate]) -> list[PlannedWave]:
-    """Divide the nodes to update into waves; every one is in exactly one of them."""
-    ordered = sorted(candidates, key=lambda c: _order(c, body.nodes))
+    """Divide the nodes to update into waves; every one is in exactly one of them.
+
+    Which wave a node is in follows from the spec's keys and its name; inside the wave those that
+    are predicted to take longest start first, which shortens the whole.
+    """
+    ordered = sorted(candidates, key=lambda c: (*_keys(c, body.nodes), c.name))
+    waves = _apply(wave_rules(body), ordered)
+    longest = sorted(ordered, key=lambda c: (*_keys(c, body.nodes), -round(c.predicted_s), c.name))
+    place = {candidate.name: index for index, candidate in enumerate(longest)}
+    return [replace(wave, nodes=tuple(sorted(wave.nodes, key=place.__getitem__))) for wave in waves]
+
+
+def wave_rules(body: Body) -> tuple[WaveRule, ...]:
+    """Return the rules that a spec means: a profile's, a plain list of sizes, or its own."""
     if isinstance(body.waves, str):
-        if body.waves == "critical":
-            rules: list[WaveRule] = [WaveRule(name="canary", size=1), WaveRule(by=ZONE_LABEL)]
-            return _apply(rules, ordered)
-        return _by_sizes(PROFILES[body.waves], ordered)
+        return PROFILES[body.waves]
     if all(not isinstance(item, WaveRule) for item in body.waves):
-        return _by_sizes([i for i in body.waves if not isinstance(i, WaveRule)], ordered)
-    return _apply([i if isinstance(i, WaveRule) else WaveRule(size=i) for i in body.waves], ordered)
+        sizes = tuple(item for item in body.waves if not isinstance(item, WaveRule))
+        return (WaveRule(name="wave", size=sizes),)
+    return tuple(i if isinstance(i, WaveRule) else WaveRule(size=i) for i in body.waves)
 
 
-def _order(candidate: Candidate, rules: NodeRules) -> tuple[object, ...]:
-    keys: list[object] = [candidate.available]
+def _keys(candidate: Candidate, rules: NodeRules) -> list[object]:
+    """The order before prediction and name: own node last, what is broken first, spec's keys."""
+    keys: list[object] = [candidate.own, candidate.available]
     for key in rules.order:
         match key:
             case "name":
@@ -80,22 +94,7 @@ def _order(candidate: Candidate, rules: NodeRules) -> tuple[object, ...]:
                 keys.append(hashlib.sha256(text.encode()).hexdigest())
             case _:
                 keys.append(candidate.label(key.removeprefix("label:")))
-    return (*keys, candidate.name)
-
-
-def _by_sizes(sizes: Sequence[int | str], ordered: list[Candidate]) -> list[PlannedWave]:
-    """Ansible's rule: each size takes its share of all nodes, the last one repeats."""
-    base, left = len(ordered), ordered
-    waves: list[PlannedWave] = []
-    while left:
-        number = len(waves)
-        amount = parse_amount(sizes[min(number, len(sizes) - 1)])
-        count = max(1, amount.resolve(base))
-        taken, left = left[:count], left[count:]
-        waves.append(
-            PlannedWave(f"wave-{number + 1}", tuple(c.name for c in taken), amount.explain(base))
-        )
-    return waves
+    return keys
 
 
 def _apply(rules: Sequence[WaveRule], ordered: list[Candidate]) -> list[PlannedWave]:
@@ -174,6 +173,7 @@ def _wave(rule: WaveRule, name: str, nodes: Iterable[Candidate], text: str) -> P
         rule=text,
         bake_s=parse_duration(rule.bake),
         max_unavailable=rule.max_unavailable,
+        pause=rule.pause or "",
     )
 
 

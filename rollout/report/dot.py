@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from rollout.planner.plan import Plan, Step
 
-_SHAPES = {"prepare": "box", "barrier": "point", "update": "ellipse", "restore": "box"}
+_SHAPES = {
+    "prepare": "box",
+    "barrier": "point",
+    "update": "ellipse",
+    "approval": "diamond",
+    "restore": "box",
+}
 
 
 def plan_dot(plan: Plan) -> str:

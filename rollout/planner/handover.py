@@ -1,0 +1,90 @@
+"""Surge by hand-over: which label releases an old pod, where it can't work, and who is affected.
+
+OnDelete never makes a second pod on a node. Changing a selector label of the old pod releases it:
+the controller at once creates the new pod beside it (behaviour.md 8.3). That needs a label whose
+absence breaks the selector, and a node on which two of the pods fit side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rollout.fleet.objects import JsonObject, LabelSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """An object that selects pods by labels: a Service, PodDisruptionBudget or NetworkPolicy."""
+
+    kind: str
+    name: str
+    selector: LabelSelector
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The labels that it looks at."""
+        expressions = (str(e.get("key")) for e in self.selector.match_expressions)
+        return frozenset(self.selector.match_labels) | frozenset(expressions)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How old pods are released: this label is taken away from them."""
+
+    label: str
+    value: str
+    affected: tuple[str, ...]  # `Service log-agent`: objects that select the label
+
+
+def refusal(template: JsonObject) -> str:
+    """Say why two pods of the template don't fit on one node; "" when they do."""
+    spec = template.get("spec") or {}
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for container in containers:
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                return (
+                    f"container {container['name']} takes hostPort {port['hostPort']}, which two "
+                    "pods on one node cannot both have"
+                )
+            if spec.get("hostNetwork"):
+                return (
+                    f"the pod uses hostNetwork, and container {container['name']} takes port "
+                    f"{port.get('containerPort')}, which two pods on one node cannot both have"
+                )
+    return ""
+
+
+def choose_release(
+    selector: LabelSelector, labels: Mapping[str, str], others: Sequence[Selecting]
+) -> Release | None:
+    """Choose the label to take away: one that the selector needs and the fewest others use.
+
+    Args:
+        selector: of the DaemonSet.
+        labels: of its pod template.
+        others: what selects pods in its namespace.
+
+    Returns:
+        None when taking a label away never breaks the selector.
+    """
+    needed = {
+        *selector.match_labels,
+        *(str(e["key"]) for e in selector.match_expressions if e["operator"] in ("In", "Exists")),
+    }
+    choices = [_release(key, labels, others) for key in sorted(needed) if key in labels]
+    return min(choices, key=lambda release: (len(release.affected), release.label), default=None)
+
+
+def _release(key: str, labels: Mapping[str, str], others: Iterable[Selecting]) -> Release:
+    affected = tuple(
+        f"{other.kind} {other.name}"
+        for other in others
+        if key in other.keys and _could_select(other, labels)
+    )
+    return Release(key, labels[key], affected)
+
+
+def _could_select(other: Selecting, labels: Mapping[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in other.selector.match_labels.items())
