@@ -24,6 +24,7 @@ Step = str | int
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _MAX_DEPTH = 100  # nesting; deeper is an attack, not a manifest
+_MAX_VALUES = 1_000_000  # of one document, aliases written out; more is an attack as well
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
@@ -92,6 +93,7 @@ def read_documents(path: Path | None, text: str | None = None) -> list[Source]:
         assert path is not None
         text = _read_text(path)
     try:
+        _check_depth(text, name)
         nodes = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -136,13 +138,33 @@ def _read_text(path: Path) -> str:
         raise DocumentError(f"{path}: cannot be read: {reason}; check the path") from None
 
 
+def _check_depth(text: str, name: str) -> None:
+    """Refuse deep nesting before the composer sees it: libyaml's recursion ends the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise _too_deep(name, event.start_mark.line + 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _too_deep(name: str, line: int) -> DocumentError:
+    return DocumentError(f"{name}:{line}: nested deeper than {_MAX_DEPTH} levels; flatten it")
+
+
 def _build(
     node: yaml.Node, path: tuple[Step, ...], lines: dict[tuple[Step, ...], int], name: str
 ) -> Any:  # noqa: ANN401 - plain data of any shape
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
-    if len(path) > _MAX_DEPTH:
-        raise DocumentError(f"{name}:{line}: nested deeper than {_MAX_DEPTH} levels; flatten it")
+    if len(path) > _MAX_DEPTH:  # an alias that holds itself
+        raise _too_deep(name, line)
+    if len(lines) > _MAX_VALUES:
+        raise DocumentError(
+            f"{name}:{line}: more than {_MAX_VALUES} values; does an alias repeat itself?"
+        )
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node, name)
     if isinstance(node, yaml.SequenceNode):
