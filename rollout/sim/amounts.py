@@ -34,9 +34,8 @@ def parse_amount(text: str | float) -> float:
     """
     written = str(text).strip()
     digits = written.rstrip("numkMGTPEi")
-    if written.endswith(("e", "E")) or not digits:
-        raise ValueError(f"'{text}' is not an amount; write '100m', '1.5' or '512Mi'")
-    suffix = written[len(digits) :]
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"'{text}' is not an amount; write '100m', '1.5' or '512Mi'")
-    return float(digits) * _SUFFIXES[suffix]
+    scale = _SUFFIXES.get(written[len(digits) :])
+    try:
+        return float(digits) * float(scale if scale is not None else "no such suffix")
+    except ValueError:
+        raise ValueError(f"'{text}' is not an amount; write '100m', '1.5' or '512Mi'") from None
