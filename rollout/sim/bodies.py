@@ -23,6 +23,7 @@ from rollout.sim.store import Object
 STRICT: Final = "Strict"
 WARN: Final = "Warn"
 IGNORE: Final = "Ignore"
+_MISSING: Final = object()
 MAX_BODY: Final = 3 * 1024 * 1024  # bytes, apiserver
 
 
@@ -110,24 +111,40 @@ class FieldValidation:
             )
             raise StatusError(400, "BadRequest", message) from None
 
-    def patched(self, resource: Resource, patched: Object, patch: Any) -> Object:  # noqa: ANN401
+    def patched(self, resource: Resource, new: Object, old: Object | None, patch: Any) -> Object:  # noqa: ANN401
         """Return the result of a patch in the server's form.
+
+        Only what the patch changed is read: the rest is in that form already.
 
         Raises:
             StatusError: 422 when a value does not fit, or unknown fields are refused.
         """
+        changed, kept = _split(new, old or {})
         try:
-            decoded, unknown = decoding.decode(resource, patched)
+            decoded, unknown = decoding.decode(resource, changed)
         except decoding.DecodeError as error:
             raise decoding.undecodable_patch(go_text(patch), str(error)) from None
         if unknown and self.mode == STRICT:
             raise decoding.undecodable_patch(go_text(patch), decoding.strict_error(unknown))
         self._warn([decoding.unknown_field(path) for path in unknown])
-        return decoded
+        metadata = {**(decoded.get("metadata") or {}), **kept.pop("metadata", {})}
+        return {**decoded, **kept, "metadata": metadata}
 
     def _warn(self, problems: list[str]) -> None:
         if self.mode == WARN:
             self.warnings.extend(problems)
+
+
+def _split(new: Object, old: Object) -> tuple[Object, Object]:
+    """Part an object into what differs from the old one and what it shares with it."""
+    kept = {key: value for key, value in new.items() if value is old.get(key, _MISSING)}
+    changed = {key: value for key, value in new.items() if key not in kept}
+    metadata, before = new.get("metadata"), old.get("metadata") or {}
+    if "metadata" in changed and isinstance(metadata, dict):
+        shared = {k: v for k, v in metadata.items() if v is before.get(k, _MISSING)}
+        changed["metadata"] = {k: v for k, v in metadata.items() if k not in shared}
+        kept["metadata"] = shared
+    return changed, kept
 
 
 def patch_body(request: Request, patch_type: PatchType) -> Any:  # noqa: ANN401 - JSON

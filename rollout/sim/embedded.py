@@ -11,6 +11,7 @@ from rollout.sim.audit import AuditLog
 from rollout.sim.clock import RealClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import Fleet
+from rollout.sim.logs import scripted
 from rollout.sim.rbac import ADMIN, User
 from rollout.sim.server import Server, kubeconfig
 from rollout.sim.store import Object
@@ -48,6 +49,8 @@ class EmbeddedCluster:
             audit=self.audit,
             seed=fleet.seed,
         )
+        images = self.cluster.images
+        self.api.logs.script = scripted(lambda image, node: images.behaviour(image, node).logs or ())
         self.server = Server(self.api, self.lock, port=port)
 
     def __enter__(self) -> Self:

@@ -24,7 +24,8 @@ Actions on requests: `error` (a status, or `{status, reason, message, retryAfter
 done), `delay`, `stale` (lists and reads as they were so long ago, watches behind by as much),
 `expire` (410), `revoke` (403, also in access reviews). Actions on watches: `drop` (cut after a
 time, or after `{events: 3}`), `duplicate` (each event so many times), `stall` (silent for so
-long). Actions on the cluster, which last from `from` to `until`, or for `for` after a request that
+long). Answers that lie: `truncate` (the body ends in the middle), `empty` (a list without its
+items). Actions on the cluster, which last from `from` to `until`, or for `for` after a request that
 `match`es: `restart` (the API server is down), `stopControllers`, `loseNode`, `loseZone`,
 `removeNode`, `breakImage` (`{image, fault}`), `compact` (old versions are gone).
 
@@ -118,6 +119,8 @@ class Entry(_Strict, frozen=True):
     stale: Duration | None = None
     expire: bool = False
     revoke: bool = False
+    truncate: bool = False
+    empty: bool = False
     drop: Duration | DropAction | None = None
     duplicate: int | None = None
     stall: Duration | None = None
@@ -148,6 +151,8 @@ REQUEST_ACTIONS: Final = (
     "stale",
     "expire",
     "revoke",
+    "truncate",
+    "empty",
 )
 WATCH_ACTIONS: Final = ("drop", "duplicate", "stall")
 CLUSTER_ACTIONS: Final = (

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from rollout.sim.api import Api
 from rollout.sim.audit import Entry
 from rollout.sim.errors import StatusError
@@ -25,6 +27,7 @@ from rollout.sim.store import Compacted, Object
 from rollout.sim.watches import Watch
 
 SAMPLE_PERIOD: Final = 1.0  # seconds between two marks of which version was when
+OK: Final = 200
 GONE_LIST: Final = "The provided resource version is too old."
 
 
@@ -253,9 +256,9 @@ class Injector:
             return self.api.handle(request)
         answer = self.api.handle(request)
         found = past.get((target.namespace, target.name))
-        if found is None or not isinstance(answer, Response) or answer.status != 200:  # noqa: PLR2004
+        if found is None or not isinstance(answer, Response) or answer.status != OK:
             return answer
-        return Response(200, encode(found))
+        return Response(OK, encode(found))
 
     # What happens to an answer
 
@@ -267,6 +270,8 @@ class Injector:
                 answer.lost = True
                 if isinstance(answer, Stream):
                     answer.close()
+        if isinstance(answer, Response):
+            _falsify(fault, answer)
         if isinstance(answer, Watch):
             self._alter_watch(fault, answer)
 
@@ -402,6 +407,20 @@ def _throttled(seconds: float) -> StatusError:
     details: dict[str, Any] = {"retryAfterSeconds": int(seconds)}
     message = "Too many requests, please try again later."
     return StatusError(429, "TooManyRequests", message, details, retry_after=max(1, int(seconds)))
+
+
+def _falsify(fault: Fault, response: Response) -> None:
+    """Make a good answer say what is not so."""
+    if response.status != OK or fault.action not in ("truncate", "empty"):
+        return
+    true_body = response.render()
+    if fault.action == "truncate":
+        response.body = true_body[: len(true_body) // 2]
+        return
+    document = msgspec.json.decode(true_body)
+    if isinstance(document, dict) and "items" in document:
+        version = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
+        response.body = encode({**document, "metadata": version, "items": []})
 
 
 def describe(injector: Injector) -> Object:

@@ -28,6 +28,37 @@ Script = Callable[[Object, str, float], Iterable[LogLine]]
 """Says what a container of a pod has written up to a time, for logs that follow from a rule."""
 
 
+def scripted(lines_of: Callable[[str, str], Sequence[str]]) -> Script:
+    """Return the script by which containers write fixed lines, one a second from their start.
+
+    Args:
+        lines_of: gives the lines of an image (first) on a node (second).
+    """
+
+    def script(pod: Object, container: str, now: float) -> list[LogLine]:
+        started = _started(pod, container)
+        if started is None:
+            return []
+        image = next(c["image"] for c in _containers(pod) if c["name"] == container)
+        lines = lines_of(image, pod["spec"].get("nodeName", ""))
+        timed = (LogLine(started + index, text) for index, text in enumerate(lines))
+        return [line for line in timed if line.time <= now]
+
+    return script
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())]
+
+
+def _started(pod: Object, container: str) -> float | None:
+    for status in pod["status"].get("containerStatuses") or ():
+        running = (status.get("state") or {}).get("running")
+        if status["name"] == container and running and running.get("startedAt"):
+            return timestamps.parse(running["startedAt"])
+    return None
+
+
 @dataclass(slots=True)
 class _Log:
     current: deque[LogLine]
@@ -158,7 +189,7 @@ def _options(request: Request, now: float) -> _Options:
 def _container(pod: Object, asked: str) -> str:
     names = [container["name"] for container in pod["spec"]["containers"]]
     name = pod["metadata"]["name"]
-    every = [*names, *(container["name"] for container in pod["spec"].get("initContainers") or ())]
+    every = [container["name"] for container in _containers(pod)]
     if asked:
         if asked not in every:
             message = f"container {asked} is not valid for pod {name}"

@@ -127,7 +127,9 @@ class Authorizer:
         user = self.tokens.get(token.strip()) if scheme.lower() == "bearer" else None
         if user is None:
             raise StatusError(401, "Unauthorized", "Unauthorized")
-        return user
+        if AUTHENTICATED in user.groups:
+            return user
+        return User(user.name, (*user.groups, AUTHENTICATED), user.uid)
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """Say whether the user may do it."""

@@ -68,7 +68,8 @@ class PatchType(Enum):
     APPLY = "application/apply-patch+yaml"
 
 
-Change = Callable[[Object], Object]
+Decode = Callable[[Object, Object | None], Object]
+"""Brings a patched object (first) into the server's form; the second is what it was before."""
 
 
 def status_details(resource: Resource, name: str) -> dict[str, Any]:
@@ -276,7 +277,7 @@ class Registry:
         subresource: str = "",
         force: bool = False,
         dry_run: bool = False,
-        decode: Change | None = None,
+        decode: Decode | None = None,
     ) -> Object:
         """Change an object by a patch; server-side apply creates it when it is missing.
 
@@ -309,7 +310,7 @@ class Registry:
                 decode=decode or _as_it_is,
             )
         old = self.get(resource, namespace, name)
-        new = (decode or _as_it_is)(_patched(resource, old, patch, patch_type))
+        new = (decode or _as_it_is)(_patched(resource, old, patch, patch_type), old)
         self._check_names(resource, new["metadata"], namespace, name)
         return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
 
@@ -323,7 +324,7 @@ class Registry:
         subresource: str,
         force: bool,
         dry_run: bool,
-        decode: Change,
+        decode: Decode,
     ) -> Object:
         namespace, name = key
         self._check_names(resource, config.get("metadata") or {}, namespace, name)
@@ -340,7 +341,7 @@ class Registry:
             now=now,
             subresource=subresource,
         )
-        merged = decode(merged)
+        merged = decode(merged, old)
         if old is None:
             return self._create_applied(resource, key, merged, dry_run=dry_run)
         return self._write(
@@ -547,7 +548,7 @@ _KEPT_ON_UPDATE: Final = (
 _TYPE_AND_METADATA: Final = frozenset(("kind", "apiVersion", "metadata"))
 
 
-def _as_it_is(obj: Object) -> Object:
+def _as_it_is(obj: Object, _old: Object | None) -> Object:
     return obj
 
 

@@ -169,15 +169,18 @@ class _Connection:
         request, keep_alive = self._read()
         with self._server.lock:
             answer = self._server.handler.handle(request)
-        if answer.delay and self._server.stopping.wait(answer.delay):
-            raise _ConnectionClosed
         if isinstance(answer, Stream):
             self._stream(answer)
             return False
+        self._wait(answer.delay)
         if answer.lost:
             return False
         self._respond(answer, keep_alive=keep_alive, head=request.method == "HEAD")
         return keep_alive
+
+    def _wait(self, seconds: float) -> None:
+        if seconds and self._server.stopping.wait(seconds):
+            raise _ConnectionClosed
 
     # Reading
 
@@ -248,6 +251,7 @@ class _Connection:
 
     def _stream(self, stream: Stream) -> None:
         try:
+            self._wait(stream.delay)
             headers = {"Content-Type": stream.content_type, "Transfer-Encoding": "chunked"}
             self._socket.sendall(_head(200, {**headers, **stream.headers}))
             for data in self._chunks(stream):
