@@ -49,8 +49,8 @@ class EmbeddedCluster:
             audit=self.audit,
             seed=fleet.seed,
         )
-        images = self.cluster.images
-        self.api.logs.script = scripted(lambda image, node: images.behaviour(image, node).logs or ())
+        look_up = self.cluster.images.behaviour
+        self.api.logs.script = scripted(lambda image, node: look_up(image, node).logs or ())
         self.server = Server(self.api, self.lock, port=port)
 
     def __enter__(self) -> Self:
