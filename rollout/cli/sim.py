@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
 from pathlib import Path
@@ -54,13 +55,14 @@ def start(
     from rollout.sim.fleetfile import DEFAULT_NODES, DEFAULT_ZONES, default_fleet  # noqa: PLC0415
     from rollout.sim.fleetfile import read_fleet as read_fleet_file  # noqa: PLC0415
 
+    seed = secrets.randbits(32)  # else every cluster would have the identity of all others
     count, spread = nodes if nodes is not None else DEFAULT_NODES, zones or DEFAULT_ZONES
     if fleet is not None:
         if nodes is not None or zones is not None:
             raise UsageError("--fleet says which nodes there are; leave --nodes and --zones out")
-        described = read_fleet_file(fleet)
+        described = read_fleet_file(fleet, seed=seed)
     else:
-        described = default_fleet(count, spread)
+        described = default_fleet(count, spread, seed=seed)
     cluster = EmbeddedCluster(described, port=port)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -182,7 +182,7 @@ class User(_Strict, frozen=True):
 class FleetDocument(_Strict, frozen=True):
     """The file as written."""
 
-    seed: int = 0
+    seed: int | None = None
     nodes: tuple[NodeGroup, ...] = ()
     daemon_sets: tuple[DaemonSetEntry, ...] = ()
     objects: tuple[dict[str, Any], ...] = ()
@@ -226,13 +226,16 @@ def default_nodes(nodes: int, zones: int) -> tuple[NodeGroup, ...]:
     return (NodeGroup(count=nodes, zones=names),)
 
 
-def read_fleet(path: Path, *, nodes: int = DEFAULT_NODES, zones: int = DEFAULT_ZONES) -> Fleet:
+def read_fleet(
+    path: Path, *, nodes: int = DEFAULT_NODES, zones: int = DEFAULT_ZONES, seed: int = 0
+) -> Fleet:
     """Read a fleet file.
 
     Args:
         path: the file.
         nodes: how many nodes there are when the file names none.
         zones: over how many zones those are spread.
+        seed: of all chance, when the file names none.
 
     Raises:
         DocumentError: when it cannot be read, or says something that makes no sense.
@@ -246,7 +249,7 @@ def read_fleet(path: Path, *, nodes: int = DEFAULT_NODES, zones: int = DEFAULT_Z
     if document.times is not None:
         default = _behaviour(source, ("times",), document.times).over(DEFAULT)
     return Fleet(
-        seed=document.seed,
+        seed=seed if document.seed is None else document.seed,
         nodes=document.nodes or default_nodes(nodes, zones),
         daemon_sets=document.daemon_sets,
         objects=document.objects,
