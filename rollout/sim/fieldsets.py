@@ -138,15 +138,21 @@ def item_key(type_: Type, item: Json) -> str:
     """
     if type_.is_set:
         return f"v:{json.dumps(item)}"
-    keys = {}
-    for key in sorted(type_.keys):
+    values = []
+    for key in type_.keys:
         value = item.get(key)
         if value is None:
             value = key_default(key)
             if value is None:
                 raise KeyError(key)
-        keys[key] = value
-    return f"k:{json.dumps(keys, separators=(',', ':'))}"
+        values.append(value)
+    return _key_text(type_.keys, tuple(values))
+
+
+@lru_cache(maxsize=8192)
+def _key_text(keys: tuple[str, ...], values: tuple[Json, ...]) -> str:
+    pairs = dict(sorted(zip(keys, values, strict=True)))
+    return f"k:{json.dumps(pairs, separators=(',', ':'))}"
 
 
 def children(type_: Type | None, value: Json) -> dict[str, tuple[Type | None, Json]] | None:
@@ -170,9 +176,7 @@ def children(type_: Type | None, value: Json) -> dict[str, tuple[Type | None, Js
 
 def _granular(type_: Type | None, value: Json) -> bool:
     """Whether values of the type are owned part by part; null and absence follow the other side."""
-    if type_ is None:
-        return isinstance(value, dict)
-    return type_.form in {Form.STRUCT, Form.MAP, Form.LIST} and not type_.atomic
+    return isinstance(value, dict) if type_ is None else type_.granular
 
 
 def compare(type_: Type | None, old: Json, new: Json) -> tuple[FieldSet | None, FieldSet | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from rollout.sim.fieldsets import children, item_key
-from rollout.sim.schema import Form, Type
+from rollout.sim.schema import Type
 
 Json: TypeAlias = Any
 
@@ -19,7 +19,7 @@ def merge(type_: Type | None, live: Json, config: Json) -> Json:
     if live is config or live == config:
         return live
     if isinstance(live, dict) and isinstance(config, dict):
-        if type_ is None or (type_.form in {Form.STRUCT, Form.MAP} and not type_.atomic):
+        if type_ is None or type_.granular:
             return _merge_fields(type_, live, config)
     elif isinstance(live, list) and isinstance(config, list) and type_ and not type_.atomic:
         return _merge_items(type_, live, config)

@@ -63,6 +63,12 @@ class Type:
     retains_keys: bool = False
 
     @property
+    def granular(self) -> bool:
+        """Whether apply owns its values part by part."""
+        form = self.form
+        return not self.atomic and (form is Form.STRUCT or form is Form.MAP or form is Form.LIST)
+
+    @property
     def struct(self) -> Struct:
         """The description of a struct type."""
         return structs()[self.name]
