@@ -70,7 +70,7 @@ class SetTarget(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not (self.image or self.env or self.field):
-            raise ValueError("set: nothing is set; name an image, env or field")
+            raise ValueError("nothing is set; name an image, env or field")
 
 
 class Target(Struct, frozen=True):

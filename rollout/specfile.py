@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from rollout.errors import UsageError
 from rollout.fleet.objects import JsonObject
-from rollout.spec import API_VERSION, DaemonSetItem, LoadedSpec, Spec
+from rollout.spec import API_VERSION, PROFILES, DaemonSetItem, LoadedSpec, Spec
 from rollout.yamlsource import Source, read_document, read_documents
 
 
@@ -30,14 +33,37 @@ def load_spec(path: Path) -> LoadedSpec:
             raise source.error(
                 ("spec", "daemonSets", index, "name"), f"'{item.name}' stands twice; name it once"
             )
-    manifests: dict[str, JsonObject] = {}
-    ignored: list[str] = []
+    return _with_manifests(path, spec, source)
+
+
+def _with_manifests(path: Path, spec: Spec, source: Source) -> LoadedSpec:
+    """Read every manifest file once, also where several DaemonSets come from one stream."""
+    files: dict[str, list[Source]] = {}
+    taken: dict[str, JsonObject] = {}
     for index, item in enumerate(spec.spec.daemon_sets):
-        if item.target.manifest is not None:
-            found, others = _load_manifest(path, item, source, index)
-            manifests[item.name] = found
-            ignored.extend(others)
-    return LoadedSpec(spec, source, manifests, tuple(dict.fromkeys(ignored)))
+        name = item.target.manifest
+        if name is None:
+            continue
+        if name not in files:
+            files[name] = _flatten(_read_manifest(path, name))
+        taken[item.name] = _find(files[name], item, source, index)
+    ours = {id(manifest) for manifest in taken.values()}
+    others = [d.value for found in files.values() for d in found if id(d.value) not in ours]
+    return LoadedSpec(spec, source, taken, tuple(dict.fromkeys(_label(o) for o in others)))
+
+
+def with_waves(loaded: LoadedSpec, text: str) -> LoadedSpec:
+    """Return the spec with other waves: a profile, or sizes such as `1,10%,100%`.
+
+    Raises:
+        UsageError: when it is neither.
+    """
+    sizes = tuple(int(s) if s.isdigit() else s for s in text.replace(" ", "").split(","))
+    try:
+        body = msgspec.structs.replace(loaded.spec.spec, waves=text if text in PROFILES else sizes)
+    except ValueError as error:
+        raise UsageError(f"--waves {text}: {error}") from None
+    return replace(loaded, spec=msgspec.structs.replace(loaded.spec, spec=body))
 
 
 def _read(path: Path) -> Source:
@@ -46,45 +72,45 @@ def _read(path: Path) -> Source:
     return read_document(path)
 
 
-def _load_manifest(
-    spec_path: Path, item: DaemonSetItem, source: Source, index: int
-) -> tuple[JsonObject, list[str]]:
-    """Find the item's DaemonSet among the documents of its manifest; name what else is there."""
+def _read_manifest(spec_path: Path, name: str) -> list[Source]:
+    if name != "-":
+        return read_documents(spec_path.parent / name)
+    if str(spec_path) == "-":
+        raise UsageError("spec and manifest cannot both come from standard input; use a file")
+    return read_documents(None, sys.stdin.read())
+
+
+def _find(documents: list[Source], item: DaemonSetItem, source: Source, index: int) -> JsonObject:
+    """Find the item's DaemonSet among the documents of its manifest."""
     at = ("spec", "daemonSets", index, "target", "manifest")
     name = item.target.manifest
-    assert name is not None
-    if name == "-":
-        if str(spec_path) == "-":
-            raise UsageError("spec and manifest cannot both come from standard input; use a file")
-        documents = read_documents(None, sys.stdin.read())
-    else:
-        documents = read_documents(spec_path.parent / name)
-    found: JsonObject | None = None
-    others: list[str] = []
-    for document in _flatten(documents):
-        value = document.value
-        metadata = value.get("metadata") or {}
-        label = f"{value.get('kind')} {metadata.get('name')}"
-        namespace = metadata.get("namespace")
-        wanted = item.namespace or source.value["metadata"].get("namespace", "")
-        is_it = (
-            value.get("apiVersion") == "apps/v1"
-            and value.get("kind") == "DaemonSet"
-            and metadata.get("name") == item.name
-            and (not namespace or not wanted or namespace == wanted)
-        )
-        if not is_it:
-            others.append(label)
-            continue
-        if found is not None:
-            raise source.error(at, f"{name} holds the DaemonSet {item.name} twice; keep one")
-        if not isinstance((value.get("spec") or {}).get("template"), dict):
-            raise document.error(("spec",), "the DaemonSet has no spec.template; add it")
-        found = value
-    if found is None:
-        there = f"; it holds {', '.join(others)}" if others else ""
-        raise source.error(at, f"{name} holds no apps/v1 DaemonSet '{item.name}'{there}")
-    return found, others
+    wanted = item.namespace or source.value["metadata"].get("namespace", "")
+    found = [d for d in documents if _is_it(d.value, item.name, wanted)]
+    if not found:
+        there = ", ".join(_label(d.value) for d in documents)
+        holds = f"; it holds {there}" if there else ""
+        raise source.error(at, f"{name} holds no apps/v1 DaemonSet '{item.name}'{holds}")
+    if len(found) > 1:
+        raise source.error(at, f"{name} holds the DaemonSet {item.name} twice; keep one")
+    spec = found[0].value.get("spec")
+    if not isinstance(spec, dict) or not isinstance(spec.get("template"), dict):
+        raise found[0].error(("spec",), "the DaemonSet has no spec.template; add it")
+    manifest: JsonObject = found[0].value
+    return manifest
+
+
+def _is_it(value: JsonObject, name: str, namespace: str) -> bool:
+    metadata = value.get("metadata") or {}
+    return (
+        value.get("apiVersion") == "apps/v1"
+        and value.get("kind") == "DaemonSet"
+        and metadata.get("name") == name
+        and metadata.get("namespace") in (None, "", namespace or metadata.get("namespace"))
+    )
+
+
+def _label(value: JsonObject) -> str:
+    return f"{value.get('kind')} {(value.get('metadata') or {}).get('name')}"
 
 
 def _flatten(documents: list[Source]) -> list[Source]:
@@ -93,12 +119,11 @@ def _flatten(documents: list[Source]) -> list[Source]:
     for document in documents:
         if not isinstance(document.value, dict):
             raise document.error((), "a Kubernetes object is a mapping; is it the right file?")
-        if document.value.get("kind") == "List":
-            flat.extend(
-                Source(document.name, item, {})
-                for item in document.value.get("items") or ()
-                if isinstance(item, dict)
-            )
+        if not isinstance(document.value.get("metadata") or {}, dict):
+            raise document.error(("metadata",), "is a mapping in a Kubernetes object; mend it")
+        items = document.value.get("items")
+        if document.value.get("kind") == "List" and isinstance(items, list):
+            flat.extend(_flatten([Source(document.name, item, {}) for item in items]))
         else:
             flat.append(document)
     return flat
