@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("plan", type=FILE, required=False)
 @click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, show it, ask, do it.")
+@click.option("--waves", help="With -f: other waves, such as 1,10%,100%.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
 @click.option("--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out.")
+@click.option("--success-on-pause", is_flag=True, help="Exit with 0 when the run pauses.")
 @click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
 @click.option(
     "--on-drift",
@@ -41,8 +43,10 @@ def apply(
     *,
     plan: Path | None,
     spec: Path | None,
+    waves: str | None,
     yes: bool,
     allow_deferred: bool,
+    success_on_pause: bool,
     idempotent: bool,
     on_drift: DriftPolicy,
     output: str,
@@ -62,6 +66,8 @@ def apply(
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")
+    if plan is not None and waves is not None:
+        raise UsageError("a saved plan has its waves; --waves goes with -f only")
     if spec is not None and not yes and not _interactive():
         raise UsageError("there is no terminal to ask on; give --yes, or apply a saved plan")
     if plan is not None:
@@ -72,7 +78,9 @@ def apply(
         saved = None
     client = cluster.connect()
     try:
-        made = saved or _plan_and_ask(client, spec, cluster.namespace, yes=yes, output=output)
+        made = saved or _plan_and_ask(
+            client, spec, cluster.namespace, waves, yes=yes, output=output
+        )
         if made is None:
             return ExitCode.DONE
         code = _run(client, made, output, on_drift)
@@ -83,7 +91,8 @@ def apply(
         return ExitCode.DONE
     finally:
         client.close()
-    return ExitCode.DONE if allow_deferred and code == ExitCode.DEFERRED else code
+    forgiven = {ExitCode.DEFERRED: allow_deferred, ExitCode.PAUSED: success_on_pause}
+    return ExitCode.DONE if forgiven.get(code, False) else code
 
 
 def _interactive() -> bool:
@@ -91,14 +100,20 @@ def _interactive() -> bool:
 
 
 def _plan_and_ask(
-    client: Client, spec: Path | None, namespace: str | None, *, yes: bool, output: str
+    client: Client,
+    spec: Path | None,
+    namespace: str | None,
+    waves: str | None,
+    *,
+    yes: bool,
+    output: str,
 ) -> Plan | None:
     """Plan, show and ask; None when there is nothing to do or the answer is no."""
     from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
     from rollout.report.table import plan_text  # noqa: PLC0415
 
     assert spec is not None
-    made = make_plan(client, spec, namespace)
+    made = make_plan(client, spec, namespace, waves)
     if output == "table":
         click.echo(plan_text(made))
         click.echo()

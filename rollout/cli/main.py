@@ -20,7 +20,11 @@ from rollout.errors import ExitCode, RolloutError
 _COMMANDS = {
     "plan": ("rollout.cli.plan", "plan", "Show what a spec would change, node by node."),
     "apply": ("rollout.cli.apply", "apply", "Carry out a saved plan, or plan a spec and do it."),
+    "approve": ("rollout.cli.approve", "approve", "Let a paused run go on behind a wave."),
     "show": ("rollout.cli.show", "show", "Show a saved plan; needs no cluster."),
+    "graph": ("rollout.cli.graph", "graph", "Draw the dependency graph of a saved plan."),
+    "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),
+    "plan-diff": ("rollout.cli.plan_diff", "plan_diff", "Show how two saved plans differ."),
     "status": ("rollout.cli.status", "status", "Show where a DaemonSet stands, node by node."),
     "sim": ("rollout.cli.sim", "sim", "Run the embedded cluster."),
 }

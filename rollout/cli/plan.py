@@ -12,6 +12,7 @@ from rollout.errors import ExitCode
 
 @click.command()
 @click.option("-f", "--file", "spec", type=FILE, required=True, help="The spec; - reads stdin.")
+@click.option("--waves", help="In place of the spec's: a profile, or sizes such as 1,10%,100%.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan here.")
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do."
@@ -19,7 +20,13 @@ from rollout.errors import ExitCode
 @output_option("table", "json")
 @cluster_options
 def plan(
-    *, spec: Path, out: Path | None, detailed_exitcode: bool, output: str, cluster: ClusterOptions
+    *,
+    spec: Path,
+    waves: str | None,
+    out: Path | None,
+    detailed_exitcode: bool,
+    output: str,
+    cluster: ClusterOptions,
 ) -> int:
     """Show what a spec would change, node by node, and save it for 'rollout apply'.
 
@@ -36,7 +43,7 @@ def plan(
 
     client = cluster.connect()
     try:
-        made = make_plan(client, spec, cluster.namespace)
+        made = make_plan(client, spec, cluster.namespace, waves)
     finally:
         client.close()
     if out is not None:

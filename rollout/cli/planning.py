@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.connect import IN_CLUSTER
 from rollout.cluster.fleet import (
+    CORE,
     daemon_set_path,
     read_cluster_uid,
     read_fleet,
     read_nodes,
+    read_selecting,
 )
+from rollout.cluster.paths import resource_path
 from rollout.errors import Forbidden, UsageError
-from rollout.fleet.objects import format_time
+from rollout.fleet.objects import Pod, format_time
+from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
 from rollout.planner.plan import Plan
 from rollout.spec import DaemonSetItem
-from rollout.specfile import load_spec
+from rollout.specfile import load_spec, with_waves
 
 
-def make_plan(client: Client, spec: Path, namespace: str | None) -> Plan:
+def make_plan(client: Client, spec: Path, namespace: str | None, waves: str | None = None) -> Plan:
     """Read the spec and the fleet, and plan; nothing is written.
 
     Args:
         client: of the cluster.
         spec: the spec file; `-` for standard input.
         namespace: what the user gave with `-n`, or None.
+        waves: in place of the spec's: a profile, or sizes such as `1,10%,100%`; or None.
 
     Raises:
         DocumentError: when the spec is wrong or does not fit.
         ClusterError: when the cluster cannot be read.
     """
     loaded = load_spec(spec)
+    if waves is not None:
+        loaded = with_waves(loaded, waves)
     major, minor, version = client.server_version()
     del major, minor
     cluster_uid = read_cluster_uid(client)
@@ -44,8 +53,23 @@ def make_plan(client: Client, spec: Path, namespace: str | None) -> Plan:
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
         fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
-        subjects.append(Subject(fleet, _completed(client, where, item.name, desired)))
-    return build_plan(loaded, subjects, version, now)
+        surges = update_limits(item, fleet, len(nodes)).max_surge.value
+        selecting = read_selecting(client, where) if surges else ()
+        subjects.append(Subject(fleet, _completed(client, where, item.name, desired), selecting))
+    return build_plan(loaded, subjects, version, now, own_node=_own_node(client))
+
+
+def _own_node(client: Client) -> str:
+    """Return the node that we run on, when we run in this cluster ourselves."""
+    pod_name = os.environ.get("HOSTNAME", "")
+    if client.context != IN_CLUSTER or not pod_name:
+        return ""
+    path = resource_path(CORE, "pods", namespace=client.namespace, name=pod_name)
+    try:
+        pod = client.get_or_none(path, Pod)
+    except Forbidden:
+        return ""
+    return pod.spec.node_name if pod is not None else ""
 
 
 def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Client) -> str:

@@ -11,7 +11,7 @@ from rollout.cli.options import FILE, output_option
 
 @click.command()
 @click.argument("plan", type=FILE)
-@output_option("table", "json", "dot")
+@output_option("table", "json", "dot", "mermaid", "markdown")
 def show(*, plan: Path, output: str) -> None:
     """Show a saved plan; needs no cluster.
 
@@ -22,6 +22,8 @@ def show(*, plan: Path, output: str) -> None:
     from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
     from rollout.planner.plan import encode  # noqa: PLC0415
     from rollout.report.dot import plan_dot  # noqa: PLC0415
+    from rollout.report.markdown import plan_markdown  # noqa: PLC0415
+    from rollout.report.mermaid import plan_mermaid  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
 
     saved = read_plan(plan)
@@ -30,5 +32,9 @@ def show(*, plan: Path, output: str) -> None:
             click.echo(encode(saved), nl=False)
         case "dot":
             click.echo(plan_dot(saved))
+        case "mermaid":
+            click.echo(plan_mermaid(saved))
+        case "markdown":
+            click.echo(plan_markdown(saved))
         case _:
             click.echo(plan_text(saved))

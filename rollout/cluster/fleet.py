@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
-from rollout.errors import NotFound
+from rollout.errors import Forbidden, NotFound, Unreachable
 from rollout.fleet.objects import (
     ControllerRevision,
     DaemonSet,
     JsonObject,
+    LabelSelector,
+    Meta,
     Namespace,
     Node,
     Pod,
 )
+from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 
+T = TypeVar("T")
 APPS = "apps/v1"
 CORE = "v1"
 
@@ -87,3 +92,54 @@ def read_fleet(
         resource_path(CORE, "pods", namespace=namespace), Pod, label_selector=selector
     )
     return build_fleet(cluster_uid, daemon_set, raw, revisions.items, nodes, pods.items)
+
+
+class _ServiceSpec(msgspec.Struct, frozen=True):
+    selector: dict[str, str] = {}
+
+
+class _Service(msgspec.Struct, frozen=True):
+    metadata: Meta
+    spec: _ServiceSpec = _ServiceSpec()
+
+
+class _SelectorSpec(msgspec.Struct, frozen=True, rename="camel"):
+    selector: LabelSelector | None = None  # of a PodDisruptionBudget
+    pod_selector: LabelSelector | None = None  # of a NetworkPolicy
+
+
+class _Selecting(msgspec.Struct, frozen=True):
+    metadata: Meta
+    spec: _SelectorSpec = _SelectorSpec()
+
+
+def read_selecting(client: Client, namespace: str) -> tuple[Selecting, ...]:
+    """Return what selects pods by labels: Services, PodDisruptionBudgets, NetworkPolicies.
+
+    What may not be read, or is not served, is left out: it only ever leads to a warning.
+    """
+    found: list[Selecting] = []
+    services = _list_or_nothing(
+        client, resource_path(CORE, "services", namespace=namespace), _Service
+    )
+    found += [
+        Selecting("Service", s.metadata.name, LabelSelector(match_labels=s.spec.selector))
+        for s in services
+        if s.spec.selector
+    ]
+    for kind, version, plural in (
+        ("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
+        ("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
+    ):
+        path = resource_path(version, plural, namespace=namespace)
+        for item in _list_or_nothing(client, path, _Selecting):
+            selector = item.spec.selector or item.spec.pod_selector or LabelSelector()
+            found.append(Selecting(kind, item.metadata.name, selector))
+    return tuple(found)
+
+
+def _list_or_nothing(client: Client, path: str, type_: type[T]) -> list[T]:
+    try:
+        return client.list(path, type_).items
+    except (Forbidden, NotFound, Unreachable):
+        return []

@@ -47,9 +47,12 @@ class Engine:
     Args:
         plan: what to do.
         resumed: an earlier process has begun this run; its patches may be there already.
+        approved: waves (1-based) behind which somebody has let the run go on.
     """
 
-    def __init__(self, plan: Plan, *, resumed: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, *, resumed: bool = False, approved: frozenset[int] = frozenset()
+    ) -> None:
         self.plan = plan
         self.nodes: dict[str, Node] = {}
         self.gone_nodes: set[str] = set()
@@ -72,6 +75,8 @@ class Engine:
         self.done_count = 0  # nodes that are done
         self._waves_begun: set[int] = set()
         self._resumed = resumed
+        self._approved = approved
+        self._unapproved: StepRun | None = None  # the approval that the run waits for
         self.joined: set[str] = set()
         self._nodes_listed = False
         self.daemon_sets = {
@@ -403,6 +408,10 @@ class Engine:
                     self._at(now + bake, lambda at: self._finish_step(run, at))
                 else:
                     self._finish_step(run, now)
+            case "approval" if run.step.wave not in self._approved:
+                self._unapproved = run
+            case "approval":
+                self._finish_step(run, now)
             case "restore":
                 run.state = StepState.READY
 
@@ -621,6 +630,13 @@ class Engine:
             finish = Finish(Outcome.HELD, self.hold_why)
         elif self.stop_why:
             finish = Finish(Outcome.PAUSED, self.stop_why)
+        elif self._unapproved is not None:
+            wave = self.plan.waves[self._unapproved.step.wave - 1].name
+            finish = Finish(
+                Outcome.PAUSED,
+                f"wave {wave} is done and waits for approval: "
+                f"rollout approve {self.plan.name} --wave {wave} -n {self.plan.namespace}",
+            )
         if finish is not None:
             self.finished = finish
             self._actions.append(finish)

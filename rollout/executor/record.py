@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from rollout.errors import StaleError
+from rollout.errors import StaleError, UsageError
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.planner.plan import Plan
 
@@ -37,6 +37,15 @@ class RecordedDaemonSet(Struct, frozen=True):
     previous_revision: int | None = None
 
 
+class Approval(Struct, frozen=True):
+    """Somebody's word that the run may go on behind a wave of this very plan."""
+
+    wave: str
+    by: str
+    at: str
+    reason: str = ""
+
+
 class RunRecord(Struct, frozen=True):
     """One execution of one plan."""
 
@@ -51,6 +60,8 @@ class RunRecord(Struct, frozen=True):
     daemon_sets: tuple[RecordedDaemonSet, ...]
     finished_at: str = ""
     message: str = ""
+    waves: tuple[str, ...] = ()  # their names, for approvals
+    approvals: tuple[Approval, ...] = ()
     sequence: int = 0  # number of the last event that was told
 
 
@@ -77,6 +88,7 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
         phase="running",
         started_at=started_at,
         started_by=started_by,
+        waves=tuple(wave.name for wave in plan.waves),
         daemon_sets=tuple(
             RecordedDaemonSet(
                 name=ds.name,
@@ -89,6 +101,24 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
             for ds in plan.daemon_sets
         ),
     )
+
+
+def approve(record: RunRecord, approval: Approval) -> RunRecord:
+    """Return the record with one more approval.
+
+    Raises:
+        UsageError: when the plan has no such wave.
+    """
+    if approval.wave not in record.waves:
+        known = ", ".join(record.waves)
+        raise UsageError(f"the plan has no wave '{approval.wave}'; it has {known}")
+    return msgspec.structs.replace(record, approvals=(*record.approvals, approval))
+
+
+def approved_waves(record: RunRecord) -> frozenset[int]:
+    """Return the numbers (1-based) of the waves behind which the run may go on."""
+    names = {approval.wave for approval in record.approvals}
+    return frozenset(n for n, name in enumerate(record.waves, start=1) if name in names)
 
 
 def encode_record(record: RunRecord) -> str:

@@ -123,6 +123,7 @@ def run_plan(
     before_first_write: Callable[[], None],
     run_id: str,
     resumed: bool,
+    approved: frozenset[int],
     cluster_uid: str,
     on_drift: DriftPolicy,
 ) -> Result:
@@ -136,6 +137,7 @@ def run_plan(
         before_first_write: keeps the record; raising stops the run with nothing changed.
         run_id: id of this run.
         resumed: an earlier process has begun this run; then pods may differ from the plan.
+        approved: waves (1-based) behind which somebody has let the run go on.
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
 
@@ -145,7 +147,7 @@ def run_plan(
     """
     loop = _Loop(client, plan, inbox, observer, before_first_write, run_id=run_id, resumed=resumed)
     try:
-        loop.open(cluster_uid, on_drift)
+        loop.open(cluster_uid, approved, on_drift)
         return loop.run()
     finally:
         loop.close()
@@ -170,7 +172,7 @@ class _Loop:
         self.before_first_write = before_first_write
         self.run_id = run_id
         self.resumed = resumed
-        self.engine = Engine(plan, resumed=resumed)
+        self.engine: Engine  # made when the plan is known to fit
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
@@ -184,7 +186,7 @@ class _Loop:
 
     # Start and end
 
-    def open(self, cluster_uid: str, on_drift: DriftPolicy) -> None:
+    def open(self, cluster_uid: str, approved: frozenset[int], on_drift: DriftPolicy) -> None:
         """Start the watches and check the plan against their first lists."""
         for name, namespace, selector in self._subjects():
             pods = resource_path(CORE, "pods", namespace=namespace)
@@ -204,7 +206,7 @@ class _Loop:
         first = self._await_lists()
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
-        self.engine = Engine(self.plan, resumed=self.resumed)
+        self.engine = Engine(self.plan, resumed=self.resumed, approved=approved)
         for item in first:
             self._observe(item)
 

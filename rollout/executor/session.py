@@ -15,7 +15,7 @@ from rollout.cluster.fleet import read_cluster_uid
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
-from rollout.executor.record import RunPhase, RunRecord, new_record
+from rollout.executor.record import RunPhase, RunRecord, approved_waves, new_record
 from rollout.executor.run import DriftPolicy, Inbox, Observer, Result, run_plan
 from rollout.fleet.objects import format_time
 from rollout.planner.plan import Plan
@@ -80,8 +80,7 @@ def begin(client: Client, plan: Plan) -> Session:
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
         return Session(keeper, found, cluster_uid, resumed=True)
-    started_by = f"{_user()}@{socket.gethostname()}"
-    record = new_record(plan, secrets.token_hex(4), format_time(time.time()), started_by)
+    record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
     return Session(keeper, record, cluster_uid, resumed=False)
 
 
@@ -127,6 +126,7 @@ def carry_out(
         before_first_write=lambda: record("running"),
         run_id=session.record.run_id,
         resumed=session.resumed,
+        approved=approved_waves(session.record),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
     )
@@ -141,8 +141,10 @@ def exit_code(finish: Finish) -> ExitCode:
     return _EXIT_CODES.get(finish.outcome, finish.refused)
 
 
-def _user() -> str:
+def whoami() -> str:
+    """Return who runs this, for the record: user and host."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):
-        return "unknown"
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

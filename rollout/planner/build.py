@@ -9,6 +9,7 @@ from rollout import __version__
 from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
+from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
 from rollout.planner import budget, graph, handover
@@ -17,7 +18,6 @@ from rollout.planner.delta import difference
 from rollout.planner.desired import Desired
 from rollout.planner.diff import object_diff
 from rollout.planner.fates import NodeFate, node_fates, start_time
-from rollout.planner.handover import Selecting
 from rollout.planner.owners import foreign_owners
 from rollout.planner.plan import (
     SCHEMA_VERSION,

@@ -59,6 +59,15 @@ def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[
     return groups
 
 
+def cycle_edges(names: Sequence[str], links: Sequence[Link]) -> frozenset[tuple[str, str]]:
+    """Return the links (first, then) that lie on a cycle; empty when there is none."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(names)
+    graph.add_edges_from((link.daemon_set, link.name) for link in links)
+    component = {n: i for i, c in enumerate(nx.strongly_connected_components(graph)) for n in c}
+    return frozenset((a, b) for a, b in graph.edges if component[a] == component[b])
+
+
 def build_steps(given: GraphInput) -> tuple[Step, ...]:
     """Return all steps in an order in which each comes after its predecessors."""
     steps: list[Step] = []

@@ -11,21 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout.fleet.objects import JsonObject, LabelSelector
-
-
-@dataclass(frozen=True, slots=True)
-class Selecting:
-    """An object that selects pods by labels: a Service, PodDisruptionBudget or NetworkPolicy."""
-
-    kind: str
-    name: str
-    selector: LabelSelector
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """The labels that it looks at."""
-        expressions = (str(e.get("key")) for e in self.selector.match_expressions)
-        return frozenset(self.selector.match_labels) | frozenset(expressions)
+from rollout.fleet.selecting import Selecting
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +67,6 @@ def _release(key: str, labels: Mapping[str, str], others: Iterable[Selecting]) -
     affected = tuple(
         f"{other.kind} {other.name}"
         for other in others
-        if key in other.keys and _could_select(other, labels)
+        if key in other.keys and other.selects(labels)
     )
     return Release(key, labels[key], affected)
-
-
-def _could_select(other: Selecting, labels: Mapping[str, str]) -> bool:
-    return all(labels.get(key) == value for key, value in other.selector.match_labels.items())

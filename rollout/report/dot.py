@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+from rollout.planner.graph import Link
 from rollout.planner.plan import Plan, Step
 
 _SHAPES = {
@@ -29,6 +32,19 @@ def plan_dot(plan: Plan) -> str:
         lines.append("  }")
     for step in plan.steps:
         lines += [f"  {_quoted(before)} -> {_quoted(step.id)};" for before in step.after]
+    lines.append("}")
+    return "\n".join(lines)
+
+
+def links_dot(
+    names: Sequence[str], links: Sequence[Link], marked: Collection[tuple[str, str]]
+) -> str:
+    """Return how DaemonSets wait for each other, the marked links in red."""
+    lines = ["digraph after {", "  rankdir=LR;", *(f"  {_quoted(name)};" for name in names)]
+    for link in links:
+        color = ", color=red" if (link.daemon_set, link.name) in marked else ""
+        edge = f"{_quoted(link.daemon_set)} -> {_quoted(link.name)}"
+        lines.append(f"  {edge} [label={_quoted(link.scope)}{color}];")
     lines.append("}")
     return "\n".join(lines)
 

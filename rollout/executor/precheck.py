@@ -1,0 +1,138 @@
+"""What `apply` would meet, asked without a change: drift, permissions, budgets, the way back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_selecting
+from rollout.errors import Forbidden, NotFound
+from rollout.fleet.revisions import template_digest
+from rollout.fleet.snapshot import Fleet
+from rollout.planner.drift import compare
+from rollout.planner.plan import Plan, PlannedDaemonSet
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    kind: Literal["cluster", "drift", "permission", "budget", "way back"]
+    what: str
+    verdict: Literal["ok", "warning", "failed"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One thing that `apply` does."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {full}{where}"
+
+
+def run_checks(client: Client, plan: Plan) -> list[Check]:
+    """Return every check with its verdict; nothing is written.
+
+    Args:
+        client: of the cluster.
+        plan: the plan.
+
+    Raises:
+        ClusterError: when the cluster cannot be reached.
+    """
+    checks = [_permission(client, item) for item in needed_permissions(plan)]
+    try:
+        cluster_uid = read_cluster_uid(client)
+        if cluster_uid != plan.cluster.uid:
+            detail = f"the plan is for {plan.cluster.uid}, this is {cluster_uid}"
+            return [Check("cluster", "same cluster", "failed", detail), *checks]
+        checks.insert(0, Check("cluster", "same cluster", "ok"))
+        nodes = read_nodes(client)
+        fleets = {}
+        for ds in plan.daemon_sets:
+            fleets[ds.name] = read_fleet(
+                client, ds.namespace, ds.name, cluster_uid=cluster_uid, nodes=nodes
+            )
+    except NotFound as error:
+        return [*checks, Check("drift", "DaemonSet exists", "failed", str(error))]
+    except Forbidden as error:
+        return [*checks, Check("permission", "read the fleet", "failed", str(error))]
+    checks += _drift(plan, fleets, time.time() - (client.clock_skew_s or 0.0))
+    for ds in plan.daemon_sets:
+        checks += _budgets(client, ds, fleets[ds.name])
+        checks.append(_way_back(ds, fleets[ds.name]))
+    return checks
+
+
+def needed_permissions(plan: Plan) -> list[Permission]:
+    """Return all that `apply` does with this plan, each once."""
+    found = [Permission("get", "", "namespaces", "", "kube-system")]
+    found += [Permission(verb, "", "nodes", "") for verb in ("list", "watch")]
+    for ds in plan.daemon_sets:
+        space = ds.namespace
+        found += [Permission(v, "", "pods", space) for v in ("get", "list", "watch", "delete")]
+        found += [
+            Permission(v, "apps", "daemonsets", space) for v in ("get", "list", "watch", "patch")
+        ]
+        found += [Permission(v, "apps", "controllerrevisions", space) for v in ("list", "watch")]
+    record = plan.namespace
+    found += [Permission(v, "", "configmaps", record) for v in ("get", "create", "update")]
+    return list(dict.fromkeys(found))
+
+
+def _permission(client: Client, wanted: Permission) -> Check:
+    allowed = client.review_access(
+        wanted.verb,
+        wanted.group,
+        wanted.resource,
+        namespace=wanted.namespace,
+        name=wanted.name,
+    )
+    detail = "" if allowed else "not allowed; ask for this verb in a Role"
+    return Check("permission", str(wanted), "ok" if allowed else "failed", detail)
+
+
+def _drift(plan: Plan, fleets: dict[str, Fleet], now: float) -> list[Check]:
+    drift = compare(plan, fleets, now)
+    checks = [
+        Check("drift", change.what, "failed", f"{change.old} -> {change.new}")
+        for change in (*drift.hard, *drift.soft)
+    ]
+    return checks or [Check("drift", "the cluster is as the plan saw it", "ok")]
+
+
+def _budgets(client: Client, ds: PlannedDaemonSet, fleet: Fleet) -> list[Check]:
+    """Name the PodDisruptionBudgets that count the pods (behaviour.md 8.1)."""
+    labels = (fleet.daemon_set.spec.template.get("metadata") or {}).get("labels") or {}
+    return [
+        Check(
+            "budget",
+            f"{other.kind} {ds.namespace}/{other.name}",
+            "warning",
+            f"selects the pods of {ds.name}: pods are deleted, not evicted, so it is not asked; "
+            "while they are replaced it counts them as down",
+        )
+        for other in read_selecting(client, ds.namespace)
+        if other.kind == "PodDisruptionBudget" and other.selects(labels)
+    ]
+
+
+def _way_back(ds: PlannedDaemonSet, fleet: Fleet) -> Check:
+    """Whether the template of before the run will still be remembered."""
+    what = f"DaemonSet {ds.key} can go back"
+    for revision in fleet.revisions:
+        if template_digest(revision.template) == ds.current.template_digest:
+            return Check("way back", what, "ok", f"to revision {revision.revision}")
+    detail = f"no revision holds the template of now (digest {ds.current.template_digest})"
+    return Check("way back", what, "failed", detail)

@@ -1,0 +1,62 @@
+"""Two plans side by side: what a reviewer wants to know when a plan was made anew."""
+
+from __future__ import annotations
+
+from rollout.planner.drift import Change
+from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
+
+
+def plan_changes(old: Plan, new: Plan) -> list[Change]:
+    """Return what differs in meaning: targets, limits, waves, and the fate of every node."""
+    changes = []
+    pairs = [("cluster", old.cluster.uid, new.cluster.uid), ("rollout", old.name, new.name)]
+    before = {ds.key: ds for ds in old.daemon_sets}
+    after = {ds.key: ds for ds in new.daemon_sets}
+    for key in sorted(before.keys() | after.keys()):
+        if key not in before or key not in after:
+            state = ("absent", "planned") if key in after else ("planned", "absent")
+            pairs.append((f"DaemonSet {key}", *state))
+        else:
+            pairs += _daemon_set(before[key], after[key])
+    pairs.append(("waves", _waves(old), _waves(new)))
+    pairs.append(("health", str(old.health), str(new.health)))
+    pairs.append(("limits", str(old.limits), str(new.limits)))
+    changes = [Change(what, a, b) for what, a, b in pairs if a != b]
+    for key in sorted(before.keys() & after.keys()):
+        changes += _nodes(before[key], after[key], key if len(after) > 1 else "")
+    return changes
+
+
+def _daemon_set(old: PlannedDaemonSet, new: PlannedDaemonSet) -> list[tuple[str, str, str]]:
+    name = f"DaemonSet {old.key}"
+    return [
+        (f"{name} uid", old.uid, new.uid),
+        (f"{name} template now", old.current.template_digest, new.current.template_digest),
+        (f"{name} target", old.target.template_digest, new.target.template_digest),
+        (f"{name} strategy at the end", str(old.final_strategy), str(new.final_strategy)),
+        (f"{name} maxUnavailable", old.max_unavailable.text, new.max_unavailable.text),
+        (f"{name} maxSurge", old.max_surge.text, new.max_surge.text),
+    ]
+
+
+def _waves(plan: Plan) -> str:
+    return ", ".join(f"{wave.name} ({wave.nodes})" for wave in plan.waves) or "none"
+
+
+def _nodes(old: PlannedDaemonSet, new: PlannedDaemonSet, key: str) -> list[Change]:
+    before = {node.name: node for node in old.nodes}
+    after = {node.name: node for node in new.nodes}
+    changes = []
+    for name in sorted(before.keys() | after.keys()):
+        a, b = _node_text(before.get(name)), _node_text(after.get(name))
+        if a != b:
+            changes.append(Change(f"{key} node {name}".strip(), a, b))
+    return changes
+
+
+def _node_text(node: PlannedNode | None) -> str:
+    if node is None:
+        return "absent"
+    wave = f", wave {node.wave}" if node.wave is not None else ""
+    reason = f" ({node.reason})" if node.reason else ""
+    return f"{node.fate}{reason}{wave}"

@@ -1,0 +1,60 @@
+"""A plan for a merge request: short enough for a comment, whatever the size of the fleet."""
+
+from __future__ import annotations
+
+from rollout.planner.plan import Plan, PlannedDaemonSet
+from rollout.quantity import cut
+from rollout.report.table import totals_text
+
+_NODES_SHOWN = 200  # rows of the node table; a comment holds about 60,000 characters
+_DIFF_SHOWN = 200  # lines
+
+
+def plan_markdown(plan: Plan) -> str:
+    """Return totals, limits, diff, waves and nodes; long lists are cut with a count."""
+    parts = [f"## Plan `{plan.id}` for rollout `{plan.name}`", totals_text(plan)]
+    parts += [f"> **Warning:** {_cell(warning)}" for warning in plan.warnings]
+    parts += [_daemon_set(ds) for ds in plan.daemon_sets]
+    if plan.waves:
+        rows = [
+            f"| {number} | {_cell(wave.name)} | {wave.nodes} | {_cell(wave.rule)} |"
+            for number, wave in enumerate(plan.waves, start=1)
+        ]
+        parts.append("\n".join(["| wave | name | nodes | size |", "|---|---|---|---|", *rows]))
+    parts.append(_nodes(plan))
+    return "\n\n".join(parts)
+
+
+def _daemon_set(ds: PlannedDaemonSet) -> str:
+    shown = ds.diff[:_DIFF_SHOWN]
+    more = [f"... and {len(ds.diff) - len(shown)} more lines"] if len(ds.diff) > len(shown) else []
+    head = f"### DaemonSet `{ds.key}`\n\nLimit: {_cell(ds.budget.text)}"
+    if not shown:
+        return f"{head}; the template does not change."
+    body = "\n".join([*shown, *more])
+    return f"{head}\n\n~~~~diff\n{body}\n~~~~"
+
+
+def _nodes(plan: Plan) -> str:
+    rows: list[str] = []
+    left_out = 0
+    for ds in plan.daemon_sets:
+        for node in ds.nodes:
+            if node.fate == "current" and not node.removes_pod:
+                continue
+            if len(rows) >= _NODES_SHOWN:
+                left_out += 1
+                continue
+            wave = str(node.wave) if node.wave is not None else "-"
+            rows.append(
+                f"| {_cell(node.name)} | {_cell(ds.name)} | {node.fate} | {wave} | "
+                f"{_cell(cut([node.reason]) if node.reason else '')} |"
+            )
+    text = "\n".join(
+        ["| node | DaemonSet | fate | wave | reason |", "|---|---|---|---|---|", *rows]
+    )
+    return f"{text}\n\nand {left_out} more nodes" if left_out else text
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("`", "'")
