@@ -82,7 +82,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert fleet.images["agent:v2@edge-001"].fault == Fault(
         FaultKind.CRASH, after=120.0, exit_code=137, reason="OOMKilled"
     )
-    assert fleet.users[0].token == "dev-token"
+    assert [(user.name, user.groups) for user in fleet.users] == [("dev", ("developers",))]
     assert fleet.objects[0]["kind"] == "ConfigMap"
 
 
@@ -110,7 +110,10 @@ def test_nodes_that_a_file_does_not_name_are_the_default_ones(tmp_path: Path) ->
         ),
         (
             "images:\n  a:1:\n    start: soon\n",
-            "fleet.yaml:3: images.a:1.start: 'soon' is not a duration; write '30s', '10m' or '1h30m'",
+            (
+                "fleet.yaml:3: images.a:1.start: 'soon' is not a duration; "
+                "write '30s', '10m' or '1h30m'"
+            ),
         ),
         (
             "daemonSets:\n  - name: a\n",
