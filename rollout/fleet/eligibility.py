@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.fleet.objects import JsonObject, Taint
+from rollout.fleet.selectors import compares
 
 NO_SCHEDULE = "NoSchedule"
 NO_EXECUTE = "NoExecute"
@@ -78,17 +79,17 @@ def automatic_tolerations(pod_spec: Mapping[str, Any]) -> list[JsonObject]:
     wanted = [*_AUTOMATIC, _HOST_NETWORK] if pod_spec.get("hostNetwork") else list(_AUTOMATIC)
     for key, effect in wanted:
         own = {"key": key, "operator": "Exists", "effect": effect}
-        for index, item in enumerate(tolerations):
-            same = (
-                item.get("key", "") == key
-                and item.get("operator", "Equal") == "Exists"
-                and not item.get("value")
-                and item.get("effect", "") == effect
-            )
-            if same:
-                tolerations[index] = own
-                break
-        else:
+        same = [
+            index
+            for index, item in enumerate(tolerations)
+            if item.get("key", "") == key
+            and item.get("operator", "Equal") == "Exists"
+            and not item.get("value")
+            and item.get("effect", "") == effect
+        ]
+        for index in same:
+            tolerations[index] = own
+        if not same:
             tolerations.append(own)
     return tolerations
 
@@ -179,15 +180,5 @@ def _requirement_holds(requirement: JsonObject, values: Mapping[str, str]) -> bo
         case "DoesNotExist":
             return actual is None
         case "Gt" | "Lt" as operator:
-            return _compares(actual, wanted, operator)
+            return actual is not None and len(wanted) == 1 and compares(actual, wanted[0], operator)
     return False  # an unknown operator is a parse error, and those select nothing
-
-
-def _compares(actual: str | None, wanted: Sequence[str], operator: str) -> bool:
-    if actual is None or len(wanted) != 1:
-        return False
-    try:
-        left, right = int(actual), int(wanted[0])
-    except ValueError:
-        return False
-    return left > right if operator == "Gt" else left < right

@@ -12,6 +12,8 @@ _TOKEN = re.compile(r"\s*(!=|==|=|>|<|\(|\)|,|!|[A-Za-z0-9_./-]+)")
 _KEY = re.compile(
     r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
 )
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INT64 = 2**63
 _VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
 
 
@@ -35,11 +37,7 @@ class Requirement:
                 return value is not None
             case "DoesNotExist":
                 return value is None
-        try:
-            number, bound = int(value or ""), int(self.values[0])
-        except ValueError:
-            return False
-        return number > bound if self.operator == "Gt" else number < bound
+        return compares(value or "", self.values[0], self.operator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,22 @@ class Selector:
 
     def __str__(self) -> str:
         return ",".join(_text(requirement) for requirement in self.requirements)
+
+
+def compares(value: str, bound: str, operator: str) -> bool:
+    """Whether a label's value is over (`Gt`) or under (`Lt`) a bound, both of them numbers.
+
+    What Go's `ParseInt` does not read (`1_000`, more than 64 bits) is neither.
+    """
+    number, limit = _integer(value), _integer(bound)
+    if number is None or limit is None:
+        return False
+    return number > limit if operator == "Gt" else number < limit
+
+
+def _integer(text: str) -> int | None:
+    number = int(text) if _INTEGER.fullmatch(text) else None
+    return number if number is not None and -_INT64 <= number < _INT64 else None
 
 
 def parse_label_selector(text: str) -> Selector:
@@ -127,16 +141,23 @@ def _requirement(text: str, tokens: Sequence[str], position: int) -> tuple[Requi
 def _values(text: str, tokens: Sequence[str], position: int) -> tuple[tuple[str, ...], int]:
     if position >= len(tokens) or tokens[position] != "(":
         raise _bad(text, "a list in brackets is missing")
+    if tokens[position + 1 : position + 2] == [")"]:
+        raise _bad(text, "the list in brackets is empty")
     values: list[str] = []
-    position += 1
-    while position < len(tokens) and tokens[position] != ")":
-        if tokens[position] != ",":
-            if not _VALUE.match(tokens[position]):
-                raise _bad(text, f"'{tokens[position]}' is not a label value")
-            values.append(tokens[position])
+    end = "("
+    while end != ")":
+        value = tokens[position + 1] if position + 1 < len(tokens) else ""
+        if value in (",", ")"):  # nothing between two commas is the empty value
+            value = ""
+        else:
+            position += 1
+        if not _VALUE.match(value):
+            raise _bad(text, f"'{value}' is not a label value")
+        values.append(value)
         position += 1
-    if position >= len(tokens) or not values:
-        raise _bad(text, "the list in brackets is empty or not closed")
+        end = tokens[position] if position < len(tokens) else ""
+        if end not in (",", ")"):
+            raise _bad(text, "the list in brackets is not closed")
     return tuple(values), position + 1
 
 
