@@ -111,7 +111,14 @@ class FieldValidation:
             )
             raise StatusError(400, "BadRequest", message) from None
 
-    def patched(self, resource: Resource, new: Object, old: Object | None, patch: Any) -> Object:  # noqa: ANN401
+    def patched(
+        self,
+        resource: Resource,
+        new: Object,
+        old: Object | None,
+        patch: Any,  # noqa: ANN401 - JSON
+        patch_type: PatchType,
+    ) -> Object:
         """Return the result of a patch in the server's form.
 
         Only what the patch changed is read: the rest is in that form already.
@@ -123,9 +130,11 @@ class FieldValidation:
         try:
             decoded, unknown = decoding.decode(resource, changed)
         except decoding.DecodeError as error:
-            raise decoding.undecodable_patch(go_text(patch), str(error)) from None
+            strategic = patch_type is PatchType.STRATEGIC
+            reason = error.converted if strategic else str(error)
+            raise _spoiled(new, patch, patch_type, reason) from None
         if unknown and self.mode == STRICT:
-            raise decoding.undecodable_patch(go_text(patch), decoding.strict_error(unknown))
+            raise _spoiled(new, patch, patch_type, decoding.strict_error(unknown))
         self._warn([decoding.unknown_field(path) for path in unknown])
         metadata = {**(decoded.get("metadata") or {}), **kept.pop("metadata", {})}
         return {**decoded, **kept, "metadata": metadata}
@@ -133,6 +142,14 @@ class FieldValidation:
     def _warn(self, problems: list[str]) -> None:
         if self.mode == WARN:
             self.warnings.extend(problems)
+
+
+def _spoiled(new: Object, patch: Any, patch_type: PatchType, reason: str) -> StatusError:  # noqa: ANN401
+    """Quote the patch where the server converts maps, the whole result where it decodes JSON."""
+    if patch_type is PatchType.STRATEGIC:
+        return decoding.undecodable_patch(go_text(patch), reason)
+    text = json.dumps(new, separators=(",", ":"), ensure_ascii=False)
+    return decoding.undecodable_patch(text, reason)
 
 
 def _split(new: Object, old: Object) -> tuple[Object, Object]:

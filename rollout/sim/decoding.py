@@ -35,11 +35,20 @@ _ZERO: Final[dict[Form, Json]] = {
 }
 
 
+_GO_SOURCES: Final = {"number": "int64", "bool": "bool", "array": "slice", "object": "map"}
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 
 class DecodeError(Exception):
-    """A value that its field cannot hold; the text is Go's."""
+    """A value that its field cannot hold; the text is that of Go's JSON decoder.
+
+    Attributes:
+        converted: what the converter of strategic merge patches says of it instead.
+    """
+
+    def __init__(self, message: str, converted: str = "") -> None:
+        super().__init__(message)
+        self.converted = converted or message
 
 
 def decode(resource: Resource, body: Json) -> tuple[Object, list[str]]:
@@ -79,7 +88,13 @@ def unknown_field(path: str) -> str:
 
 
 def undecodable_patch(shown: str, reason: str) -> StatusError:
-    """Build the 422 for a patch whose result cannot be decoded; `shown` is the quoted value."""
+    """Build the 422 for a patch whose result cannot be decoded.
+
+    Args:
+        shown: the quoted value: of a strategic merge patch the patch as Go writes it, of the
+            others the patched object as JSON.
+        reason: the error; of a strategic merge patch its `converted` text.
+    """
     text = f"Invalid value: {_quote(shown)}: {reason}"
     causes = [{"reason": "FieldValueInvalid", "message": text, "field": "patch"}]
     return StatusError(422, "Invalid", f' "" is invalid: patch: {text}', {"causes": causes})
@@ -267,7 +282,26 @@ def _int_or_string(value: Json) -> int | str:
 
 def _mismatch(type_: Type, shown: str, holder: str, go_path: str) -> DecodeError:
     where = f"struct field {holder}.{go_path}" if holder else "value"
-    return DecodeError(f"json: cannot unmarshal {shown} into Go {where} of type {_go_type(type_)}")
+    return DecodeError(
+        f"json: cannot unmarshal {shown} into Go {where} of type {_go_type(type_)}",
+        _conversion_error(type_, shown),
+    )
+
+
+def _conversion_error(type_: Type, shown: str) -> str:
+    """Return what `runtime.DefaultUnstructuredConverter` says of a value of another type."""
+    source = _GO_SOURCES.get(shown.partition(" ")[0], "string")
+    match type_.form:
+        case Form.STRUCT:
+            return f"cannot restore struct from: {source}"
+        case Form.LIST | Form.BYTES:
+            return f"cannot restore slice from {source}"
+        case Form.MAP:
+            return f"cannot restore map from {source}"
+        case Form.STRING | Form.INT if shown.startswith("number"):
+            number = "float64" if "." in shown else "int64"
+            return f"cannot convert {number} to {type_.name}"
+    return f"unrecognized type: {'string' if type_.form is Form.STRING else type_.name}"
 
 
 def _go_type(type_: Type) -> str:

@@ -222,7 +222,7 @@ class Handlers:
             subresource=target.subresource,
             force=request.flag("force"),
             dry_run=is_dry_run(request),
-            decode=lambda obj, old: validation.patched(stored, obj, old, patch),
+            decode=lambda obj, old: validation.patched(stored, obj, old, patch, patch_type),
         )
         status = CREATED if creates else 200
         return _warned(self.object(shape, resource, patched, status), validation)

@@ -195,3 +195,22 @@ def test_a_patch_that_spoils_a_value_is_invalid() -> None:
     assert error.message == (
         ' "" is invalid: patch: Invalid value: "map[a:1]": unrecognized type: int32'
     )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"minReadySeconds": "5"}, "unrecognized type: int32"),
+        ({"minReadySeconds": 1.5}, "cannot convert float64 to int32"),
+        ({"selector": "x"}, "cannot restore struct from: string"),
+        ({"template": {"spec": {"containers": {}}}}, "cannot restore slice from map"),
+        ({"template": {"metadata": {"labels": []}}}, "cannot restore map from slice"),
+        ({"template": {"metadata": {"labels": {"a": 1}}}}, "cannot convert int64 to string"),
+        ({"template": {"metadata": {"labels": {"a": True}}}}, "unrecognized type: string"),
+        ({"template": {"spec": {"hostNetwork": "yes"}}}, "unrecognized type: bool"),
+    ],
+)
+def test_strategic_patches_have_words_of_their_own(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decoding.decode(DAEMONSETS, daemonset(**spec))
+    assert caught.value.converted == message
