@@ -125,5 +125,5 @@ def test_the_owners_strategy_is_the_stored_one_while_a_run_has_set_on_delete() -
 @pytest.mark.parametrize("text", ["", "[]", "{", "null"])
 def test_a_stored_strategy_that_somebody_broke_is_said_to_be_so(text: str) -> None:
     fleet = snapshot(make_daemon_set(annotations={marks.ORIGINAL_STRATEGY: text}))
-    with pytest.raises(StaleError, match="restore spec.updateStrategy by hand"):
+    with pytest.raises(StaleError, match=r"restore spec\.updateStrategy by hand"):
         _ = fleet.owner_strategy
