@@ -88,7 +88,8 @@ class Kubelets:
 
     def lose_node(self, node: str) -> None:
         """Take a node down: nothing happens on it and nothing is heard of it."""
-        if node not in self._lost:
+        exists = self._registry.store.get(NODES, ("", node)) is not None
+        if exists and node not in self._lost:
             self._lost[node] = []
             self.on_silence(node)
 

@@ -91,6 +91,7 @@ class PodRun:
     phase: str = "Pending"
     sandbox: bool = False
     stopping: bool = False
+    ends: float = 0.0  # when it will, once it is stopping
     timer: Timer | None = None
 
     @classmethod
@@ -383,16 +384,20 @@ class PodRun:
             return
         wanted = max((self._draw_stop(c) for c in self.containers), default=0.0)
         if stuck is not None and stuck.lasts is not None:
-            self._later(stuck.lasts, lambda: self._end(0))
+            self._end_after(stuck.lasts, 0)
         elif wanted > grace:
-            self._later(grace, lambda: self._end(SIGTERM_GRACE_EXCEEDED))
+            self._end_after(grace, SIGTERM_GRACE_EXCEEDED)
         else:
-            self._later(wanted, lambda: self._end(0))
+            self._end_after(wanted, 0)
 
     def hurry(self, grace: float) -> None:
         """Shorten the grace period of a pod that is ending."""
-        if self.timer is not None and self.timer.when > self.host.clock.now() + grace:
-            self._later(grace, lambda: self._end(SIGTERM_GRACE_EXCEEDED))
+        if self.timer is not None and self.ends > self.host.clock.now() + grace:
+            self._end_after(grace, SIGTERM_GRACE_EXCEEDED)
+
+    def _end_after(self, delay: float, exit_code: int) -> None:
+        self.ends = self.host.clock.now() + delay
+        self._later(delay, lambda: self._end(exit_code))
 
     def _end(self, exit_code: int) -> None:
         now = rfc3339(self.host.clock.now())

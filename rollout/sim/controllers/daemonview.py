@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -168,10 +168,6 @@ class DaemonView:
         dirty, self._dirty = self._dirty, {}
         for node in dirty:
             self._examine(node, rules, now)
-
-    def reexamine(self, nodes: Iterable[str]) -> None:
-        """Look at these nodes again in the next refresh."""
-        self._dirty.update(dict.fromkeys(nodes))
 
     def _start_over(self, rules: Rules) -> None:
         if self._rules is None or self._rules.requirements != rules.requirements:
