@@ -1,0 +1,239 @@
+"""What the commands print, write and answer, on a cluster that nobody disturbs."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.world import NEW, OLD, World, fleet, run, run_in_terminal, world
+
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[World]:
+    with world(fleet(4), tmp_path) as made:
+        yield made
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# plan
+
+
+def test_a_plan_says_what_happens_to_every_node(cluster: World) -> None:
+    spec = cluster.spec(nodes={"exclude": ["node-002"]}, waves=[1, "100%"])
+    done = cluster.rollout("plan", "-f", spec)
+    assert done.code == 0, done.err
+    assert re.search(r"-/\+ +node-000 +1 ", done.out)
+    assert re.search(r"-/\+ +node-001 +2 ", done.out)
+    assert re.search(r"! +node-002 .*excluded by name", done.out)
+    assert "50% of 4 = 2" in done.out
+    assert f"+      - image: {NEW}" in done.out
+    assert "3 to replace in 2 waves, 0 up to date, 1 left out" in done.out
+
+
+def test_planning_writes_nothing_to_the_cluster(cluster: World) -> None:
+    before = cluster.daemon_set()
+    cluster.plan(cluster.spec())
+    assert cluster.writes() == []
+    assert cluster.daemon_set() == before
+
+
+def test_the_detailed_exit_code_tells_changes_from_none(cluster: World) -> None:
+    changes = cluster.rollout("plan", "-f", cluster.spec(), "--detailed-exitcode")
+    none = cluster.spec("none.yaml", target={"live": True})
+    assert changes.code == 2
+    assert cluster.rollout("plan", "-f", none, "--detailed-exitcode").code == 0
+    assert cluster.rollout("plan", "-f", none).code == 0
+
+
+def test_planning_twice_gives_the_same_bytes_but_for_time_and_id(cluster: World) -> None:
+    spec = cluster.spec()
+    first, second = (cluster.rollout("plan", "-f", spec, "-o", "json").out for _ in range(2))
+
+    def bare(text: str) -> str:
+        document = json.loads(text)
+        for key in ("id", "createdAt"):
+            text = text.replace(json.dumps(document[key]), '""')
+        return text
+
+    assert bare(first) == bare(second)
+    assert json.loads(first)["digest"] == json.loads(second)["digest"]
+
+
+def test_json_on_screen_is_the_saved_plan(cluster: World) -> None:
+    path = cluster.directory / "plan.json"
+    done = cluster.rollout("plan", "-f", cluster.spec(), "-o", "json", "--out", path)
+    assert done.out.encode() == path.read_bytes()
+    document = done.json
+    assert document["apiVersion"] == "rollout/v1"
+    assert document["schemaVersion"] == 1
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", document["digest"])
+
+
+def test_saved_plans_are_private_and_replace_what_was_there(cluster: World) -> None:
+    path = cluster.directory / "plan.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    cluster.plan(cluster.spec())
+    assert mode(path) == 0o600
+    assert [p.name for p in cluster.directory.iterdir() if "plan" in p.name] == ["plan.json"]
+
+
+def test_a_plan_that_cannot_be_saved_is_an_error(cluster: World) -> None:
+    path = cluster.directory / "nowhere" / "plan.json"
+    done = cluster.rollout("plan", "-f", cluster.spec(), "--out", path)
+    assert done.code == 1
+    assert done.err.startswith(f"error: {path}: cannot be written: ")
+    assert done.out == ""
+
+
+def test_a_spec_may_come_from_standard_input(cluster: World) -> None:
+    done = cluster.rollout("plan", "-f", "-", stdin=cluster.spec().read_text())
+    assert done.code == 0, done.err
+    assert "4 to replace" in done.out
+
+
+# show
+
+
+@pytest.mark.parametrize("output", ["table", "json", "dot"])
+def test_a_saved_plan_is_shown_without_a_cluster(cluster: World, output: str) -> None:
+    plan = cluster.plan(cluster.spec())
+    planned = cluster.rollout("plan", "-f", cluster.spec()).out
+    cluster.cluster.server.stop()
+    done = run("show", plan, "-o", output)
+    assert done.code == 0, done.err
+    match output:
+        case "json":
+            assert done.out.encode() == plan.read_bytes()
+        case "dot":
+            assert done.out.startswith("digraph ")
+            assert all(f"node-00{i}" in done.out for i in range(4))
+        case _:
+            assert done.out.splitlines()[2:] == planned.splitlines()[2:]
+
+
+# apply
+
+
+def test_applying_a_spec_plans_shows_and_does_it(cluster: World) -> None:
+    done = cluster.rollout("apply", "-f", cluster.spec(), "--yes")
+    assert done.code == 0, done.err
+    assert "4 to replace in 1 wave" in done.out
+    assert len(re.findall(r"^node-00\d .* updated ", done.out, re.MULTILINE)) == 4
+    assert set(cluster.images().values()) == {NEW}
+
+
+def test_without_a_terminal_and_without_yes_it_refuses_at_once(cluster: World) -> None:
+    done = cluster.rollout("apply", "-f", cluster.spec())
+    assert done.code == 64
+    assert "--yes" in done.err
+    assert cluster.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("n\n", OLD), ("\n", OLD), ("y\n", NEW)], ids=["no", "empty", "yes"]
+)
+def test_on_a_terminal_it_asks(cluster: World, answer: str, expected: str) -> None:
+    arguments = ["apply", "-f", str(cluster.spec())]
+    code, screen = run_in_terminal(arguments, answer, cluster.environment(TERM="xterm"))
+    assert code == 0, screen
+    assert "Apply this plan? [y/N]" in screen
+    assert set(cluster.images().values()) == {expected}
+    assert bool(cluster.writes()) is (expected == NEW)
+
+
+def test_nothing_to_do_is_done(cluster: World) -> None:
+    done = cluster.rollout("apply", "-f", cluster.spec(target={"live": True}), "--yes")
+    assert done.code == 0, done.err
+    assert "Nothing to do: 4 of 4 nodes are up to date" in done.out
+    assert cluster.writes() == []
+
+
+def test_a_plan_is_applied_once(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    assert cluster.rollout("apply", plan).code == 0
+    writes = len(cluster.writes())
+    again = cluster.rollout("apply", plan)
+    idempotent = cluster.rollout("apply", plan, "--idempotent")
+    assert again.code == 7
+    assert "already applied by run" in again.err
+    assert idempotent.code == 0
+    assert len(cluster.writes()) == writes
+
+
+def test_a_plan_and_a_spec_together_are_wrong_usage(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    assert cluster.rollout("apply", plan, "-f", cluster.spec()).code == 64
+    assert cluster.rollout("apply").code == 64
+
+
+def test_the_event_stream_is_one_json_object_a_line(cluster: World) -> None:
+    done = cluster.rollout("apply", "-f", cluster.spec(), "--yes", "-o", "jsonl")
+    assert done.code == 0, done.err
+    events = done.events
+    assert events[0]["type"] == "version"
+    assert events[0]["schema"] == "rollout.events/v1"
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    kinds = [event["type"] for event in events]
+    assert kinds[1] == "run-started"
+    assert kinds.count("node-started") == kinds.count("node-done") == 4
+    assert kinds[-1] == "run-finished"
+    assert events[-1]["exitCode"] == 0
+    results = {node["node"]: node["result"] for node in events[-1]["nodes"]}
+    assert results == {f"node-00{i}": "updated" for i in range(4)}
+
+
+def test_the_record_of_the_run_stays(cluster: World) -> None:
+    original = cluster.daemon_set()["spec"]["updateStrategy"]
+    cluster.rollout("apply", "-f", cluster.spec(), "--yes")
+    record = cluster.record()
+    assert record is not None
+    assert record["phase"] == "complete"
+    assert record["daemonSets"][0]["originalStrategy"] == original
+
+
+# how it looks
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1", "TERM": "xterm-256color"}], ids=str)
+def test_pipes_get_no_escape_sequences(cluster: World, variables: dict[str, str]) -> None:
+    plan = cluster.plan(cluster.spec())
+    outputs = [
+        cluster.rollout(*arguments, **variables)
+        for arguments in (
+            ("plan", "-f", cluster.spec()),
+            ("show", plan),
+            ("apply", plan),
+            ("status", "log-agent", "-n", "logging"),
+            ("apply", "nothing.json"),
+            ("--help",),
+        )
+    ]
+    assert not [done for done in outputs if ESCAPE in done.out + done.err]
+
+
+def test_no_color_holds_on_a_terminal_too(cluster: World) -> None:
+    arguments = ["apply", str(cluster.plan(cluster.spec()))]
+    code, screen = run_in_terminal(arguments, "", cluster.environment(TERM="xterm", NO_COLOR="1"))
+    assert code == 0, screen
+    assert ESCAPE not in screen
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    listed = run("--help").out.partition("Commands:")[2]
+    commands = re.findall(r"^  (\w[\w-]*) ", listed, re.MULTILINE)
+    assert {"plan", "apply", "show", "status", "sim"} <= set(commands)
+    for command in [*commands, "sim start"]:
+        done = run(*command.split(), "--help")
+        assert done.code == 0
+        assert command == "sim" or f"rollout {command}" in done.out.partition("Example")[2]
