@@ -17,6 +17,7 @@ from rollout.cluster.fleet import (
     read_selecting,
 )
 from rollout.cluster.paths import resource_path
+from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
 from rollout.fleet.objects import Pod, format_time
 from rollout.planner.budget import update_limits
@@ -43,8 +44,7 @@ def make_plan(client: Client, spec: Path, namespace: str | None, waves: str | No
     loaded = load_spec(spec)
     if waves is not None:
         loaded = with_waves(loaded, waves)
-    major, minor, version = client.server_version()
-    del major, minor
+    version = read_release(client)
     cluster_uid = read_cluster_uid(client)
     nodes = read_nodes(client)
     now = time.time() - (client.clock_skew_s or 0.0)

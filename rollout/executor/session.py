@@ -12,6 +12,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid
+from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
@@ -62,7 +63,7 @@ def begin(client: Client, plan: Plan) -> Session:
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
-        StaleError: when the plan is for another cluster.
+        StaleError: when the plan is for another cluster, or another release of Kubernetes.
         ClusterError: when the cluster cannot be read.
     """
     cluster_uid = read_cluster_uid(client)
@@ -80,6 +81,7 @@ def begin(client: Client, plan: Plan) -> Session:
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
         return Session(keeper, found, cluster_uid, resumed=True)
+    check_release(client, plan.cluster.version)
     record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
     return Session(keeper, record, cluster_uid, resumed=False)
 
