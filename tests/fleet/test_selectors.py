@@ -100,9 +100,9 @@ def test_a_selector_selects_as_kubectl_does(text: str, *, selected: bool) -> Non
     ],
 )
 def test_what_kubectl_refuses_is_refused_with_the_selector_in_the_message(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a label selector: .*; write 'key=value") as caught:
+    with pytest.raises(ValueError, match=r"is not a label selector: .*; write 'key=") as caught:
         parse_label_selector(text)
-    assert f"'{text}'" in str(caught.value)
+    assert str(caught.value).startswith(f"'{text}'")
 
 
 def test_the_form_that_objects_carry_means_the_same() -> None:
