@@ -34,10 +34,20 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPod:
-    """Find out what became of a delete whose answer was lost."""
+class ReleasePod:
+    """Take the label from an old pod, so that its successor starts beside it (8.3)."""
 
-    delete: DeletePod
+    daemon_set: str
+    node: str
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPod:
+    """Find out what became of a delete or release whose answer was lost."""
+
+    write: DeletePod | ReleasePod
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +78,4 @@ class Finish:
     refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
 
 
-Action: TypeAlias = Prepare | Restore | DeletePod | ReadPod | ReadDaemonSet | Finish
+Action: TypeAlias = Prepare | Restore | DeletePod | ReleasePod | ReadPod | ReadDaemonSet | Finish

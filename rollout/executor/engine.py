@@ -26,6 +26,7 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    ReleasePod,
     Restore,
 )
 from rollout.executor.health import Verdict, judge, waiting_for
@@ -105,13 +106,19 @@ class Engine:
         match event:
             case ev.PodSeen(name, pod):
                 self._pod_seen(self.daemon_sets[name], pod, now)
-            case ev.PodGone(name, uid):
+            case ev.PodGone(name, uid, version):
                 ds = self.daemon_sets[name]
-                node = ds.view.forget(uid, now)
+                node = ds.view.forget(uid, now, version)
                 if node is not None:
                     self._node_changed(ds, node, now)
             case ev.PodsListed(name, pods):
                 self._take_pods(self.daemon_sets[name], pods, now)
+            case ev.ReleasedSeen(name, pod):
+                self._released(self.daemon_sets[name], pod.spec.node_name, pod, now)
+            case ev.ReleasedGone(name, node_name, uid):
+                self._release_ended(self.daemon_sets[name], node_name, uid, now)
+            case ev.ReleasedListed(name, pods):
+                self._take_released(self.daemon_sets[name], pods, now)
             case ev.NodeSeen(node):
                 self._node_seen(node, now)
             case ev.NodeGone(name):
@@ -180,6 +187,34 @@ class Engine:
         for pod in pods:
             self._pod_seen(ds, pod, now)
         ds.listed = True
+
+    def _take_released(self, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> None:
+        listed = {pod.metadata.uid for pod in pods}
+        for node, pod in list(ds.view.released.items()):
+            if pod.metadata.uid not in listed:
+                self._release_ended(ds, node, pod.metadata.uid, now)
+        for step in ds.steps.values():
+            step.handed_over = step.handed_over and step.replaced_uid in listed
+        for pod in pods:
+            self._released(ds, pod.spec.node_name, pod, now)
+        ds.released_listed = True
+
+    def _released(self, ds: DaemonSetRun, node: str, pod: Pod, now: float) -> None:
+        ds.view.see_released(node, pod, now)
+        step = ds.steps.get(node)
+        if step is not None and step.state not in _OVER:
+            step.handed_over = True
+            step.replaced_uid = pod.metadata.uid
+        self._node_changed(ds, node, now)
+
+    def _release_ended(self, ds: DaemonSetRun, node: str, uid: str, now: float) -> None:
+        known = ds.view.released.get(node)
+        if known is not None and known.metadata.uid == uid:
+            ds.view.see_released(node, None, now)
+            step = ds.steps.get(node)
+            if step is not None:
+                step.handed_over = False
+            self._node_changed(ds, node, now)
 
     def _node_changed(self, ds: DaemonSetRun, node: str, now: float) -> None:
         step = ds.steps.get(node)
@@ -283,10 +318,10 @@ class Engine:
                 self._prepare_answered(self.daemon_sets[name], event, now)
             case Restore(name):
                 self._restore_answered(self.daemon_sets[name], event, now)
-            case DeletePod():
-                self._delete_answered(event.action, event, now)
-            case ReadPod(delete):
-                self._pod_read(delete, event, now)
+            case DeletePod() | ReleasePod():
+                self._write_answered(event.action, event, now)
+            case ReadPod(write):
+                self._pod_read(write, event, now)
             case ReadDaemonSet(name):
                 self._daemon_set_read(self.daemon_sets[name], event, now)
 
@@ -339,39 +374,59 @@ class Engine:
             elif not self.drift_why:
                 self._actions.append(Restore(ds.name))
 
-    def _delete_answered(self, delete: DeletePod, event: ev.Answered, now: float) -> None:
-        ds = self.daemon_sets[delete.daemon_set]
-        step = ds.steps[delete.node]
+    def _write_answered(
+        self, write: DeletePod | ReleasePod, event: ev.Answered, now: float
+    ) -> None:
+        ds = self.daemon_sets[write.daemon_set]
+        step = ds.steps[write.node]
         step.awaiting_answer = False
         match event.answer:
             case ev.Answer.ACCEPTED | ev.Answer.CONFLICT | ev.Answer.NOT_FOUND:
                 # Conflict and not found mean that this pod is gone already: observe (S2).
-                step.deleted_uid = delete.uid
-                if event.answer is ev.Answer.NOT_FOUND:
-                    ds.view.forget(delete.uid, now)
-                if step.state is StepState.DELETING:
-                    step.state = StepState.REPLACING
+                self._taken_away(ds, step, write, event, now)
                 self._advance(ds, step, now)
             case ev.Answer.UNKNOWN:
                 step.awaiting_answer = True
-                self._actions.append(ReadPod(delete))
+                self._actions.append(ReadPod(write))
             case ev.Answer.NOT_DONE if not self.stopping:
                 step.awaiting_answer = True
-                self._actions.append(delete)
+                self._actions.append(write)
             case _:
                 message = event.message or "the run stops"
-                self._end(ds, step, StepState.FAILED, f"delete was not done: {message}", now)
+                self._end(ds, step, StepState.FAILED, f"the pod was not touched: {message}", now)
 
-    def _pod_read(self, delete: DeletePod, event: ev.Answered, now: float) -> None:
-        """Resolve a delete without an answer by what the pod is now; nothing is guessed."""
+    def _taken_away(
+        self,
+        ds: DaemonSetRun,
+        step: StepRun,
+        write: DeletePod | ReleasePod,
+        event: ev.Answered,
+        now: float,
+    ) -> None:
+        step.replaced_uid = write.uid
+        if event.answer is ev.Answer.NOT_FOUND:
+            ds.view.forget(write.uid, now)
+        if isinstance(write, ReleasePod):
+            step.handed_over = event.answer is ev.Answer.ACCEPTED
+        elif step.handed_over:  # the second half of a hand-over: the node is done
+            step.handed_over = False
+        if step.state is StepState.DELETING:
+            step.state = StepState.REPLACING
+
+    def _pod_read(self, write: DeletePod | ReleasePod, event: ev.Answered, now: float) -> None:
+        """Resolve a write without an answer by what the pod is now; nothing is guessed."""
         if event.answer is not ev.Answer.ACCEPTED:
-            self._at(now + _READ_AGAIN_S, lambda _: self._actions.append(ReadPod(delete)))
+            self._at(now + _READ_AGAIN_S, lambda _: self._actions.append(ReadPod(write)))
             return
-        ds = self.daemon_sets[delete.daemon_set]
-        pod = ds.view.pods.get(delete.uid)
+        ds = self.daemon_sets[write.daemon_set]
+        if isinstance(write, DeletePod) and ds.steps[write.node].handed_over:
+            released = ds.view.released.get(write.node)
+            pod = released if released and released.metadata.uid == write.uid else None
+        else:
+            pod = ds.view.pods.get(write.uid)
         still_there = pod is not None and not pod.terminating
         answer = ev.Answer.NOT_DONE if still_there else ev.Answer.ACCEPTED
-        self._delete_answered(delete, ev.Answered(delete, answer), now)
+        self._write_answered(write, ev.Answered(write, answer), now)
 
     # Steps
 
@@ -482,7 +537,7 @@ class Engine:
         found = (
             ds.first(lambda run, ds=ds: self._fits(ds, run))  # type: ignore[misc]
             for ds in self.daemon_sets.values()
-            if ds.resolved and ds.listed and self._nodes_listed
+            if ds.resolved and ds.listed and ds.released_listed and self._nodes_listed
         )
         return min((run for run in found if run is not None), key=_urgency, default=None)
 
@@ -525,10 +580,19 @@ class Engine:
         if victim is not None:
             run.state = StepState.DELETING
             run.awaiting_answer = True
-            meta = victim.metadata
-            self._actions.append(DeletePod(ds.name, run.node, meta.name, meta.uid))
-            self._note("node-started", ds, node=run.node, wave=run.step.wave)
+            write = self._take_away(ds, run, victim)
+            self._actions.append(write)
+            how = "deleted" if isinstance(write, DeletePod) else "handed over"
+            message = f"pod {write.pod} {how}, waiting for its successor"
+            self._note("node-started", ds, node=run.node, wave=run.step.wave, message=message)
         self._advance(ds, run, now)
+
+    def _take_away(self, ds: DaemonSetRun, run: StepRun, victim: Pod) -> DeletePod | ReleasePod:
+        """Hand a working pod over where the plan surges; what does not work is just deleted."""
+        name, uid = victim.metadata.name, victim.metadata.uid
+        if ds.planned.hand_over is not None and run.node not in ds.view.unavailable:
+            return ReleasePod(ds.name, run.node, name, uid)
+        return DeletePod(ds.name, run.node, name, uid)
 
     def _note_wave(self, run: StepRun) -> None:
         if run.step.wave not in self._waves_begun:
@@ -543,7 +607,7 @@ class Engine:
         assert victim.metadata.controller_uid == ds.planned.uid, "S2: a pod of another owner"
         assert victim.target_node == run.node, "S2: a pod of another node"
         assert not ds.is_target(victim), "S3: a pod of the target revision"
-        assert not run.deleted_uid, "S3: a second delete on one node"
+        assert not run.replaced_uid, "S3: a second delete on one node"
         limit = self.plan.waves[run.step.wave - 1].max_unavailable
         assert ds.has_room(run, limit), "S1: the budget is used up"
 
@@ -562,6 +626,8 @@ class Engine:
             case Verdict(failed=reason) if reason:
                 if run.state is not StepState.FAILED:
                     self._end(ds, run, StepState.FAILED, reason, now)
+            case Verdict(healthy=True) if run.handed_over:
+                self._end_hand_over(ds, run, now)
             case Verdict(healthy=True):
                 self._end(ds, run, StepState.DONE, "", now)
             case Verdict(look_again=when):
@@ -569,6 +635,19 @@ class Engine:
                     run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
                 if when is not None and when > now:
                     self._at(when, lambda at: self._look_again(ds, run, at))
+
+    def _end_hand_over(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        """Delete the released pod: its successor has passed."""
+        released = ds.view.released.get(run.node)
+        if released is None:
+            return  # the release was accepted and is not seen yet
+        if released.terminating:
+            self._end(ds, run, StepState.DONE, "", now)
+            return
+        assert released.metadata.uid == run.replaced_uid, "S2: not the pod that we released"
+        run.awaiting_answer = True
+        meta = released.metadata
+        self._actions.append(DeletePod(ds.name, run.node, meta.name, meta.uid))
 
     def _look_again(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         if run.state in IN_FLIGHT or run.state is StepState.FAILED:

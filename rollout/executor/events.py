@@ -29,9 +29,35 @@ class PodSeen:
 
 @dataclass(frozen=True, slots=True)
 class PodGone:
-    """A pod is no more."""
+    """A pod is no more, or no longer the DaemonSet's."""
 
     daemon_set: str
+    uid: str
+    version: str = ""  # its resource version when it went
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedListed:
+    """Every pod that was handed over; those that were known and are not in it are gone."""
+
+    daemon_set: str
+    pods: tuple[Pod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedSeen:
+    """A pod was handed over, or a handed-over pod changed."""
+
+    daemon_set: str
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedGone:
+    """A handed-over pod is no more."""
+
+    daemon_set: str
+    node: str
     uid: str
 
 
@@ -127,6 +153,9 @@ Event: TypeAlias = (
     PodsListed
     | PodSeen
     | PodGone
+    | ReleasedListed
+    | ReleasedSeen
+    | ReleasedGone
     | NodesListed
     | NodeSeen
     | NodeGone

@@ -55,7 +55,7 @@ def _waiting_to_start(engine: Engine) -> str:
             return f"waiting for the controller to record the revision of DaemonSet {ds.name}"
         if ds.waits and ds.view.unavailable:
             names = cut(sorted(ds.view.unavailable))
-            limit = ds.planned.budget.text
+            limit = ds.planned.budget_text
             return f"the budget of DaemonSet {ds.name} ({limit}) is used up by {names}"
         if ds.waits:
             return "waiting for the rate limit (replacementsPerSecond)"

@@ -85,10 +85,10 @@ def waiting_for(
 
 def _wrong_revision(run: StepRun, ds: DaemonSetRun, pods: list[Pod]) -> Pod | None:
     """Return a fresh pod that replaced the deleted one but is not of the target revision."""
-    if not run.deleted_uid:
+    if not run.replaced_uid:
         return None
     for pod in pods:
-        is_old_one = pod.metadata.uid == run.deleted_uid or pod.terminating
+        is_old_one = pod.metadata.uid == run.replaced_uid or pod.terminating
         if not is_old_one and not ds.is_target(pod):
             return pod
     return None

@@ -64,6 +64,22 @@ def restore_patch(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
     return _patch(planned, live, annotations, spec)
 
 
+def release_patch(planned: PlannedDaemonSet, uid: str) -> JsonObject:
+    """Return the merge patch that hands an old pod over: it loses the label, we can find it.
+
+    Source: behaviour.md 8.3.
+    """
+    assert planned.hand_over is not None
+    given = planned.hand_over
+    return {
+        "metadata": {
+            "uid": uid,
+            "labels": {given.label: None, marks.RELEASED_FROM: planned.uid},
+            "annotations": {marks.RELEASED_LABEL: f"{given.label}={given.value}"},
+        }
+    }
+
+
 def _patch(
     planned: PlannedDaemonSet,
     live: DaemonSet,

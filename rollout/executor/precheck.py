@@ -81,7 +81,8 @@ def needed_permissions(plan: Plan) -> list[Permission]:
     found += [Permission(verb, "", "nodes", "") for verb in ("list", "watch")]
     for ds in plan.daemon_sets:
         space = ds.namespace
-        found += [Permission(v, "", "pods", space) for v in ("get", "list", "watch", "delete")]
+        pods = ["get", "list", "watch", "delete", *(["patch"] if ds.hand_over else [])]
+        found += [Permission(verb, "", "pods", space) for verb in pods]
         found += [
             Permission(v, "apps", "daemonsets", space) for v in ("get", "list", "watch", "patch")
         ]

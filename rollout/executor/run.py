@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
+
 from rollout.cluster.client import Client, PatchKind
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
 from rollout.cluster.paths import resource_path
@@ -42,18 +44,20 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    ReleasePod,
     Restore,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.notices import Notice
-from rollout.executor.patches import prepare_patch, restore_patch
+from rollout.executor.patches import prepare_patch, release_patch, restore_patch
 from rollout.executor.state import StepRun
+from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.drift import Drift, compare
-from rollout.planner.plan import Plan
+from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.planner.reconcile import reconcile
 
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
@@ -193,6 +197,9 @@ class _Loop:
             revisions = resource_path(APPS, "controllerrevisions", namespace=namespace)
             daemon_sets = resource_path(APPS, "daemonsets", namespace=namespace)
             self._reflect(f"pods/{name}", pods, Pod, label_selector=selector)
+            if self._hands_over(name):
+                released = f"{marks.RELEASED_FROM}={self._planned[name].uid}"
+                self._reflect(f"released/{name}", pods, Pod, label_selector=released)
             self._reflect(
                 f"revisions/{name}", revisions, ControllerRevision, label_selector=selector
             )
@@ -239,6 +246,13 @@ class _Loop:
             if self.now() >= heartbeat:
                 self.observer.heartbeat(explain(self.engine, self.now()), self.engine)
                 heartbeat = self.now() + HEARTBEAT_S
+
+    @property
+    def _planned(self) -> dict[str, PlannedDaemonSet]:
+        return {ds.name: ds for ds in self.plan.daemon_sets}
+
+    def _hands_over(self, name: str) -> bool:
+        return self._planned[name].hand_over is not None
 
     def _subjects(self) -> list[tuple[str, str, str]]:
         subjects = []
@@ -340,6 +354,8 @@ class _Loop:
                 return [ev.NodesListed(tuple(items))]
             case "pods":
                 return [ev.PodsListed(name, tuple(items))]
+            case "released":
+                return [ev.ReleasedListed(name, tuple(items))]
             case "revisions":
                 self.lists[source] = items
                 return [self._revisions(name)]
@@ -352,6 +368,8 @@ class _Loop:
                 return [ev.NodeSeen(obj)]
             case "pods":
                 return [ev.PodSeen(name, obj)]
+            case "released":
+                return [ev.ReleasedSeen(name, obj)]
             case "revisions":
                 return [self._revision(source, name, obj, gone=False)]
         return [ev.DaemonSetSeen(name, obj)]
@@ -362,7 +380,9 @@ class _Loop:
             case "nodes":
                 return [ev.NodeGone(obj.metadata.name)]
             case "pods":
-                return [ev.PodGone(name, obj.metadata.uid)]
+                return [ev.PodGone(name, obj.metadata.uid, obj.metadata.resource_version)]
+            case "released":
+                return [ev.ReleasedGone(name, obj.spec.node_name, obj.metadata.uid)]
             case "revisions":
                 return [self._revision(source, name, obj, gone=True)]
         return [ev.DaemonSetGone(name)]
@@ -384,7 +404,7 @@ class _Loop:
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Finish):
             return
-        if not self.wrote and isinstance(action, Prepare | Restore | DeletePod):
+        if not self.wrote and isinstance(action, Prepare | Restore | DeletePod | ReleasePod):
             self.before_first_write()
             self.wrote = True
         self.writers.submit(self._perform, action)
@@ -421,8 +441,11 @@ class _Loop:
                 return self._patched(action, name, restore_patch(ds.planned, ds.live))
             case DeletePod(name, _, pod, uid):
                 self.client.delete(self._pod_path(name, pod), uid=uid)
-            case ReadPod(delete):
-                self._read_pod(delete)
+            case ReleasePod(name, _, pod, uid):
+                body = release_patch(self.engine.daemon_sets[name].planned, uid)
+                self.client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+            case ReadPod(write):
+                self._read_pod(write)
             case ReadDaemonSet(name):
                 seen = self.client.get(self._path(name), DaemonSet)
                 self.inbox.put(ev.DaemonSetSeen(name, seen))
@@ -434,13 +457,17 @@ class _Loop:
         self.inbox.put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
 
-    def _read_pod(self, delete: DeletePod) -> None:
-        path = self._pod_path(delete.daemon_set, delete.pod)
+    def _read_pod(self, write: DeletePod | ReleasePod) -> None:
+        name, path = write.daemon_set, self._pod_path(write.daemon_set, write.pod)
         pod = self.client.get_or_none(path, Pod)
-        if pod is None or pod.metadata.uid != delete.uid:
-            self.inbox.put(ev.PodGone(delete.daemon_set, delete.uid))
+        if pod is None or pod.metadata.uid != write.uid:
+            self.inbox.put(ev.PodGone(name, write.uid))
+            self.inbox.put(ev.ReleasedGone(name, write.node, write.uid))
+        elif marks.RELEASED_FROM in pod.metadata.labels:
+            self.inbox.put(ev.PodGone(name, write.uid, pod.metadata.resource_version))
+            self.inbox.put(ev.ReleasedSeen(name, pod))
         else:
-            self.inbox.put(ev.PodSeen(delete.daemon_set, pod))
+            self.inbox.put(ev.PodSeen(name, pod))
 
     def _path(self, name: str) -> str:
         return daemon_set_path(self.engine.daemon_sets[name].planned.namespace, name)

@@ -64,7 +64,8 @@ class StepRun:
     lane: Lane | None = None  # where it waits; None when it is in no lane
     successors: list[StepRun] = field(default_factory=list)
     awaiting_answer: bool = False
-    deleted_uid: str = ""  # the pod that the run has deleted on this node (S3: one at most)
+    replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
+    handed_over: bool = False  # that pod still works beside its successor
     started_at: float = 0.0
     ended_at: float = 0.0
     reason: str = ""
@@ -103,6 +104,7 @@ class DaemonSetRun:
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
         self.listed = False  # the pods are known
+        self.released_listed = planned.hand_over is None  # the handed-over pods are known
         self.target_hash = ""
         self.target_generation: str | None = None
         self._plan_digest = plan_digest

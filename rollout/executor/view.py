@@ -38,14 +38,17 @@ class PodView:
         self.held: set[str] = set()  # a step holds a slot
         self.used = set(self.budget_nodes)  # either of the two: what the budget is charged
         self.ready_since: dict[str, float] = {}
-        self.gone: set[str] = set()
+        self.released: dict[str, Pod] = {}  # by node: old pods that were handed over
+        self._gone: dict[str, int] = {}  # UID -> version at which it left our sight
         self._wake = wake
 
     def see(self, pod: Pod, now: float) -> str | None:
         """Take in a pod; returns the node whose state may have changed, or None for old news."""
         uid = pod.metadata.uid
-        if uid in self.gone or pod.metadata.controller_uid != self.uid:
+        if pod.metadata.controller_uid != self.uid:
             return self.forget(uid, now) if uid in self.pods else None
+        if uid in self._gone and _version(pod.metadata.resource_version) <= self._gone[uid]:
+            return None
         known = self.pods.get(uid)
         if known is not None and _is_older(pod, known):
             return None
@@ -61,10 +64,20 @@ class PodView:
         self.reassess(node, now)
         return node
 
-    def forget(self, uid: str, now: float) -> str | None:
-        """Drop a pod for good; returns its node, or None when it was not known."""
-        self.gone.add(uid)
+    def forget(self, uid: str, now: float, version: str = "") -> str | None:
+        """Drop a pod that was deleted or released; only newer news of it can bring it back.
+
+        Args:
+            uid: of the pod.
+            now: seconds, by the clock of the run.
+            version: its resource version when it left; "" when that is not known.
+
+        Returns:
+            Its node, or None when it was not known.
+        """
         pod = self.pods.pop(uid, None)
+        known = _version(pod.metadata.resource_version) if pod is not None else 0
+        self._gone[uid] = max(_version(version), known, self._gone.get(uid, 0))
         if pod is None:
             return None
         self.ready_since.pop(uid, None)
@@ -103,12 +116,24 @@ class PodView:
         since = self.ready_since.get(pod.metadata.uid)
         return since is not None and not pod.terminating and now >= since + self.min_ready_s
 
+    def see_released(self, node: str, pod: Pod | None, now: float) -> None:
+        """Take in the released pod of a node, which goes on working beside its successor."""
+        if pod is None:
+            self.released.pop(node, None)
+        else:
+            self.released[node] = pod
+        self.reassess(node, now)
+
+    def _still_served(self, node: str) -> bool:
+        pod = self.released.get(node)
+        return pod is not None and pod.ready and not pod.terminating
+
     def reassess(self, node: str, now: float) -> None:
         """Work out anew whether the node has an available pod."""
         if node not in self.budget_nodes:
             return
         pods = self.by_node.get(node, {}).values()
-        if any(self.is_available(pod, now) for pod in pods):
+        if any(self.is_available(pod, now) for pod in pods) or self._still_served(node):
             self.unavailable.discard(node)
             if node not in self.held:
                 self.used.discard(node)
@@ -130,5 +155,10 @@ def _ready_time(pod: Pod, now: float) -> float:
 
 def _is_older(pod: Pod, known: Pod) -> bool:
     """Whether news is older than what is known (a lagging watch); unreadable versions are not."""
-    new, old = pod.metadata.resource_version, known.metadata.resource_version
-    return new.isdigit() and old.isdigit() and int(new) < int(old)
+    new, old = _version(pod.metadata.resource_version), _version(known.metadata.resource_version)
+    return bool(new and old) and new < old
+
+
+def _version(text: str) -> int:
+    """Return a resource version as a number; 0 for one that is none."""
+    return int(text) if text.isdecimal() else 0

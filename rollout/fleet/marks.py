@@ -16,6 +16,10 @@ RUN = "rollout/run"  # id of the run
 ROLLOUT = "rollout/rollout"  # namespace/name of the rollout, by which its record is found
 ORIGINAL_STRATEGY = "rollout/original-strategy"  # JSON of spec.updateStrategy before the run
 
+# On pods that were handed over (idea 2 of the design):
+RELEASED_FROM = "rollout/released-from"  # label: UID of the DaemonSet; by it they are found
+RELEASED_LABEL = "rollout/released-label"  # annotation: `key=value` that was taken away
+
 ALL = (PLAN, RUN, ROLLOUT, ORIGINAL_STRATEGY)
 
 

@@ -434,7 +434,7 @@ def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
         return []
     return [
         (
-            f"DaemonSet {ds.name}: the budget ({ds.budget.text}) is "
+            f"DaemonSet {ds.name}: the budget ({ds.budget_text}) is "
             f"already used up by {cut(broken)}; healthy nodes wait until these are available "
             "again. Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rollout.planner.drift import Change
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
 
@@ -19,8 +21,9 @@ def plan_changes(old: Plan, new: Plan) -> list[Change]:
         else:
             pairs += _daemon_set(before[key], after[key])
     pairs.append(("waves", _waves(old), _waves(new)))
-    pairs.append(("health", str(old.health), str(new.health)))
-    pairs.append(("limits", str(old.limits), str(new.limits)))
+    pairs += _fields("health", old.health, new.health)
+    pairs += _fields("limits", old.limits, new.limits)
+    pairs += _fields("nodes", old.rules, new.rules)
     changes = [Change(what, a, b) for what, a, b in pairs if a != b]
     for key in sorted(before.keys() & after.keys()):
         changes += _nodes(before[key], after[key], key if len(after) > 1 else "")
@@ -37,6 +40,11 @@ def _daemon_set(old: PlannedDaemonSet, new: PlannedDaemonSet) -> list[tuple[str,
         (f"{name} maxUnavailable", old.max_unavailable.text, new.max_unavailable.text),
         (f"{name} maxSurge", old.max_surge.text, new.max_surge.text),
     ]
+
+
+def _fields(name: str, old: msgspec.Struct, new: msgspec.Struct) -> list[tuple[str, str, str]]:
+    before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
+    return [(f"{name}.{key}", str(before[key]), str(after[key])) for key in before]
 
 
 def _waves(plan: Plan) -> str:

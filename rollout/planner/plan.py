@@ -123,6 +123,12 @@ class PlannedDaemonSet(Struct, frozen=True):
         return self.max_surge if self.hand_over is not None else self.max_unavailable
 
     @property
+    def budget_text(self) -> str:
+        """The same as a sentence: `maxUnavailable 10% of 37 = 4`."""
+        name = "maxUnavailable" if self.hand_over is None else "maxSurge"
+        return f"{name} {self.budget.text}"
+
+    @property
     def changes_template(self) -> bool:
         """Whether the pod template changes."""
         return bool(self.template_changes)

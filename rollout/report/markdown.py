@@ -28,7 +28,7 @@ def plan_markdown(plan: Plan) -> str:
 def _daemon_set(ds: PlannedDaemonSet) -> str:
     shown = ds.diff[:_DIFF_SHOWN]
     more = [f"... and {len(ds.diff) - len(shown)} more lines"] if len(ds.diff) > len(shown) else []
-    head = f"### DaemonSet `{ds.key}`\n\nLimit: {_cell(ds.budget.text)}"
+    head = f"### DaemonSet `{ds.key}`\n\nLimit: {_cell(ds.budget_text)}"
     if not shown:
         return f"{head}; the template does not change."
     body = "\n".join([*shown, *more])

@@ -16,7 +16,7 @@ _SENTENCES = {
     "prepared": "DaemonSet {daemon_set}: OnDelete and the new template are set; {message}",
     "wave-started": "wave {wave} ({message}) begins",
     "wave-done": "wave {wave} is done",
-    "node-started": "{node}: pod deleted, waiting for the new one",
+    "node-started": "{node}: {message}",
     "node-done": "{node}: done ({done} of {total})",
     "node-failed": "{node}: FAILED: {message}",
     "node-gone": "{node}: left the cluster",

@@ -42,7 +42,7 @@ def result_text(plan: Plan, result: Result) -> str:
 
 def outcome_word(run: StepRun) -> str:
     """Return what happened to a node in one word."""
-    if run.state is StepState.DONE and not run.deleted_uid:
+    if run.state is StepState.DONE and not run.replaced_uid:
         return "verified"
     return _WORDS.get(run.state, "in flight")
 
@@ -66,6 +66,6 @@ def summary_text(plan: Plan, result: Result) -> str:
 
 
 def _took(run: StepRun) -> str:
-    if not run.ended_at or not run.deleted_uid:
+    if not run.ended_at or not run.replaced_uid:
         return "-"
     return format_duration(run.ended_at - run.started_at)

@@ -14,7 +14,7 @@ from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.quantity import format_duration
 
 _MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
-_LEGEND = "-/+ replaced   = up to date   ! left out   . not for this node   - removed"
+_LEGEND = "-/+ replaced   +/- replaced, the new pod first   = up to date   ! left out   . not for this node   - removed"
 
 
 def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -65,7 +65,13 @@ def _daemon_set_text(ds: PlannedDaemonSet) -> str:
     if not ds.changes_template:
         change = f"{_revision_text(ds.current)}, the template does not change"
     lines = [f"DaemonSet {ds.key}: {change} (target: {ds.target_kind})"]
-    lines.append(f"  maxUnavailable {ds.max_unavailable.text}; {_strategy_text(ds)}")
+    lines.append(f"  {ds.budget_text}; {_strategy_text(ds)}")
+    if ds.hand_over is not None:
+        lines.append(
+            f"  surge by hand-over: an old pod loses the label {ds.hand_over.label} and goes on "
+            "working until its successor has passed; the new pod is created before the old one "
+            "is deleted"
+        )
     lines += [f"  {line}" for line in ds.diff]
     return "\n".join(lines)
 
@@ -100,18 +106,20 @@ def _nodes_text(plan: Plan) -> str:
     several = len(plan.daemon_sets) > 1
     if several:
         headers.insert(1, "DAEMONSET")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     place = {(s.daemon_set, s.node): i for i, s in enumerate(plan.steps) if s.kind == "update"}
     for ds in plan.daemon_sets:
         last = len(plan.steps)
         for node in sorted(ds.nodes, key=lambda n: (place.get((ds.name, n.name), last), n.name)):
-            row = _node_row(node)
+            row = _node_row(node, surges=ds.hand_over is not None)
             rows.append((row[0], ds.name, *row[1:]) if several else row)
     return f"{text_table(headers, rows)}\n{_LEGEND}"
 
 
-def _node_row(node: PlannedNode) -> tuple[str, ...]:
+def _node_row(node: PlannedNode, *, surges: bool) -> tuple[str, ...]:
     mark = "-" if node.removes_pod else _MARKS[node.fate]
+    if node.fate == "update" and surges:
+        mark = "+/-"
     wave = str(node.wave) if node.wave is not None else "-"
     pod, revision = "-", "-"
     if node.pod is not None:

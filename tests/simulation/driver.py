@@ -23,12 +23,15 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    ReleasePod,
     Restore,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
-from rollout.executor.patches import prepare_patch, restore_patch
+from rollout.executor.patches import prepare_patch, release_patch, restore_patch
+from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import desired_state
@@ -127,6 +130,12 @@ class VirtualRun:
         self._stops: list[Callable[[], None]] = []
         self._wake_at: float | None = None
         self._front: dict[Resource, float] = {}
+        self._selectors = {
+            ds.name: selector_of(
+                read_fleet(cluster, ds.namespace, ds.name).daemon_set.spec.selector
+            )
+            for ds in plan.daemon_sets
+        }
 
     def start(self) -> None:
         """List, then watch."""
@@ -136,7 +145,14 @@ class VirtualRun:
         for ds in self.plan.daemon_sets:
             name, space = ds.name, ds.namespace
             pods = [msgspec.convert(o, Pod) for o in store.scan(PODS, space)]
-            self._later(ev.PodsListed(name, tuple(self._mine(pods, name))), PODS)
+            self._later(
+                ev.PodsListed(
+                    name, tuple(p for p in pods if self._selectors[name].matches(p.metadata.labels))
+                ),
+                PODS,
+            )
+            released = [p for p in pods if p.metadata.labels.get(marks.RELEASED_FROM) == ds.uid]
+            self._later(ev.ReleasedListed(name, tuple(released)), PODS)
             self._later(self._revisions(name), CONTROLLER_REVISIONS)
             raw = store.get(DAEMONSETS, (space, name))
             assert raw is not None
@@ -167,10 +183,6 @@ class VirtualRun:
 
     # Events in
 
-    def _mine(self, pods: list[Pod], name: str) -> list[Pod]:
-        uid = self.engine.daemon_sets[name].planned.uid
-        return [pod for pod in pods if pod.metadata.controller_uid == uid]
-
     def _changed(self, event: Event) -> None:
         """Translate a change of the store; order within a resource is kept, as a watch keeps it."""
         for told in self._translate(event):
@@ -182,7 +194,7 @@ class VirtualRun:
             node = msgspec.convert(event.object, Node)
             return [ev.NodeGone(node.metadata.name) if gone else ev.NodeSeen(node)]
         if event.resource is PODS:
-            return self._pod(msgspec.convert(event.object, Pod), gone=gone)
+            return self._pod(event)
         names = [ds.name for ds in self.plan.daemon_sets if ds.namespace == event.key[0]]
         if event.resource is CONTROLLER_REVISIONS:
             return [self._revisions(name) for name in names]
@@ -192,12 +204,25 @@ class VirtualRun:
             return [ev.DaemonSetGone(event.key[1])]
         return [ev.DaemonSetSeen(event.key[1], msgspec.convert(event.object, DaemonSet))]
 
-    def _pod(self, pod: Pod, *, gone: bool) -> list[ev.Event]:
-        return [
-            ev.PodGone(ds.name, pod.metadata.uid) if gone else ev.PodSeen(ds.name, pod)
-            for ds in self.plan.daemon_sets
-            if pod.metadata.controller_uid == ds.uid
-        ]
+    def _pod(self, event: Event) -> list[ev.Event]:
+        """Tell what a watch by the DaemonSet's selector, and one for released pods, would tell."""
+        pod = msgspec.convert(event.object, Pod)
+        old = msgspec.convert(event.old, Pod) if event.old is not None else None
+        gone = event.type == "DELETED"
+        told: list[ev.Event] = []
+        uid, version = pod.metadata.uid, pod.metadata.resource_version
+        for ds in self.plan.daemon_sets:
+            selector = self._selectors[ds.name]
+            if selector.matches(pod.metadata.labels) and not gone:
+                told.append(ev.PodSeen(ds.name, pod))
+            elif old is not None and selector.matches(old.metadata.labels):
+                told.append(ev.PodGone(ds.name, uid, version))
+            if pod.metadata.labels.get(marks.RELEASED_FROM) == ds.uid:
+                node = pod.spec.node_name
+                told.append(
+                    ev.ReleasedGone(ds.name, node, uid) if gone else ev.ReleasedSeen(ds.name, pod)
+                )
+        return told
 
     def _revisions(self, name: str) -> ev.RevisionsSeen:
         ds = self.engine.daemon_sets[name].planned
@@ -251,7 +276,7 @@ class VirtualRun:
             )
             answer = ev.Answered(action, kind, error.message)
         lost = answer.answer is ev.Answer.ACCEPTED and self._rng.random() < self._lose
-        if lost and isinstance(action, Prepare | Restore | DeletePod):
+        if lost and isinstance(action, Prepare | Restore | DeletePod | ReleasePod):
             answer = ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
         self.clock.call_later(self._rng.uniform(0.001, 0.02), lambda: self._take(answer))
 
@@ -276,21 +301,33 @@ class VirtualRun:
                 space = self.engine.daemon_sets[name].planned.namespace
                 self.writes += 1
                 registry.delete(PODS, space, pod, US, DeleteOptions(uid=uid))
-            case ReadPod(delete):
-                self._read_pod(delete)
+            case ReleasePod(name, _, pod, uid):
+                ds = self.engine.daemon_sets[name]
+                self.writes += 1
+                body = release_patch(ds.planned, uid)
+                registry.patch(PODS, ds.planned.namespace, pod, body, PatchType.MERGE, US)
+            case ReadPod(write):
+                self._read_pod(write)
             case ReadDaemonSet(name):
                 space = self.engine.daemon_sets[name].planned.namespace
                 seen = msgspec.convert(registry.get(DAEMONSETS, space, name), DaemonSet)
                 self._take(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED)
 
-    def _read_pod(self, delete: DeletePod) -> None:
-        space = self.engine.daemon_sets[delete.daemon_set].planned.namespace
-        raw = self.cluster.store.get(PODS, (space, delete.pod))
-        if raw is None or raw["metadata"]["uid"] != delete.uid:
-            self._take(ev.PodGone(delete.daemon_set, delete.uid))
+    def _read_pod(self, write: DeletePod | ReleasePod) -> None:
+        name = write.daemon_set
+        space = self.engine.daemon_sets[name].planned.namespace
+        raw = self.cluster.store.get(PODS, (space, write.pod))
+        if raw is None or raw["metadata"]["uid"] != write.uid:
+            self._take(ev.PodGone(name, write.uid))
+            self._take(ev.ReleasedGone(name, write.node, write.uid))
+            return
+        pod = msgspec.convert(raw, Pod)
+        if marks.RELEASED_FROM in pod.metadata.labels:
+            self._take(ev.PodGone(name, write.uid, pod.metadata.resource_version))
+            self._take(ev.ReleasedSeen(name, pod))
         else:
-            self._take(ev.PodSeen(delete.daemon_set, msgspec.convert(raw, Pod)))
+            self._take(ev.PodSeen(name, pod))
 
 
 class Oracle:
@@ -305,10 +342,15 @@ class Oracle:
         self._store = cluster.store
         self._limits = {ds.uid: ds.max_unavailable.value for ds in plan.daemon_sets}
         self._names = {ds.uid: ds.name for ds in plan.daemon_sets}
-        self._deleted: dict[str, set[str]] = {uid: set() for uid in self._limits}
+        self._down: dict[str, set[str]] = {uid: set() for uid in self._limits}
+        self._serving: dict[tuple[str, str], set[str]] = {}  # ready pods, released ones included
         self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node) -> pods deleted
         self.most_down = 0
         self.order: list[str] = []  # nodes in the order of their deletes
+        for pod in cluster.store.scan(PODS):
+            if _owner(pod) in self._limits and _ready(pod):
+                node = msgspec.convert(pod, Pod).target_node
+                self._serving[_owner(pod), node] = {pod["metadata"]["uid"]}
         self._stop = cluster.store.subscribe(PODS, self._look)
 
     def close(self) -> None:
@@ -316,27 +358,35 @@ class Oracle:
         self._stop()
 
     def _look(self, event: Event) -> None:
-        pod = event.object
-        owner = next(
-            (o["uid"] for o in pod["metadata"].get("ownerReferences") or () if o.get("controller")),
-            "",
-        )
+        meta = event.object["metadata"]
+        owner = _owner(event.object) or (meta.get("labels") or {}).get(marks.RELEASED_FROM, "")
         if owner not in self._limits:
             return
-        node = msgspec.convert(pod, Pod).target_node
-        down = self._deleted[owner]
-        begins = pod["metadata"].get("deletionTimestamp") and not (
+        node = msgspec.convert(event.object, Pod).target_node
+        begins = meta.get("deletionTimestamp") and not (
             event.old and event.old["metadata"].get("deletionTimestamp")
         )
         if begins:
             self.deletes[self._names[owner], node] += 1
             self.order.append(node)
-            if event.old is not None and _ready(event.old):
-                down.add(node)
-        elif event.type == "MODIFIED" and _ready(pod):
+        serving = self._serving.setdefault((owner, node), set())
+        was_served = bool(serving)
+        if event.type != "DELETED" and _ready(event.object) and not meta.get("deletionTimestamp"):
+            serving.add(meta["uid"])
+        else:
+            serving.discard(meta["uid"])
+        down = self._down[owner]
+        if was_served and not serving:
+            down.add(node)
+        elif serving:
             down.discard(node)
         self.most_down = max(self.most_down, len(down))
         assert len(down) <= self._limits[owner], f"S1: {sorted(down)} are down by us"
+
+
+def _owner(pod: Object) -> str:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
 
 
 def _ready(pod: Object) -> bool:

@@ -15,7 +15,7 @@ from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import Fleet, default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import DAEMONSETS
+from rollout.sim.resources import DAEMONSETS, PODS
 from tests.simulation.driver import Oracle, VirtualRun, make_plan, read_fleet
 
 TARGET = {"set": {"image": {"agent": "log-agent:2.4"}}}
@@ -131,3 +131,41 @@ def test_a_release_that_never_gets_ready_touches_no_more_than_the_budget() -> No
     live = cluster.store.get(DAEMONSETS, ("logging", "log-agent"))
     assert live is not None
     assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def surge_spec(rng: random.Random) -> dict[str, Any]:
+    spec = random_spec(rng)
+    surge = rng.choice([1, 3, "20%", "100%"])
+    spec["daemonSets"][0]["strategy"] = {"maxUnavailable": 0, "maxSurge": surge}
+    return spec
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_under_hand_over_no_node_is_ever_without_a_ready_pod(seed: int) -> None:
+    rng = random.Random(seed)
+    cluster = virtual_cluster(random_fleet(rng))
+    plan = make_plan(cluster, surge_spec(rng))
+    oracle = Oracle(cluster, plan)  # maxUnavailable is 0: one node down fails
+    resumed = False
+    clock = cluster.clock
+    assert isinstance(clock, VirtualClock)
+    for _ in range(rng.choice([0, 0, 1, 4])):
+        killed = VirtualRun(cluster, plan, rng, resumed=resumed, lose_answers=0.1)
+        killed.start()
+        clock.advance(rng.uniform(0.05, 8.0))
+        killed.kill()
+        resumed = True
+    run = VirtualRun(cluster, plan, rng, resumed=resumed, lose_answers=rng.choice([0.0, 0.3]))
+    run.start()
+
+    finish = run.run()
+
+    after = read_fleet(cluster, "logging", "log-agent")
+    clock.advance(60.0)
+    assert finish.outcome is Outcome.DONE, run.log
+    assert set(oracle.deletes.values()) == {1}
+    assert len(oracle.deletes) == plan.totals.update
+    assert oracle.most_down == 0
+    assert after.daemon_set.spec.update_strategy == plan.daemon_sets[0].original_strategy
+    left = [p for p in cluster.store.scan(PODS) if marks.RELEASED_FROM in p["metadata"]["labels"]]
+    assert left == []
