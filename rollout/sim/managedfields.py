@@ -223,19 +223,16 @@ def apply(
     mine = next((other for other in entries if _same_manager(other, entry)), {})
     others = [other for other in entries if other is not mine]
 
-    merged = merging.merge(type_, before, config)
-    merged = _pruned(
-        type_, merged, mine.get("fieldsV1", {}), [fields, *(other["fieldsV1"] for other in others)]
-    )
+    doomed = _given_up(type_, mine, [fields, *(other["fieldsV1"] for other in others)])
+    merged = fieldsets.without(type_, merging.merge(type_, before, config), doomed)
     changed, removed = _changes(type_, before, merged, reset)
     if not force:
         _refuse_conflicts(others, changed)
     others = [_lost(other, changed, removed) for other in others]
-    time = now if changed or removed else mine.get("time")
     if fields:
+        time = now if changed or removed else mine.get("time")
         applied = {**entry, "fieldsV1": fieldsets.shared(fields)}
-        applied |= {"time": time} if time else {}
-        others = [*others, applied]
+        others.append({**applied, "time": time} if time else applied)
     if live is None or changed or removed:
         merged, _ = decoding.decode(resource, merged)
     managers = _finished(others)
@@ -296,15 +293,12 @@ def _applied_fields(type_: Type | None, config: Object, reset: str) -> FieldSet:
     return fieldsets.without_trees(fields, {f"f:{reset}": {}}) if reset else fields
 
 
-def _pruned(type_: Type | None, merged: Object, last: FieldSet, owned: list[FieldSet]) -> Object:
-    """Remove what this manager applied before and neither it nor anybody else owns now."""
-    if not last:
-        return merged
-    doomed = fieldsets.with_named_fields(type_, last)
+def _given_up(type_: Type | None, mine: Object, owned: list[FieldSet]) -> FieldSet:
+    """Return what this manager applied before and neither it nor anybody else owns now."""
+    doomed = fieldsets.with_named_fields(type_, mine.get("fieldsV1", {}))
     for fields in owned:
         doomed = fieldsets.difference(doomed, fieldsets.with_named_fields(type_, fields))
-    pruned: Object = fieldsets.without(type_, merged, doomed)
-    return pruned
+    return doomed
 
 
 # Conflicts
