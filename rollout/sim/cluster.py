@@ -27,8 +27,9 @@ from rollout.sim.controllers.nodelifecycle import NodeLifecycle
 from rollout.sim.controllers.podgc import PodGC
 from rollout.sim.controllers.tainteviction import TaintEviction
 from rollout.sim.fleetfile import ZONE_LABEL, Fleet, default_fleet
+from rollout.sim.heartbeats import Heartbeats
 from rollout.sim.images import Behaviour, Fault, Images
-from rollout.sim.kubelet import AddressPool, Kubelets
+from rollout.sim.kubelet import KUBELET, AddressPool, Kubelets
 from rollout.sim.nodeobjects import node_body
 from rollout.sim.podindex import PodIndex
 from rollout.sim.registry import Caller, Registry
@@ -71,6 +72,7 @@ class Settings:
         history: how many changes of a resource the watch cache keeps.
         latency: seconds from a change to a controller's or the scheduler's reaction.
         boot: seconds from a node's creation, or reboot, to its being Ready.
+        heartbeats: write the leases of the kubelets, every 10 s for each node.
         manager: field manager of the controllers.
         admission: which admission plugins run.
     """
@@ -81,6 +83,7 @@ class Settings:
     history: int = 20_000
     latency: float = 0.02
     boot: float = 1.0
+    heartbeats: bool = False
     manager: str = "kube-controller-manager"
     admission: Admission = field(default_factory=Admission)
 
@@ -148,6 +151,8 @@ class Cluster:
         with _nothing_to_collect():
             if "kubelet" in self.settings.parts:
                 self.kubelets.start()
+            if self.settings.heartbeats:
+                Heartbeats(self.registry, self.clock, KUBELET, self.kubelets.lost).start()
             if "scheduler" in self.settings.parts:
                 self.scheduler.start()
             self.start_controllers()

@@ -16,6 +16,7 @@ from rollout.sim.controllers.events import EventRecorder
 from rollout.sim.errors import StatusError
 from rollout.sim.images import Images
 from rollout.sim.nodestatus import ready_conditions, with_conditions
+from rollout.sim.podhost import Life
 from rollout.sim.podindex import PodIndex
 from rollout.sim.podrun import PodRun
 from rollout.sim.podstatus import conditions
@@ -114,7 +115,8 @@ class Kubelets:
             return
         self._report_ready(node)
         for pod in self._index.on(node):
-            self._run(pod).reboot()
+            if pod["status"].get("phase") not in ("Failed", "Succeeded"):
+                self._run(pod).reboot(doomed="deletionTimestamp" in pod["metadata"])
 
     def report_unready(self, node: str, reason: str, message: str) -> None:
         """Let a kubelet say that its node cannot work (the kubelet itself is well)."""
@@ -224,22 +226,22 @@ class Kubelets:
 
     # What pod runs ask for
 
-    def live(self, run: PodRun) -> Object | None:
+    def live(self, run: Life) -> Object | None:
         """Return the pod as stored, None when it is gone or another one has its name."""
         pod = self._registry.store.get(PODS, run.key)
         return pod if pod is not None and pod["metadata"]["uid"] == run.uid else None
 
-    def settled(self, run: PodRun) -> None:
+    def settled(self, run: Life) -> None:
         """Let go of a pod with which nothing goes on any more."""
         self._runs.pop(run.uid, None)
 
-    def record(self, run: PodRun, type_: str, reason: str, message: str) -> None:
+    def record(self, run: Life, type_: str, reason: str, message: str) -> None:
         """Write an event about a pod."""
         pod = self.live(run)
         if pod is not None:
             self._record(pod, type_, reason, message)
 
-    def remove(self, run: PodRun) -> None:
+    def remove(self, run: Life) -> None:
         """Tell the server that a pod has ended."""
         options = DeleteOptions(grace_period_seconds=0, uid=run.uid)
         try:
@@ -247,7 +249,7 @@ class Kubelets:
         except StatusError:
             self._forget(run.uid)
 
-    def write(self, run: PodRun, phase: str, *, sandbox: bool, reason: str, message: str) -> None:
+    def write(self, run: Life, phase: str, *, sandbox: bool, reason: str, message: str) -> None:
         """Report a pod's status."""
         pod = self.live(run)
         if pod is None:
@@ -260,7 +262,7 @@ class Kubelets:
             PODS, *run.key, {**pod, "status": status}, KUBELET, subresource="status"
         )
 
-    def _status(self, run: PodRun, pod: Object, phase: str, *, sandbox: bool) -> Object:
+    def _status(self, run: Life, pod: Object, phase: str, *, sandbox: bool) -> Object:
         now, before = rfc3339(self.clock.now()), pod["status"]
         ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
         status = {

@@ -6,13 +6,13 @@ what it wants written and when to be called again, and leaves the doing to its `
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from rollout.sim.clock import Clock, Timer
-from rollout.sim.images import Behaviour, Fault, FaultKind, Images, Timing
+from rollout.sim.clock import Timer
+from rollout.sim.images import Behaviour, Fault, FaultKind, Timing
+from rollout.sim.podhost import Host, Program
 from rollout.sim.podstatus import (
     SIGTERM_GRACE_EXCEEDED,
     ContainerRun,
@@ -35,45 +35,6 @@ FLAP_DOWN: Final = 5.0
 HEALED_CONFIG: Final = 1.0
 JOB_RUN: Final = 1.0
 PULL_TRY: Final = 1.0
-
-
-class Host(Protocol):
-    """What a pod's life needs of its kubelet."""
-
-    clock: Clock
-    rng: random.Random
-    images: Images
-
-    def live(self, run: PodRun) -> Object | None:
-        """Return the pod as stored, None when it is gone or another one has its name."""
-
-    def write(self, run: PodRun, phase: str, *, sandbox: bool, reason: str, message: str) -> None:
-        """Report the pod's status."""
-
-    def remove(self, run: PodRun) -> None:
-        """Tell the server that the pod has ended."""
-
-    def record(self, run: PodRun, type_: str, reason: str, message: str) -> None:
-        """Write an event about the pod."""
-
-    def settled(self, run: PodRun) -> None:
-        """Hear that nothing goes on any more with the pod."""
-
-    def alive(self, node: str, callback: Callable[[], None]) -> bool:
-        """Whether the node works; if not, it will call back when it does."""
-
-    def lose_node(self, node: str) -> None:
-        """Take the node down."""
-
-
-@dataclass(slots=True)
-class Program:
-    """What a container does after its start, and how often it crashed."""
-
-    fault: Fault | None = None
-    timer: Timer | None = None
-    delay: float = 0.0  # before the next restart
-    started: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -351,19 +312,32 @@ class PodRun:
         self._write()
         self._settle()
 
-    def reboot(self) -> None:
-        """Start all containers again after the node's reboot; end the pod if it was to go."""
-        if self.stopping:
+    def reboot(self, *, doomed: bool) -> None:
+        """Go on after the node's reboot: nothing runs, so what was to go is gone.
+
+        Args:
+            doomed: whether the pod's deletion was asked for.
+        """
+        self.cancel()
+        if doomed:
             self._end(0)
-            return
+        elif not self.sandbox:
+            self.begin()
+        else:
+            self._start_again()
+
+    def _start_again(self) -> None:
         for container in self.containers:
             if container.running:
                 now = rfc3339(self.host.clock.now())
                 container.last_state = terminated(
                     container, self.uid, now, exit_code=255, reason="Unknown"
                 )
+            if container.running or container.pulled:
                 container.restarts += 1
                 self._start(container, 0.0)
+            else:
+                self._pull_again(container)
         self._write()
         self._settle()
 

@@ -31,6 +31,7 @@ from rollout.sim.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DAEMONSETS,
+    LEASES,
     NAMESPACES,
     NODES,
     PODS,
@@ -202,6 +203,20 @@ def test_a_stopped_cluster_stands_still() -> None:
     world.set_image("agent:v2")
     world.wait(60)
     assert world.images() == {"n0": ["agent:v1"], "n1": ["agent:v1"]}
+
+
+def test_kubelets_renew_their_leases_where_that_is_asked_for() -> None:
+    clock = VirtualClock()
+    cluster = Cluster(clock, default_fleet(2), Settings(heartbeats=True))
+    cluster.start()
+    first = cluster.registry.get(LEASES, "kube-node-lease", "node-000")["spec"]["renewTime"]
+    cluster.lose_node("node-001")
+    clock.advance(25)
+    renewed = {
+        lease["metadata"]["name"]: lease["spec"]["renewTime"] != first
+        for lease in cluster.store.scan(LEASES, "kube-node-lease")
+    }
+    assert renewed == {"node-000": True, "node-001": False}
 
 
 # One seed, one history

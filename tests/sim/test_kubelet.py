@@ -355,6 +355,40 @@ def test_a_reboot_ends_what_was_stuck() -> None:
     assert not any(map(terminating, world.pods()))
 
 
+def test_a_reboot_ends_what_was_deleted_while_the_node_was_down() -> None:
+    world = SmallWorld(1, strategy=ON_DELETE)
+    world.cluster.lose_node("n0")
+    world.delete_pod(world.pod_on("n0"))
+    world.wait(10)
+    world.cluster.reboot_node("n0")
+    world.wait(10)
+    assert is_ready(world.pod_on("n0"))
+    assert container(world)["restartCount"] == 0
+
+
+def test_a_pod_that_was_bound_while_its_node_was_down_starts_after_the_reboot() -> None:
+    world = SmallWorld(1)
+    world.cluster.lose_node("n0")
+    world.delete_pod(world.pod_on("n0"), grace=0)
+    world.wait(10)
+    assert world.pod_on("n0")["status"]["phase"] == "Pending"
+    world.cluster.reboot_node("n0")
+    world.wait(10)
+    assert is_ready(world.pod_on("n0"))
+    assert container(world)["restartCount"] == 0
+
+
+def test_an_unpullable_image_is_tried_again_after_a_reboot() -> None:
+    world = SmallWorld(1, strategy=ON_DELETE)
+    world.fault("agent:v1", "unpullable")
+    renewed(world)
+    world.wait(30)
+    world.fault("agent:v1", None)
+    world.cluster.reboot_node("n0")
+    world.wait(3)
+    assert is_ready(world.pod_on("n0"))
+
+
 def test_a_kubelet_can_say_that_its_node_cannot_work() -> None:
     world = SmallWorld(2)
     world.cluster.kubelets.report_unready("n0", "KubeletNotReady", "container runtime is down")
