@@ -174,6 +174,103 @@ def test_mounts_name_volumes_and_are_unique() -> None:
     ]
 
 
+MORE: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {"ports": [{"containerPort": 1, "hostPort": 70000}]},
+        "ports[0].hostPort",
+        f"Invalid value: 70000: {PORTS}",
+    ),
+    (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]},
+        "env[0].valueFrom.fieldRef.fieldPath",
+        (
+            'Unsupported value: "spec.x": supported values: "metadata.name", "metadata.namespace", '
+            '"metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", '
+            '"status.hostIPs", "status.podIP", "status.podIPs"'
+        ),
+    ),
+    (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": {}}}]},
+        "env[0].valueFrom.fieldRef.fieldPath",
+        "Required value",
+    ),
+    (
+        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}]},
+        "env[0].valueFrom.secretKeyRef.key",
+        "Required value",
+    ),
+    (
+        {"env": [{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"key": "k"}}}]},
+        "env[0].valueFrom",
+        'Invalid value: "": may not be specified when `value` is not empty',
+    ),
+    (
+        {
+            "env": [
+                {
+                    "name": "A",
+                    "valueFrom": {"secretKeyRef": {"key": "k"}, "configMapKeyRef": {"key": "k"}},
+                }
+            ]
+        },
+        "env[0].valueFrom",
+        'Invalid value: "": may not have more than one field specified at a time',
+    ),
+    ({"envFrom": [{"secretRef": {}}]}, "envFrom[0].secretRef.name", "Required value"),
+    (
+        {"envFrom": [{"secretRef": {"name": "s"}, "configMapRef": {"name": "c"}}]},
+        "envFrom[0]",
+        'Invalid value: "": may not have more than one field specified at a time',
+    ),
+    ({"volumeMounts": [{"mountPath": "/x"}]}, "volumeMounts[0].name", "Required value"),
+    ({"volumeMounts": [{"name": "v"}]}, "volumeMounts[0].mountPath", "Required value"),
+    (
+        {"volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "/y"}]},
+        "volumeMounts[0].subPath",
+        'Invalid value: "/y": must be a relative path',
+    ),
+    (
+        {"volumeMounts": [{"name": "v", "mountPath": "/x", "subPath": "y", "subPathExpr": "z"}]},
+        "volumeMounts[0].subPathExpr",
+        'Invalid value: "z": subPathExpr and subPath are mutually exclusive',
+    ),
+    (
+        {"volumeMounts": [{"name": "v", "mountPath": "/x", "mountPropagation": "Up"}]},
+        "volumeMounts[0].mountPropagation",
+        'Unsupported value: "Up": supported values: "Bidirectional", "HostToContainer", "None"',
+    ),
+    (
+        {"lifecycle": {"preStop": {}}},
+        "lifecycle.preStop",
+        "Required value: must specify a handler type",
+    ),
+    (
+        {"livenessProbe": {"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 0}},
+        "livenessProbe.terminationGracePeriodSeconds",
+        "Invalid value: 0: must be greater than 0",
+    ),
+    (
+        {"livenessProbe": {"tcpSocket": {"port": 1}, "exec": {"command": ["x"]}}},
+        "livenessProbe.tcpSocket",
+        "Forbidden: may not specify more than 1 handler type",
+    ),
+    (
+        {"livenessProbe": {"tcpSocket": {"port": "no port"}}},
+        "livenessProbe.tcpSocket.port",
+        (
+            'Invalid value: "no port": must contain only alpha-numeric characters (a-z, 0-9), and '
+            "hyphens (-)"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("container", "field", "message"), MORE)
+def test_environment_mounts_and_probes(container: dict[str, Any], field: str, message: str) -> None:
+    made = pod(container, volumes=[{"name": "v"}])
+    assert (f"containers[0].{field}", message) in complaints(made)
+
+
 VOLUMES: list[tuple[list[dict[str, Any]], str, str]] = [
     ([{"name": "v"}, {"name": "v"}], "volumes[1].name", 'Duplicate value: "v"'),
     ([{"name": ""}], "volumes[0].name", "Required value"),
@@ -299,6 +396,67 @@ def test_node_affinity_needs_a_term() -> None:
     assert message == "Required value: must have at least one node selector term"
 
 
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+PLACEMENT: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {"affinity": {"nodeAffinity": {PREFERRED: [{"weight": 101, "preference": {}}]}}},
+        f"affinity.nodeAffinity.{PREFERRED}[0].weight",
+        "Invalid value: 101: must be in the range 1-100",
+    ),
+    (
+        {"affinity": {"podAffinity": {REQUIRED: [{}]}}},
+        f"affinity.podAffinity.{REQUIRED}[0].topologyKey",
+        "Required value: can not be empty",
+    ),
+    (
+        {"affinity": {"podAntiAffinity": {PREFERRED: [{"weight": 1, "podAffinityTerm": {}}]}}},
+        f"affinity.podAntiAffinity.{PREFERRED}[0].podAffinityTerm.topologyKey",
+        "Required value: can not be empty",
+    ),
+    (
+        {"topologySpreadConstraints": [{"topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]},
+        "topologySpreadConstraints[0].maxSkew",
+        "Invalid value: 0: must be greater than zero",
+    ),
+    (
+        {"topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "Cry"}]},
+        "topologySpreadConstraints[0].whenUnsatisfiable",
+        'Unsupported value: "Cry": supported values: "DoNotSchedule", "ScheduleAnyway"',
+    ),
+    (
+        {"volumes": [{"name": "v", "hostPath": {"path": "/x", "type": "Door"}}]},
+        "volumes[0].hostPath.type",
+        (
+            'Unsupported value: "Door": supported values: "", "BlockDevice", "CharDevice", '
+            '"Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"'
+        ),
+    ),
+    (
+        {"volumes": [{"name": "v", "secret": {"secretName": "s", "items": [{"key": "k"}]}}]},
+        "volumes[0].secret.items[0].path",
+        "Required value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "field", "message"), PLACEMENT)
+def test_placement_and_files(spec: dict[str, Any], field: str, message: str) -> None:
+    assert (field, message) in complaints(pod(**spec))
+
+
+def test_a_node_name_in_an_affinity_is_a_name() -> None:
+    wanted = {"key": "metadata.name", "operator": "In", "values": ["Not A Node"]}
+    ((field, _),) = complaints(pod(affinity=affinity({"matchFields": [wanted]})))
+    assert field.endswith("matchFields[0].values[0]")
+
+
+def test_ephemeral_containers_are_no_part_of_a_template() -> None:
+    spec = {**pod()["spec"], "ephemeralContainers": [{"name": "d", "image": "x"}]}
+    (cause,) = podrules.check_template({"spec": spec}, "spec.template")
+    assert cause.message == "Forbidden: ephemeral containers not allowed in pod template"
+
+
 def test_the_rest_of_a_spec() -> None:
     made = pod(
         restartPolicy="Maybe",
@@ -359,6 +517,19 @@ def test_other_fields_may_not_change() -> None:
         "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
         "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
         "additions to existing tolerations)"
+    )
+
+
+def test_deadlines_only_shrink() -> None:
+    old = pod(activeDeadlineSeconds=5)
+    new = copy.deepcopy(old)
+    new["spec"]["activeDeadlineSeconds"] = 9
+    (cause,) = validation.validate_update(PODS, new, old)
+    assert cause.message == "Invalid value: 9: must be less than or equal to previous value"
+    del new["spec"]["activeDeadlineSeconds"]
+    (cause,) = validation.validate_update(PODS, new, old)
+    assert cause.message == (
+        "Invalid value: null: must not update from a positive integer to nil value"
     )
 
 

@@ -180,6 +180,8 @@ def taints(*given: dict[str, Any]) -> dict[str, Any]:
     return {"spec": {"taints": [*given]}}
 
 
+JOB_POD = {"containers": [{"name": "a", "image": "x"}], "restartPolicy": "Never"}
+JOB: dict[str, Any] = {"spec": {"template": {"spec": JOB_POD}}}
 KINDS: list[tuple[Resource, dict[str, Any], list[tuple[str, str]]]] = [
     (NODES, taints({"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoExecute"}), []),
     (
@@ -276,6 +278,67 @@ KINDS: list[tuple[Resource, dict[str, Any], list[tuple[str, str]]]] = [
             )
         ],
     ),
+    (
+        SERVICES,
+        {"spec": {"type": "ExternalName"}},
+        [("spec.externalName", "Required value")],
+    ),
+    (
+        SERVICES,
+        {"spec": {"type": "Magic", "ports": [{"port": 80, "protocol": "ICMP"}]}},
+        [
+            (
+                "spec.ports[0].protocol",
+                'Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP"',
+            ),
+            (
+                "spec.type",
+                (
+                    'Unsupported value: "Magic": supported values: "ClusterIP", "ExternalName", '
+                    '"LoadBalancer", "NodePort"'
+                ),
+            ),
+        ],
+    ),
+    (
+        SERVICES,
+        {"spec": {"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "a"}]}},
+        [("spec.ports[1].name", 'Duplicate value: "a"')],
+    ),
+    (
+        PDBS,
+        {"spec": {"minAvailable": "1%", "unhealthyPodEvictionPolicy": "Maybe"}},
+        [
+            (
+                "spec.unhealthyPodEvictionPolicy",
+                'Unsupported value: "Maybe": supported values: "AlwaysAllow", "IfHealthyBudget"',
+            )
+        ],
+    ),
+    (
+        ROLES,
+        {"rules": [{"verbs": ["get"]}, {"verbs": ["get"], "nonResourceURLs": ["/x"]}]},
+        [
+            (
+                "rules[0].apiGroups",
+                "Required value: resource rules must supply at least one api group",
+            ),
+            (
+                "rules[0].resources",
+                "Required value: resource rules must supply at least one resource",
+            ),
+        ],
+    ),
+    (
+        ROLE_BINDINGS,
+        {"kind": "RoleBinding", "roleRef": {"kind": "Role", "name": "r"}, "subjects": [{}]},
+        [("subjects[0].name", "Required value")],
+    ),
+    (
+        JOBS,
+        {"spec": {**JOB["spec"], "parallelism": -1}},
+        [("spec.parallelism", "Invalid value: -1: must be greater than or equal to 0")],
+    ),
     (CONTROLLER_REVISIONS, {"revision": 1}, [("data", "Required value: data is mandatory")]),
     (
         EVENTS,
@@ -337,6 +400,27 @@ CHANGES: list[tuple[Resource, dict[str, Any], dict[str, Any], list[tuple[str, st
             (
                 "spec.providerID",
                 'Forbidden: node updates may not change providerID except from "" to valid',
+            )
+        ],
+    ),
+    (JOBS, JOB, {"spec": {"suspend": True}}, []),
+    (
+        JOBS,
+        JOB,
+        {"spec": {"completions": 3}},
+        [("spec.completions", "Invalid value: 3: field is immutable")],
+    ),
+    (
+        ROLE_BINDINGS,
+        {"kind": "RoleBinding", "roleRef": {"kind": "Role", "name": "r"}},
+        {"roleRef": {"name": "s"}},
+        [
+            (
+                "roleRef",
+                (
+                    'Invalid value: {"kind":"Role","name":"s",'
+                    '"apiGroup":"rbac.authorization.k8s.io"}: cannot change roleRef'
+                ),
             )
         ],
     ),
