@@ -33,7 +33,7 @@ def apply_difference(old: JsonObject, operations: Sequence[JsonObject]) -> JsonO
         steps = [_unescape(s) for s in str(operation["path"]).split("/")[1:]]
         try:
             result = _change(result, steps, operation)
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"operation on {operation['path']} does not fit: {error}") from None
     return result
 
@@ -58,6 +58,9 @@ def _compare(old: Any, new: Any, path: str, operations: list[JsonObject]) -> Non
 
 def _compare_lists(old: list[Any], new: list[Any], path: str, operations: list[JsonObject]) -> None:
     """Compare item by item; behind each block the indexes are those of the growing result."""
+    if _all_named(old) and _all_named(new):
+        _compare_named(old, new, path, operations)
+        return
     before = [canonical_json(_identity(item)) for item in old]
     after = [canonical_json(_identity(item)) for item in new]
     matcher = SequenceMatcher(None, before, after, autojunk=False)
@@ -74,6 +77,36 @@ def _compare_lists(old: list[Any], new: list[Any], path: str, operations: list[J
             at = f"{path}/{i1 + shift + offset}"
             operations.append({"op": "add", "path": at, "value": value})
         shift += (j2 - j1) - (i2 - i1)
+
+
+def _all_named(items: list[Any]) -> bool:
+    """Whether every item has a name of its own, as in most lists of Kubernetes."""
+    names = {i["name"] for i in items if isinstance(i, dict) and isinstance(i.get("name"), str)}
+    return len(names) == len(items)
+
+
+def _compare_named(
+    old: list[JsonObject], new: list[JsonObject], path: str, operations: list[JsonObject]
+) -> None:
+    """Items that change places are moved: written anew, they would bring their values along."""
+    before = {item["name"]: item for item in old}
+    kept = {item["name"] for item in new}
+    order = [item["name"] for item in old]
+    for index in reversed(range(len(order))):
+        if order[index] not in kept:
+            operations.append({"op": "remove", "path": f"{path}/{index}"})
+            del order[index]
+    for index, item in enumerate(new):
+        name, at = item["name"], f"{path}/{index}"
+        if name not in before:
+            operations.append({"op": "add", "path": at, "value": item})
+            order.insert(index, name)
+            continue
+        place = order.index(name, index)
+        if place != index:
+            operations.append({"op": "move", "from": f"{path}/{place}", "path": at})
+            order.insert(index, order.pop(place))
+        _compare(before[name], item, at, operations)
 
 
 def _identity(item: Any) -> Any:  # noqa: ANN401 - plain data
@@ -93,12 +126,18 @@ def _change(value: Any, steps: Sequence[str], operation: JsonObject) -> Any:  # 
         if rest:
             items[index] = _change(items[index], rest, operation)
         elif operation["op"] == "add":
+            if index > len(items):
+                raise IndexError("list index out of range")
             items.insert(index, operation["value"])
+        elif operation["op"] == "move":  # inside of this list
+            items.insert(index, items.pop(int(operation["from"].rpartition("/")[2])))
         elif operation["op"] == "remove":
             del items[index]
         else:
             items[index] = operation["value"]
         return items
+    if not isinstance(value, dict):
+        raise TypeError(f"'{head}' is looked for in what is no mapping")
     entries = dict(value)
     if rest:
         entries[head] = _change(entries[head], rest, operation)
