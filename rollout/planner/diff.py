@@ -13,9 +13,15 @@ from rollout.fleet.objects import JsonObject
 
 MASK = "***"
 _SECRET_NAME = re.compile(
-    r"(pass(word|wd|phrase)?|secret|token|credential|api[_-]?key|private[_-]?key|auth)",
+    r"(pass(word|wd|phrase)?|pwd|secret|token|credential|auth|"
+    r"(api|access|private|signing|encryption)[_-]?key)",
     re.IGNORECASE,
 )
+_REFERENCE_NAME = re.compile(r"(file|path|dir|name)$", re.IGNORECASE)  # says where, not what
+_ASSIGNMENT = re.compile(r"([^=]*)=(.+)", re.DOTALL)  # `--token=abc`, `PASSWORD=abc agent`
+_URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
+# What `kubectl apply` keeps there is the whole object once more, secrets included.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def object_diff(current: JsonObject, desired: JsonObject) -> tuple[str, ...]:
@@ -34,25 +40,44 @@ def _dump(value: JsonObject, other: JsonObject, side: str) -> list[str]:
 
 
 def _masked(value: Any, other: Any, side: str, name: str = "") -> Any:  # noqa: ANN401 - plain data
-    """Mask environment values and annotations whose name speaks of a secret."""
+    """Mask what stands under a name that speaks of a secret: variables, annotations, arguments."""
     if isinstance(value, Mapping):
         counterpart = other if isinstance(other, Mapping) else {}
-        own_name = value.get("name") if isinstance(value.get("name"), str) else ""
+        variable = str(value.get("name") or "value")
         return {
-            key: _masked(item, counterpart.get(key), side, f"{key} {own_name}")
-            if key != "name"
-            else item
+            key: _masked(item, counterpart.get(key), side, variable if key == "value" else key)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        counterparts = other if isinstance(other, list) else []
+        others = other if isinstance(other, list) else []
         return [
-            _masked(item, _counterpart(item, counterparts, index), side, name)
+            _masked_argument(item, value[index - 1] if index else "", others, side, name)
+            if isinstance(item, str)
+            else _masked(item, _counterpart(item, others, index), side, name)
             for index, item in enumerate(value)
         ]
-    if isinstance(value, str) and _SECRET_NAME.search(name):
-        return MASK if value == other else f"{MASK} ({side})"
-    return value
+    if not isinstance(value, str):
+        return value
+    mask = MASK if value == other else f"{MASK} ({side})"
+    return mask if _is_secret(name) else _URL_PASSWORD.sub(rf"\1{mask}@", value)
+
+
+def _masked_argument(item: str, before: object, others: list[Any], side: str, name: str) -> str:
+    """Mask `--token=abc`, and the `abc` behind `--token`."""
+    mask = MASK if item in others else f"{MASK} ({side})"
+    is_value = isinstance(before, str) and before.startswith("-") and not item.startswith("-")
+    if _is_secret(name) or (is_value and "=" not in str(before) and _is_secret(str(before))):
+        return mask
+    assignment = _ASSIGNMENT.fullmatch(item)
+    if assignment and _is_secret(assignment[1]):
+        return f"{assignment[1]}={mask}"
+    return _URL_PASSWORD.sub(rf"\1{mask}@", item)
+
+
+def _is_secret(name: str) -> bool:
+    if name == _LAST_APPLIED:
+        return True
+    return bool(_SECRET_NAME.search(name)) and not _REFERENCE_NAME.search(name)
 
 
 def _counterpart(item: Any, others: list[Any], index: int) -> Any:  # noqa: ANN401 - plain data
