@@ -97,7 +97,7 @@ class Handlers:
         """
         if target.subresource and target.subresource not in resource.subresources:
             raise NoSuchPath
-        if target.verb not in resource.verbs:
+        if target.verb not in resource.verbs or not _fits(target):
             raise method_not_allowed()
         verbs: dict[str, _Handler] = {
             "get": self._get,
@@ -166,8 +166,6 @@ class Handlers:
     # Writing
 
     def _create(self, request: Request, target: Target, resource: Resource, user: User) -> Answer:
-        if target.name:
-            raise method_not_allowed()
         shape = shape_of(request)
         validation = FieldValidation.of(request)
         body = self._body(validation, resource, request)
@@ -264,6 +262,13 @@ class Handlers:
 
 
 _Handler = Callable[[Request, Target, Resource, User], Answer]
+
+
+def _fits(target: Target) -> bool:
+    """Whether the verb is for one object and there is one, or for many and there is none."""
+    if target.verb == "watch":
+        return True
+    return bool(target.name) is (target.verb in ("get", "update", "patch", "delete"))
 
 
 def _stored(resource: Resource) -> Resource:

@@ -117,7 +117,7 @@ def decode(body: bytes) -> Object:
         if kind not in _messages():
             raise _unsupported(kind)
         return {**meta, **_message(kind, envelope.get("raw", b""))}
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, KeyError, UnicodeDecodeError) as error:
         raise StatusError(400, "BadRequest", f"invalid protobuf message: {error}") from None
 
 

@@ -76,6 +76,8 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
         new = _with_part(new, old, "status")
     if resource is DAEMONSETS:
         return _daemonset_update(new, old)
+    if resource is NAMESPACES and not subresource:
+        return _with_part(new, old, "spec")  # its finalizers change through `finalize` only
     if resource in WITH_GENERATION and new.get("spec") != old.get("spec"):
         return _next_generation(new)
     return new

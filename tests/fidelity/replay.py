@@ -36,7 +36,7 @@ START = 1_795_454_695.0  # 2026-11-23T17:24:55Z, when the recording began
 HALF = 0.5  # seconds
 SETTLE = 0.05  # seconds, virtual, for controllers to act behind a call of the recorder
 SEED = 1
-PARTS = frozenset(("daemonset", "disruption", "garbage", "namespace", "podgc"))
+PARTS = frozenset(("daemonset", "disruption", "garbage", "namespaces", "podgc"))
 
 
 @dataclass
