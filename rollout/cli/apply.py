@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rollout.cluster.client import Client
     from rollout.executor.run import DriftPolicy, Inbox
     from rollout.planner.plan import Plan
+    from rollout.spec import LoadedSpec
 
 
 @click.command()
@@ -70,17 +71,10 @@ def apply(
         raise UsageError("a saved plan has its waves; --waves goes with -f only")
     if spec is not None and not yes and not _interactive():
         raise UsageError("there is no terminal to ask on; give --yes, or apply a saved plan")
-    if plan is not None:
-        from rollout.cli.saved import read_plan  # noqa: PLC0415
-
-        saved: Plan | None = read_plan(plan)
-    else:
-        saved = None
+    given = _read(plan, spec, waves)
     client = cluster.connect()
     try:
-        made = saved or _plan_and_ask(
-            client, spec, cluster.namespace, waves, yes=yes, output=output
-        )
+        made = _made(client, given, cluster.namespace, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
         code = _run(client, made, output, on_drift)
@@ -99,21 +93,29 @@ def _interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _plan_and_ask(
-    client: Client,
-    spec: Path | None,
-    namespace: str | None,
-    waves: str | None,
-    *,
-    yes: bool,
-    output: str,
-) -> Plan | None:
-    """Plan, show and ask; None when there is nothing to do or the answer is no."""
-    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
-    from rollout.report.table import plan_text  # noqa: PLC0415
+def _read(plan: Path | None, spec: Path | None, waves: str | None) -> Plan | LoadedSpec:
+    """Read what was given, before any cluster is asked."""
+    if plan is not None:
+        from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
+
+        return read_plan(plan)
+    from rollout.cli.planning import read_spec  # noqa: PLC0415 - slow to import
 
     assert spec is not None
-    made = make_plan(client, spec, namespace, waves)
+    return read_spec(spec, waves)
+
+
+def _made(
+    client: Client, given: Plan | LoadedSpec, namespace: str | None, *, yes: bool, output: str
+) -> Plan | None:
+    """Return the saved plan, or plan, show and ask; None when nothing shall be done."""
+    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
+    from rollout.planner.plan import Plan  # noqa: PLC0415
+    from rollout.report.table import plan_text  # noqa: PLC0415
+
+    if isinstance(given, Plan):
+        return given
+    made = make_plan(client, given, namespace)
     if output == "table":
         click.echo(plan_text(made))
         click.echo()

@@ -36,14 +36,15 @@ def plan(
     Example:
       rollout plan -f plans/log-agent.yaml --out plan.json
     """
-    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
+    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
     from rollout.files import write_private  # noqa: PLC0415
     from rollout.planner.plan import encode  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
 
+    loaded = read_spec(spec, waves)
     client = cluster.connect()
     try:
-        made = make_plan(client, spec, cluster.namespace, waves)
+        made = make_plan(client, loaded, cluster.namespace)
     finally:
         client.close()
     if out is not None:

@@ -24,26 +24,36 @@ from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
 from rollout.planner.plan import Plan
-from rollout.spec import DaemonSetItem
+from rollout.spec import DaemonSetItem, LoadedSpec
 from rollout.specfile import load_spec, with_waves
 
 
-def make_plan(client: Client, spec: Path, namespace: str | None, waves: str | None = None) -> Plan:
-    """Read the spec and the fleet, and plan; nothing is written.
+def read_spec(spec: Path, waves: str | None) -> LoadedSpec:
+    """Read the spec; what is wrong in it by itself shows without a cluster.
 
     Args:
-        client: of the cluster.
         spec: the spec file; `-` for standard input.
-        namespace: what the user gave with `-n`, or None.
         waves: in place of the spec's: a profile, or sizes such as `1,10%,100%`; or None.
 
     Raises:
-        DocumentError: when the spec is wrong or does not fit.
-        ClusterError: when the cluster cannot be read.
+        DocumentError: when the spec is wrong.
     """
     loaded = load_spec(spec)
-    if waves is not None:
-        loaded = with_waves(loaded, waves)
+    return loaded if waves is None else with_waves(loaded, waves)
+
+
+def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan:
+    """Read the fleet, and plan; nothing is written.
+
+    Args:
+        client: of the cluster.
+        loaded: the spec.
+        namespace: what the user gave with `-n`, or None.
+
+    Raises:
+        DocumentError: when the spec does not fit the cluster.
+        ClusterError: when the cluster cannot be read.
+    """
     version = read_release(client)
     cluster_uid = read_cluster_uid(client)
     nodes = read_nodes(client)

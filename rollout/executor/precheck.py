@@ -75,17 +75,36 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
     return checks
 
 
+def require_permissions(client: Client, plan: Plan) -> None:
+    """Ask for everything that `apply` does before it does the first of it.
+
+    Args:
+        client: of the cluster.
+        plan: the plan.
+
+    Raises:
+        Forbidden: names every permission that is missing; nothing was written.
+        ClusterError: when the cluster cannot be asked.
+    """
+    missing = [item for item in needed_permissions(plan) if not _allowed(client, item)]
+    if missing:
+        raise Forbidden(
+            f"{client.server}: not allowed: {', '.join(map(str, missing))}; ask for these verbs in "
+            "a Role, or choose another --context; nothing was changed"
+        )
+
+
 def needed_permissions(plan: Plan) -> list[Permission]:
     """Return all that `apply` does with this plan, each once."""
+    patched = {step.daemon_set for step in plan.steps if step.kind in ("prepare", "restore")}
     found = [Permission("get", "", "namespaces", "", "kube-system")]
     found += [Permission(verb, "", "nodes", "") for verb in ("list", "watch")]
     for ds in plan.daemon_sets:
         space = ds.namespace
         pods = ["get", "list", "watch", "delete", *(["patch"] if ds.hand_over else [])]
         found += [Permission(verb, "", "pods", space) for verb in pods]
-        found += [
-            Permission(v, "apps", "daemonsets", space) for v in ("get", "list", "watch", "patch")
-        ]
+        verbs = ["get", "list", "watch", *(["patch"] if ds.name in patched else [])]
+        found += [Permission(verb, "apps", "daemonsets", space) for verb in verbs]
         found += [Permission(v, "apps", "controllerrevisions", space) for v in ("list", "watch")]
     record = plan.namespace
     found += [Permission(v, "", "configmaps", record) for v in ("get", "create", "update")]
@@ -93,15 +112,19 @@ def needed_permissions(plan: Plan) -> list[Permission]:
 
 
 def _permission(client: Client, wanted: Permission) -> Check:
-    allowed = client.review_access(
+    allowed = _allowed(client, wanted)
+    detail = "" if allowed else "not allowed; ask for this verb in a Role"
+    return Check("permission", str(wanted), "ok" if allowed else "failed", detail)
+
+
+def _allowed(client: Client, wanted: Permission) -> bool:
+    return client.review_access(
         wanted.verb,
         wanted.group,
         wanted.resource,
         namespace=wanted.namespace,
         name=wanted.name,
     )
-    detail = "" if allowed else "not allowed; ask for this verb in a Role"
-    return Check("permission", str(wanted), "ok" if allowed else "failed", detail)
 
 
 def _drift(plan: Plan, fleets: dict[str, Fleet], now: float) -> list[Check]:

@@ -16,6 +16,7 @@ from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
+from rollout.executor.precheck import require_permissions
 from rollout.executor.record import RunPhase, RunRecord, approved_waves, new_record
 from rollout.executor.run import DriftPolicy, Inbox, Observer, Result, run_plan
 from rollout.fleet.objects import format_time
@@ -64,6 +65,7 @@ def begin(client: Client, plan: Plan) -> Session:
     Raises:
         AlreadyApplied: when a run has completed this plan.
         StaleError: when the plan is for another cluster, or another release of Kubernetes.
+        Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
     cluster_uid = read_cluster_uid(client)
@@ -74,6 +76,7 @@ def begin(client: Client, plan: Plan) -> Session:
         )
     keeper = Keeper(client, plan.namespace, plan.name)
     found = keeper.read()
+    require_permissions(client, plan)
     if found is not None and (found.plan_digest, found.plan_id) == (plan.digest, plan.id):
         if found.phase == "complete":
             raise AlreadyApplied(

@@ -242,7 +242,7 @@ def decode(data: bytes, name: str) -> Plan:
     cure = "make a new one with 'rollout plan'"
     try:
         document: Any = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = str(error).partition(" (")[0]
         raise DocumentError(f"{name}:1: not a plan (not JSON: {reason}); {cure}") from None
     if not isinstance(document, dict) or document.get("kind") != "Plan":
