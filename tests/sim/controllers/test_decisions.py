@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -285,6 +286,12 @@ def test_with_surge_the_oldest_new_and_the_oldest_old_pod_stay() -> None:
         for age in (1, 2)
     ]
     assert sorted(names(work(*pods, surge=True).delete)) == ["new2", "old2"]  # V21, V17
+
+
+def test_with_surge_a_pod_that_is_current_by_generation_alone_counts_as_old_here() -> None:
+    by_generation = replace(pod("gen"), hash="old")
+    assert TARGET.matches(by_generation)
+    assert names(work(by_generation, pod("new"), surge=True).delete) == ["gen"]  # V42
 
 
 def test_unbound_pods_of_a_node_that_does_not_exist_are_deleted() -> None:
