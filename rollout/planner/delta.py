@@ -119,23 +119,9 @@ def _identity(item: Any) -> Any:  # noqa: ANN401 - plain data
 def _change(value: Any, steps: Sequence[str], operation: JsonObject) -> Any:  # noqa: ANN401
     if not steps:
         return operation["value"]
-    head, rest = steps[0], steps[1:]
     if isinstance(value, list):
-        items = list(value)
-        index = int(head)
-        if rest:
-            items[index] = _change(items[index], rest, operation)
-        elif operation["op"] == "add":
-            if index > len(items):
-                raise IndexError("list index out of range")
-            items.insert(index, operation["value"])
-        elif operation["op"] == "move":  # inside of this list
-            items.insert(index, items.pop(int(operation["from"].rpartition("/")[2])))
-        elif operation["op"] == "remove":
-            del items[index]
-        else:
-            items[index] = operation["value"]
-        return items
+        return _change_list(value, int(steps[0]), steps[1:], operation)
+    head, rest = steps[0], steps[1:]
     if not isinstance(value, dict):
         raise TypeError(f"'{head}' is looked for in what is no mapping")
     entries = dict(value)
@@ -146,6 +132,27 @@ def _change(value: Any, steps: Sequence[str], operation: JsonObject) -> Any:  # 
     else:
         entries[head] = operation["value"]
     return entries
+
+
+def _change_list(
+    value: list[Any], index: int, rest: Sequence[str], operation: JsonObject
+) -> list[Any]:
+    items = list(value)
+    if rest:
+        items[index] = _change(items[index], rest, operation)
+        return items
+    match operation["op"]:
+        case "add" if index > len(items):
+            raise IndexError("list index out of range")
+        case "add":
+            items.insert(index, operation["value"])
+        case "move":  # inside of this list
+            items.insert(index, items.pop(int(operation["from"].rpartition("/")[2])))
+        case "remove":
+            del items[index]
+        case _:
+            items[index] = operation["value"]
+    return items
 
 
 def _escape(step: str) -> str:

@@ -42,18 +42,20 @@ class NodeFate:
 def target_matcher(fleet: Fleet, template: JsonObject) -> Callable[[Pod], bool]:
     """Return the test "this pod is of the target template".
 
-    Where the template is the live one, the controller's OR rule holds; an older template that is
-    still remembered gives its pods' hash; a new one has no pods yet.
+    Every remembered revision of that template counts by its hash; there may be two after an
+    upgrade of the control plane (behaviour.md 3.3). The template generation counts where the
+    template is the live one. The highest revision alone proves nothing: right after an edit it
+    is still the one before.
     """
     digest = template_digest(template)
-    if digest == template_digest(fleet.daemon_set.spec.template):
-        return fleet.is_current
+    live = digest == template_digest(fleet.daemon_set.spec.template)
+    generation = fleet.daemon_set.template_generation if live else None
     hashes = {
         revision_hash(revision)
         for revision in fleet.revisions
         if template_digest(revision.template) == digest
-    }
-    return lambda pod: any(is_up_to_date(pod.metadata.labels, h, None) for h in hashes)
+    } or {""}
+    return lambda pod: any(is_up_to_date(pod.metadata.labels, h, generation) for h in hashes)
 
 
 def is_available(pod: Pod, min_ready_s: float, now: float) -> bool:
