@@ -84,13 +84,13 @@ def env(**variables: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (env(A="1", PASSWORD="hunter2"), env(A="2", PASSWORD="hunter2")),
-        (env(PASSWORD="hunter2"), env(NEW="1", PASSWORD="hunter2")),
-        (env(OLD="1", PASSWORD="hunter2", B="1"), env(PASSWORD="hunter2", B="2")),
-        (env(A="1", PASSWORD="hunter2"), env(PASSWORD="hunter2", A="1")),
-        (env(PASSWORD="hunter2", A="1", B="1"), env(A="1", B="1", PASSWORD="hunter2")),
-        (env(A="1", B="2", PASSWORD="hunter2"), env(PASSWORD="hunter2", B="3", C="4", A="1")),
-        (env(PASSWORD="hunter2"), env(PASSWORD="hunter2") | {"metadata": {}}),
+        (env(A="1", API_KEY="hunter2"), env(A="2", API_KEY="hunter2")),
+        (env(API_KEY="hunter2"), env(NEW="1", API_KEY="hunter2")),
+        (env(OLD="1", API_KEY="hunter2", B="1"), env(API_KEY="hunter2", B="2")),
+        (env(A="1", API_KEY="hunter2"), env(API_KEY="hunter2", A="1")),
+        (env(API_KEY="hunter2", A="1", B="1"), env(A="1", B="1", API_KEY="hunter2")),
+        (env(A="1", B="2", API_KEY="hunter2"), env(API_KEY="hunter2", B="3", C="4", A="1")),
+        (env(API_KEY="hunter2"), env(API_KEY="hunter2") | {"metadata": {}}),
     ],
 )
 def test_a_secret_that_does_not_change_is_in_no_operation(

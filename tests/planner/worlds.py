@@ -138,10 +138,10 @@ def make_fleet(
     spec: dict[str, Any] | None = None,
     uid: str = "",
 ) -> Fleet:
-    """Return a fleet; with a number of nodes they are n1, n2, ...; without pods each node has one."""
-    nodes = (
-        [make_node(f"n{i}") for i in range(1, nodes + 1)] if isinstance(nodes, int) else list(nodes)
-    )
+    """Return a fleet; a number means nodes n1, n2, ...; without pods each node has one."""
+    if isinstance(nodes, int):
+        nodes = [make_node(f"n{i}") for i in range(1, nodes + 1)]
+    nodes = list(nodes)
     live = template or make_template(name)
     raw = {
         "metadata": {
