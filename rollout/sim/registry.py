@@ -19,9 +19,11 @@ from rollout.sim import (
     defaults,
     deletion,
     managedfields,
+    ownmetadata,
     patches,
     podactions,
     rbac,
+    refusals,
     selectors,
     strategies,
     timestamps,
@@ -31,15 +33,12 @@ from rollout.sim.admission import Admission
 from rollout.sim.clock import Clock
 from rollout.sim.deletion import DeleteOptions
 from rollout.sim.errors import StatusError
+from rollout.sim.refusals import not_found
 from rollout.sim.resources import NAMESPACES, PDBS, PODS, PRIORITY_CLASSES, Resource
 from rollout.sim.store import Key, Object, Store
 
-__all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "conflict", "not_found"]
+__all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "not_found"]
 
-NAME_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery/pkg/util/rand
-GENERATED_LENGTH: Final = 5
-MAX_GENERATED_BASE: Final = 58
-GENERATE_ATTEMPTS: Final = 8
 SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 SYSTEM_PRIORITIES: Final = (
     ("system-cluster-critical", 2_000_000_000),
@@ -72,30 +71,7 @@ Decode = Callable[[Object, Object | None], Object]
 """Brings a patched object (first) into the server's form; the second is what it was before."""
 
 
-def status_details(resource: Resource, name: str) -> dict[str, Any]:
-    """Return the `details` of a Status about one object."""
-    details = {"name": name, "kind": resource.plural}
-    if resource.group:
-        details["group"] = resource.group
-    return details
-
-
-def not_found(resource: Resource, name: str) -> StatusError:
-    """Build the 404 for an object."""
-    message = f'{resource.group_resource} "{name}" not found'
-    return StatusError(404, "NotFound", message, status_details(resource, name))
-
-
-def conflict(resource: Resource, name: str, why: str) -> StatusError:
-    """Build the 409 for a write that lost against another."""
-    message = f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {why}'
-    return StatusError(409, "Conflict", message, status_details(resource, name))
-
-
 DEFAULT_OPTIONS: Final = DeleteOptions()
-MODIFIED: Final = (
-    "the object has been modified; please apply your changes to the latest version and try again"
-)
 
 
 class Registry:
@@ -177,7 +153,7 @@ class Registry:
         if causes := validation.validate_create(resource, obj):
             raise validation.invalid(resource, name, causes)
         if self.store.get(resource, (namespace, name)) is not None:
-            raise _already_exists(resource, name)
+            raise refusals.already_exists(resource, name)
         return obj if dry_run else self.store.put(resource, (namespace, name), obj)
 
     def _complete(self, resource: Resource, namespace: str, body: Object) -> Object:
@@ -193,46 +169,27 @@ class Registry:
         return defaults.with_defaults(resource, strategies.prepare_create(resource, obj))
 
     def _named(self, resource: Resource, namespace: str, body: Object) -> Object:
-        metadata = {
-            key: value
-            for key, value in (body.get("metadata") or {}).items()
-            if value is not None and key not in _SERVER_OWNED
-        }
-        if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = self.generate_name(resource, namespace, metadata["generateName"])
-        metadata.setdefault("name", "")
+        metadata = body.get("metadata") or {}
+        name = metadata.get("name") or ""
+        if not name and metadata.get("generateName"):
+            name = self.generate_name(resource, namespace, metadata["generateName"])
+        own: Object = {"name": name}
         if resource.namespaced:
-            metadata["namespace"] = namespace
-        metadata["uid"] = self.new_uid()
-        metadata["creationTimestamp"] = timestamps.rfc3339(self.clock.now())
-        rest = {key: value for key, value in body.items() if key not in _TYPE_AND_METADATA}
-        return {
-            "kind": resource.kind,
-            "apiVersion": resource.api_version,
-            "metadata": metadata,
-            **rest,
-        }
+            own["namespace"] = namespace
+        own["uid"] = self.new_uid()
+        own["creationTimestamp"] = timestamps.rfc3339(self.clock.now())
+        return ownmetadata.for_create(resource, body, own)
 
     def generate_name(self, resource: Resource, namespace: str, base: str) -> str:
-        """Return a free name that begins with `base`.
-
-        Raises:
-            StatusError: 409 when chance finds none.
-        """
-        name = base
-        for _ in range(GENERATE_ATTEMPTS):
-            suffix = "".join(self.rng.choices(NAME_LETTERS, k=GENERATED_LENGTH))
-            name = base[:MAX_GENERATED_BASE] + suffix
-            if self.store.get(resource, (namespace, name)) is None:
-                return name
-        raise _already_exists(resource, name)
+        """Return a free name for a `generateName`."""
+        store = self.store
+        return ownmetadata.generate_name(
+            self.rng, base, lambda name: store.get(resource, (namespace, name)) is not None
+        )
 
     def new_uid(self) -> str:
-        """Return a fresh UID from the seed."""
-        bits = self.rng.getrandbits(128)
-        bits = (bits & ~(0xF000 << 64) & ~(0xC000 << 48)) | (0x4000 << 64) | (0x8000 << 48)
-        text = f"{bits:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        """Return the next uid of this cluster's chance."""
+        return ownmetadata.new_uid(self.rng)
 
     # Changing
 
@@ -257,11 +214,11 @@ class Registry:
         metadata = body.get("metadata") or {}
         self._check_names(resource, metadata, namespace, name)
         if metadata.get("uid") not in (None, "", old["metadata"]["uid"]):
-            raise _wrong_uid(resource, name, metadata["uid"], old)
+            raise refusals.wrong_uid(resource, old, metadata["uid"])
         if not metadata.get("resourceVersion") and (
             resource.plural in strategies.NEEDS_VERSION_TO_UPDATE
         ):
-            raise _needs_version(resource, name)
+            raise refusals.needs_version(resource, name)
         new = {**body, "metadata": metadata}
         return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
 
@@ -361,19 +318,10 @@ class Registry:
     def _check_names(self, resource: Resource, metadata: Object, namespace: str, name: str) -> None:
         given = metadata.get("name")
         if name and given not in (None, "", name):
-            raise StatusError(
-                400,
-                "BadRequest",
-                f"the name of the object ({given}) does not match the name on the URL ({name})",
-            )
+            raise refusals.other_name(given, name)
         given = metadata.get("namespace")
         if resource.namespaced and given not in (None, "", namespace):
-            raise StatusError(
-                400,
-                "BadRequest",
-                "the namespace of the provided object does not match the namespace sent on the "
-                "request",
-            )
+            raise refusals.other_namespace()
 
     def _write(
         self,
@@ -390,9 +338,9 @@ class Registry:
         name = old["metadata"]["name"]
         version = new["metadata"].get("resourceVersion")
         if version and version != old["metadata"]["resourceVersion"]:
-            raise conflict(resource, name, MODIFIED)
+            raise refusals.modified(resource, name)
         managers = new["metadata"].get("managedFields") if applied else None
-        new = _with_server_metadata(resource, new, old)
+        new = ownmetadata.for_update(resource, new, old)
         new = strategies.prepare_update(resource, new, old, subresource)
         new = defaults.with_defaults(resource, new)
         if causes := validation.validate_update(resource, new, old, subresource):
@@ -400,7 +348,7 @@ class Registry:
         if new == old and not applied:
             return old
         if applied and self.track_managers:
-            new = _with_managers(new, managers)
+            new = ownmetadata.with_managers(new, managers)
         elif self.track_managers:
             new = self._tracked(resource, old, new, caller, subresource)
         if applied and new == old:
@@ -427,7 +375,7 @@ class Registry:
             subresource=subresource,
             now=timestamps.rfc3339(self.clock.now()),
         )
-        return _with_managers(new, managers)
+        return ownmetadata.with_managers(new, managers)
 
     # Deleting
 
@@ -521,33 +469,6 @@ class Registry:
         self.delete(PODS, namespace, name, caller, unversioned)
 
 
-_SERVER_OWNED: Final = frozenset(
-    (
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    )
-)
-_KEPT_ON_UPDATE: Final = (
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "generateName",
-    "resourceVersion",
-    "managedFields",
-    "name",
-    "namespace",
-)
-_TYPE_AND_METADATA: Final = frozenset(("kind", "apiVersion", "metadata"))
-
-
 def _as_it_is(obj: Object, _old: Object | None) -> Object:
     return obj
 
@@ -568,31 +489,6 @@ def _may_go(metadata: Object) -> bool:
     return not metadata.get("finalizers") and not metadata.get("deletionGracePeriodSeconds", 0)
 
 
-def _already_exists(resource: Resource, name: str) -> StatusError:
-    message = f'{resource.group_resource} "{name}" already exists'
-    return StatusError(409, "AlreadyExists", message, status_details(resource, name))
-
-
-def _wrong_uid(resource: Resource, name: str, uid: str, old: Object) -> StatusError:
-    path = "/".join(part for part in ("/registry", resource.plural, *_key(old)) if part)
-    why = (
-        f"StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, "
-        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, "
-        f"UID in object meta: {old['metadata']['uid']}"
-    )
-    return conflict(resource, name, why)
-
-
-def _needs_version(resource: Resource, name: str) -> StatusError:
-    text = "Invalid value: 0: must be specified for an update"
-    details = status_details(resource, name)
-    details["causes"] = [
-        {"reason": "FieldValueInvalid", "message": text, "field": "metadata.resourceVersion"}
-    ]
-    message = f'{resource.group_resource} "{name}" is invalid: metadata.resourceVersion: {text}'
-    return StatusError(422, "Invalid", message, details)
-
-
 def _patched(
     resource: Resource,
     old: Object,
@@ -604,38 +500,3 @@ def _patched(
     if patch_type is PatchType.MERGE:
         return patches.merge_patch(old, patch)
     return patches.strategic_merge_patch(resource, old, patch)
-
-
-def _with_server_metadata(resource: Resource, new: Object, old: Object) -> Object:
-    """Take over what the server owns; the client's uid stays, to be refused if it differs."""
-    was = old["metadata"]
-    metadata = new["metadata"]
-    if metadata is not was:
-        metadata = {key: value for key, value in metadata.items() if value is not None}
-        uid = metadata.get("uid")
-        for key in _KEPT_ON_UPDATE:
-            if key in was:
-                metadata[key] = was[key]
-            else:
-                metadata.pop(key, None)
-        if uid:
-            metadata["uid"] = uid
-    rest = {key: value for key, value in new.items() if key not in _TYPE_AND_METADATA}
-    return {
-        "kind": resource.kind,
-        "apiVersion": resource.api_version,
-        "metadata": metadata,
-        **rest,
-    }
-
-
-def _with_managers(obj: Object, managers: list[Object] | None) -> Object:
-    metadata = obj["metadata"]
-    if not managers:
-        if "managedFields" not in metadata:
-            return obj
-        return {
-            **obj,
-            "metadata": {key: value for key, value in metadata.items() if key != "managedFields"},
-        }
-    return {**obj, "metadata": {**metadata, "managedFields": managers}}
