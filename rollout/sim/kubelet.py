@@ -161,8 +161,16 @@ class Kubelets:
         """Look at all pods again: the behaviour of an image was changed."""
         for pod in self._registry.store.scan(PODS):
             node = pod["spec"].get("nodeName")
-            if node and node not in self._lost and "deletionTimestamp" not in pod["metadata"]:
+            if not node or node in self._lost or "deletionTimestamp" in pod["metadata"]:
+                continue
+            if pod["metadata"]["uid"] in self._runs or self._faulty(pod, node):
                 self._run(pod).reconsider()
+
+    def _faulty(self, pod: Object, node: str) -> bool:
+        return any(
+            self.images.behaviour(container.get("image", ""), node).fault is not None
+            for container in pod["spec"]["containers"]
+        )
 
     def _on_pod(self, event: Event) -> None:
         pod, old = event.object, event.old

@@ -287,6 +287,7 @@ class PodRun:
     def reconsider(self) -> None:
         """Look at the faults again: somebody has changed them."""
         if self.stopping or self.phase in ("Failed", "Succeeded"):
+            self._settle()
             return
         if self.phase == "Pending" and not self.sandbox:
             waits = [p for p in self.programs.values() if p.fault is not None]
@@ -310,7 +311,7 @@ class PodRun:
     def reassert(self) -> None:
         """Report the pod again: others wrote to its status while the node was away."""
         self._write()
-        self._settle()
+        self.reconsider()
 
     def reboot(self, *, doomed: bool) -> None:
         """Go on after the node's reboot: nothing runs, so what was to go is gone.
@@ -411,9 +412,13 @@ class PodRun:
 
     def _settle(self) -> None:
         """Say so when nothing is going on any more."""
-        busy = self.timer is not None or any(
-            program.timer is not None or program.fault is not None or program.delay
-            for program in self.programs.values()
+        busy = (
+            self.stopping
+            or self.timer is not None
+            or any(
+                program.timer is not None or program.fault is not None or program.delay
+                for program in self.programs.values()
+            )
         )
         if not busy:
             self.host.settled(self)

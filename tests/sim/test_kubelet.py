@@ -397,3 +397,27 @@ def test_a_kubelet_can_say_that_its_node_cannot_work() -> None:
     assert condition(node, "Ready")["message"] == "container runtime is down"
     assert {t["key"] for t in node["spec"]["taints"]} == {"node.kubernetes.io/not-ready"}
     assert not is_ready(world.pod_on("n0"))
+
+
+def test_a_stuck_pod_stays_stuck_when_its_node_was_away() -> None:
+    world = SmallWorld(1, strategy=ON_DELETE)
+    world.fault("agent:v1", "stuck-terminating")
+    world.delete_pod(world.pod_on("n0"))
+    world.wait(1)
+    world.cluster.lose_node("n0")
+    world.wait(120)
+    world.fault("agent:v1", None)
+    world.cluster.restore_node("n0")
+    world.delete_pod(world.pod_on("n0"), grace=5)
+    world.wait(60)
+    assert terminating(world.pod_on("n0"))
+
+
+def test_a_fault_that_came_while_a_node_was_away_is_felt_when_it_is_back() -> None:
+    world = SmallWorld(1)
+    world.cluster.lose_node("n0")
+    world.fault("agent:v1", "never-ready")
+    world.wait(10)
+    world.cluster.restore_node("n0")
+    world.wait(1)
+    assert not is_ready(world.pod_on("n0"))
