@@ -144,7 +144,7 @@ def _endless(rule: WaveRule) -> Iterable[int | str]:
 def _selected(rule: WaveRule, left: Sequence[Candidate]) -> list[Candidate]:
     if rule.nodes:
         by_name = {c.name: c for c in left}
-        return [by_name[name] for name in rule.nodes if name in by_name]
+        return [by_name[name] for name in dict.fromkeys(rule.nodes) if name in by_name]
     selector = parse_label_selector(rule.selector)
     return [c for c in left if selector.matches(c.node.metadata.labels)]
 
