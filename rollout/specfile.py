@@ -25,7 +25,8 @@ def load_spec(path: Path) -> LoadedSpec:
         raise source.error((), "a spec is a mapping with apiVersion, kind, metadata and spec")
     version = source.value.get("apiVersion")
     if version != API_VERSION:
-        raise source.error(("apiVersion",), f"is {version!r}; this tool reads '{API_VERSION}'")
+        said = "is missing" if version is None else f"is {version!r}"
+        raise source.error(("apiVersion",), f"{said}; this tool reads '{API_VERSION}'")
     spec = source.convert(Spec)
     names = [item.name for item in spec.spec.daemon_sets]
     for index, item in enumerate(spec.spec.daemon_sets):

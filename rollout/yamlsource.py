@@ -23,6 +23,7 @@ T = TypeVar("T")
 Step = str | int
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_TAG = "tag:yaml.org,2002:"  # before the names of YAML's own types
 _MAX_DEPTH = 100  # nesting; deeper is an attack, not a manifest
 _MAX_VALUES = 1_000_000  # of one document, aliases written out; more is an attack as well
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
@@ -167,6 +168,8 @@ def _build(
         )
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node, name)
+    if node.tag not in (f"{_TAG}seq", f"{_TAG}map"):
+        raise _unread_tag(node, name)
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), lines, name) for i, item in enumerate(node.value)]
     assert isinstance(node, yaml.MappingNode)
@@ -186,7 +189,7 @@ def _build(
 
 
 def _scalar(node: yaml.ScalarNode, name: str) -> str | int | float | bool | None:
-    kind = node.tag.rpartition(":")[2]
+    kind = node.tag.removeprefix(_TAG)
     if kind in ("int", "float") and _SEXAGESIMAL.match(node.value):
         return str(node.value)
     try:
@@ -203,8 +206,12 @@ def _scalar(node: yaml.ScalarNode, name: str) -> str | int | float | bool | None
                 return str(node.value)
     except ValueError:
         return str(node.value)
+    raise _unread_tag(node, name)
+
+
+def _unread_tag(node: yaml.Node, name: str) -> DocumentError:
     line = node.start_mark.line + 1
-    raise DocumentError(f"{name}:{line}: tag '{node.tag}' is not read; write plain values")
+    return DocumentError(f"{name}:{line}: tag '{node.tag}' is not read; write plain values")
 
 
 def _parse_path(text: str, source: Source, base: tuple[Step, ...]) -> tuple[Step, ...]:

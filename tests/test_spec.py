@@ -69,7 +69,7 @@ def test_each_target_says_its_kind(tmp_path: Path, target: str, kind: str) -> No
     ("text", "expected"),
     [
         (HEAD.replace("v1\n", "v2\n", 1), "spec.yaml:1: apiVersion: is 'rollout/v2'; this tool"),
-        (HEAD.replace("apiVersion: rollout/v1\n", ""), "spec.yaml:1: apiVersion: is None; this"),
+        (HEAD.replace("apiVersion: rollout/v1\n", ""), "spec.yaml:1: apiVersion: is missing; this"),
         (HEAD.replace("Rollout", "Deployment"), "spec.yaml:2: kind: "),
         ("[1, 2]\n", "spec.yaml:1: a spec is a mapping with apiVersion, kind"),
         ("just text\n", "spec.yaml:1: a spec is a mapping with apiVersion, kind"),

@@ -211,3 +211,11 @@ def test_what_yaml_writes_is_read_back(value: dict[str, Any]) -> None:
 def test_no_text_breaks_the_reader(text: str) -> None:
     with contextlib.suppress(DocumentError):
         read_documents(None, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object:a.B {}", "!!python/name:int", "!x [1]", "!!set {b}"]
+)
+def test_tags_are_refused_wherever_they_stand(text: str) -> None:
+    with pytest.raises(DocumentError, match="<stdin>:2: tag '.*' is not read"):
+        read_documents(None, f"a:\n  - {text}\n")
