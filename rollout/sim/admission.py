@@ -16,6 +16,7 @@ from rollout.sim.store import Object, Store
 
 NOT_READY: Final = "node.kubernetes.io/not-ready"
 UNREACHABLE: Final = "node.kubernetes.io/unreachable"
+IMMORTAL: Final = ("default", "kube-public", "kube-system")  # NamespaceLifecycle
 TOLERATION_SECONDS: Final = 300  # DefaultTolerationSeconds
 TOPOLOGY_LABELS: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
@@ -61,6 +62,21 @@ def _terminating(resource: Resource, namespace: str, name: str) -> StatusError:
     ]
     message = f'{resource.group_resource} "{name}" is forbidden: {why}'
     return StatusError(403, "Forbidden", message, details)
+
+
+def check_delete(resource: Resource, name: str) -> None:
+    """Refuse to delete a namespace that every cluster has.
+
+    Raises:
+        StatusError: 403.
+    """
+    if resource is NAMESPACES and name in IMMORTAL:
+        raise StatusError(
+            403,
+            "Forbidden",
+            f'namespaces "{name}" is forbidden: this namespace may not be deleted',
+            {"name": name, "kind": "namespaces"},
+        )
 
 
 def admit_create(store: Store, rules: Admission, resource: Resource, obj: Object) -> Object:

@@ -395,9 +395,11 @@ class Registry:
             The object as it is now, and whether it is gone.
 
         Raises:
-            StatusError: 404; 409 when a precondition does not hold.
+            StatusError: 404; 403 for a namespace that every cluster has; 409 when a
+                precondition does not hold.
         """
         old = self.get(resource, namespace, name)
+        admission.check_delete(resource, name)
         deletion.check_preconditions(resource, old, options)
         verdict = deletion.decide(resource, old, options, self.clock.now())
         current = verdict.object if verdict.object is not None else old

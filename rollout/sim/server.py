@@ -7,6 +7,7 @@ bodies are rendered and written outside of it. After `stop()` no thread and no s
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -17,9 +18,11 @@ from http import HTTPStatus
 from typing import Final
 
 from rollout.sim.api import Handler
-from rollout.sim.requests import Request, Response, Stream
+from rollout.sim.errors import StatusError
+from rollout.sim.requests import Answer, Request, Response, Stream, refusal
 from rollout.sim.store import Object
 
+LOG: Final = logging.getLogger(__name__)
 MAX_HEAD: Final = 64 * 1024  # bytes of request line and headers
 RECEIVE: Final = 64 * 1024
 BACKLOG: Final = 128
@@ -167,8 +170,7 @@ class _Connection:
 
     def _serve_one(self) -> bool:
         request, keep_alive = self._read()
-        with self._server.lock:
-            answer = self._server.handler.handle(request)
+        answer = self._answer(request)
         if isinstance(answer, Stream):
             self._stream(answer)
             return False
@@ -177,6 +179,16 @@ class _Connection:
             return False
         self._respond(answer, keep_alive=keep_alive, head=request.method == "HEAD")
         return keep_alive
+
+    def _answer(self, request: Request) -> Answer:
+        try:
+            with self._server.lock:
+                return self._server.handler.handle(request)
+        except Exception as error:
+            # As a real server does: one broken request ends neither connection nor server.
+            LOG.exception("%s %s", request.method, request.target)
+            message = f"Internal error occurred: {error}"
+            return refusal(StatusError(500, "InternalError", message))
 
     def _wait(self, seconds: float) -> None:
         if seconds and self._server.stopping.wait(seconds):

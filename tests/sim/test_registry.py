@@ -313,6 +313,14 @@ def test_a_namespace_ends_when_it_is_finalized(world: ApiWorld) -> None:
     assert world.store.get(NAMESPACES, ("", "old")) is None
 
 
+def test_the_namespaces_that_every_cluster_has_stay(world: ApiWorld) -> None:
+    error = refused(lambda: world.registry.delete(NAMESPACES, "", "default", TESTER))
+    assert (error.code, error.message) == (
+        403,
+        'namespaces "default" is forbidden: this namespace may not be deleted',
+    )
+
+
 def test_a_plain_write_cannot_finalize_a_namespace(world: ApiWorld) -> None:
     created = world.registry.create(NAMESPACES, "", {"metadata": {"name": "a"}}, TESTER)
     kept = world.registry.update(NAMESPACES, "", "a", {**created, "spec": {}}, TESTER)

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rollout.sim.api import Api
 from rollout.sim.clock import RealClock
 from rollout.sim.rbac import ADMIN
 from rollout.sim.registry import Registry
+from rollout.sim.requests import Answer, Request
 from rollout.sim.server import Server, kubeconfig
 from rollout.sim.store import Store
 from tests.sim.apiworld import CONFIG_MAP_PATH, DAEMONSET_PATH, daemonset
@@ -284,3 +286,30 @@ def test_a_kubeconfig_names_server_user_and_namespace() -> None:
 def test_requests_over_http_are_as_those_without(running: Running) -> None:
     status, body = running.send("POST", DAEMONSET_PATH, daemonset())
     assert (status, body["kind"]) == (201, "DaemonSet")
+
+
+def test_a_broken_handler_breaks_one_answer_only(running: Running) -> None:
+    class Broken:
+        def handle(self, request: Request) -> Answer:
+            raise ZeroDivisionError(request.path)
+
+    running.server.handler = Broken()
+    status, body = running.send("GET", "/boom")
+    assert (status, body["reason"]) == (500, "InternalError")
+    running.server.handler = running.api
+    assert running.send("GET", CONFIG_MAP_PATH)[0] == 200
+
+
+def test_a_delayed_answer_comes_late_and_a_lost_one_never(running: Running) -> None:
+    class Slow:
+        def handle(self, request: Request) -> Answer:
+            answer = running.api.handle(request)
+            answer.delay, answer.lost = 0.05, request.path == "/livez"
+            return answer
+
+    running.server.handler = Slow()
+    begun = time.monotonic()
+    assert running.send("GET", CONFIG_MAP_PATH)[0] == 200
+    assert time.monotonic() - begun >= 0.05
+    with pytest.raises(http.client.RemoteDisconnected):
+        running.send("GET", "/livez")
