@@ -10,6 +10,8 @@ from rollout.sim.api import Api
 from rollout.sim.audit import AuditLog
 from rollout.sim.clock import RealClock
 from rollout.sim.cluster import Cluster, Settings
+from rollout.sim.faultfile import Script
+from rollout.sim.faults import Injector
 from rollout.sim.fleetfile import Fleet
 from rollout.sim.logs import scripted
 from rollout.sim.rbac import ADMIN, User
@@ -25,6 +27,7 @@ class EmbeddedCluster:
         port: 0 takes a free one.
         audit: gets an entry for every request.
         settings: how the cluster is built.
+        faults: what goes wrong, measured from the start on.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class EmbeddedCluster:
         port: int = 0,
         audit: AuditLog | None = None,
         settings: Settings | None = None,
+        faults: Script | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self.audit = audit or AuditLog()
@@ -52,6 +56,8 @@ class EmbeddedCluster:
         look_up = self.cluster.images.behaviour
         self.api.logs.script = scripted(lambda image, node: look_up(image, node).logs or ())
         self.server = Server(self.api, self.lock, port=port)
+        self._faults = faults
+        self.injector: Injector | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,9 +72,12 @@ class EmbeddedCluster:
         Raises:
             OSError: when the port is taken.
         """
-        self.server.start()
         with self.lock:
+            self.server.start()
             self.cluster.start()
+            if self._faults is not None:
+                self.injector = Injector(self.api, self._faults, self.cluster, self.server.restart)
+                self.server.handler = self.injector
         self._clock.start()
 
     def stop(self) -> None:

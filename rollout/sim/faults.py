@@ -149,11 +149,13 @@ class Injector:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request, or let a fault do it."""
-        if self._clock.now() < self._down_until:
-            return Response(503, b"", lost=True)
         attributes = attributes_of(target_of(request))
         user = self._user(request)
+        if self._clock.now() < self._down_until:
+            return Response(503, b"", lost=True)
         struck = [s.fault for s in self._states if self._strikes(s, user, attributes)]
+        if self._clock.now() < self._down_until:  # this request set it off
+            return Response(503, b"", lost=True)
         for fault in struck:
             if (answer := self._instead(fault, request, user)) is not None:
                 return answer
