@@ -147,7 +147,7 @@ class NodeRules(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _checked("selector", parse_label_selector, self.selector)
-        plain = {"name", "zone", "age", "restarts", "shuffle"}
+        plain = {"name", "zone", "age", "newest", "restarts", "shuffle"}
         for key in self.order:
             if key not in plain and not key.startswith("label:"):
                 raise ValueError(

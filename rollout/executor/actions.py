@@ -44,10 +44,23 @@ class ReleasePod:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPod:
-    """Find out what became of a delete or release whose answer was lost."""
+class TakeBack:
+    """Give a released pod its labels back: the controller adopts it and ends its successor."""
 
-    write: DeletePod | ReleasePod
+    daemon_set: str
+    node: str
+    pod: str
+    uid: str
+
+
+PodWrite: TypeAlias = DeletePod | ReleasePod | TakeBack
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPod:
+    """Find out what became of a write to a pod whose answer was lost."""
+
+    write: PodWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +91,4 @@ class Finish:
     refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
 
 
-Action: TypeAlias = Prepare | Restore | DeletePod | ReleasePod | ReadPod | ReadDaemonSet | Finish
+Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Finish

@@ -23,11 +23,13 @@ from rollout.executor.actions import (
     DeletePod,
     Finish,
     Outcome,
+    PodWrite,
     Prepare,
     ReadDaemonSet,
     ReadPod,
     ReleasePod,
     Restore,
+    TakeBack,
 )
 from rollout.executor.health import Verdict, judge, waiting_for
 from rollout.executor.notices import Notice
@@ -39,6 +41,11 @@ from rollout.quantity import cut, format_duration
 
 IN_FLIGHT = (StepState.DELETING, StepState.REPLACING, StepState.SOAKING)
 _OVER = (StepState.DONE, StepState.FAILED, StepState.GONE)
+_DONE_TO: dict[type[PodWrite], str] = {
+    DeletePod: "deleted, waiting for its successor",
+    ReleasePod: "handed over, waiting for its successor",
+    TakeBack: "taken back, waiting for its successor to go",
+}
 _READ_AGAIN_S = 2.0  # seconds until a read that failed is tried again
 
 
@@ -194,17 +201,14 @@ class Engine:
             if pod.metadata.uid not in listed:
                 self._release_ended(ds, node, pod.metadata.uid, now)
         for step in ds.steps.values():
-            step.handed_over = step.handed_over and step.replaced_uid in listed
+            if step.released_uid not in listed:
+                step.released_uid = ""
         for pod in pods:
             self._released(ds, pod.spec.node_name, pod, now)
         ds.released_listed = True
 
     def _released(self, ds: DaemonSetRun, node: str, pod: Pod, now: float) -> None:
         ds.view.see_released(node, pod, now)
-        step = ds.steps.get(node)
-        if step is not None and step.state not in _OVER:
-            step.handed_over = True
-            step.replaced_uid = pod.metadata.uid
         self._node_changed(ds, node, now)
 
     def _release_ended(self, ds: DaemonSetRun, node: str, uid: str, now: float) -> None:
@@ -212,8 +216,8 @@ class Engine:
         if known is not None and known.metadata.uid == uid:
             ds.view.see_released(node, None, now)
             step = ds.steps.get(node)
-            if step is not None:
-                step.handed_over = False
+            if step is not None and step.released_uid == uid:
+                step.released_uid = ""
             self._node_changed(ds, node, now)
 
     def _node_changed(self, ds: DaemonSetRun, node: str, now: float) -> None:
@@ -318,7 +322,7 @@ class Engine:
                 self._prepare_answered(self.daemon_sets[name], event, now)
             case Restore(name):
                 self._restore_answered(self.daemon_sets[name], event, now)
-            case DeletePod() | ReleasePod():
+            case DeletePod() | ReleasePod() | TakeBack():
                 self._write_answered(event.action, event, now)
             case ReadPod(write):
                 self._pod_read(write, event, now)
@@ -374,9 +378,7 @@ class Engine:
             elif not self.drift_why:
                 self._actions.append(Restore(ds.name))
 
-    def _write_answered(
-        self, write: DeletePod | ReleasePod, event: ev.Answered, now: float
-    ) -> None:
+    def _write_answered(self, write: PodWrite, event: ev.Answered, now: float) -> None:
         ds = self.daemon_sets[write.daemon_set]
         step = ds.steps[write.node]
         step.awaiting_answer = False
@@ -384,7 +386,8 @@ class Engine:
             case ev.Answer.ACCEPTED | ev.Answer.CONFLICT | ev.Answer.NOT_FOUND:
                 # Conflict and not found mean that this pod is gone already: observe (S2).
                 self._taken_away(ds, step, write, event, now)
-                self._advance(ds, step, now)
+                if step.state is not StepState.READY:
+                    self._advance(ds, step, now)
             case ev.Answer.UNKNOWN:
                 step.awaiting_answer = True
                 self._actions.append(ReadPod(write))
@@ -399,33 +402,44 @@ class Engine:
         self,
         ds: DaemonSetRun,
         step: StepRun,
-        write: DeletePod | ReleasePod,
+        write: PodWrite,
         event: ev.Answered,
         now: float,
     ) -> None:
-        step.replaced_uid = write.uid
+        done = event.answer is ev.Answer.ACCEPTED
         if event.answer is ev.Answer.NOT_FOUND:
             ds.view.forget(write.uid, now)
-        if isinstance(write, ReleasePod):
-            step.handed_over = event.answer is ev.Answer.ACCEPTED
-        elif step.handed_over:  # the second half of a hand-over: the node is done
-            step.handed_over = False
         if step.state is StepState.DELETING:
             step.state = StepState.REPLACING
+        match write:
+            case ReleasePod():
+                step.replaced_uid = write.uid
+                step.released_uid = write.uid if done else ""
+            case DeletePod() if write.uid == step.released_uid:
+                step.released_uid = ""  # the second half of a hand-over
+            case DeletePod():
+                step.replaced_uid = write.uid
+            case TakeBack() if not done:  # it went away meanwhile: look at the node afresh
+                self._release(ds, step)
+                step.state = StepState.READY
+                self._enqueue(ds, step)
 
-    def _pod_read(self, write: DeletePod | ReleasePod, event: ev.Answered, now: float) -> None:
+    def _pod_read(self, write: PodWrite, event: ev.Answered, now: float) -> None:
         """Resolve a write without an answer by what the pod is now; nothing is guessed."""
         if event.answer is not ev.Answer.ACCEPTED:
             self._at(now + _READ_AGAIN_S, lambda _: self._actions.append(ReadPod(write)))
             return
         ds = self.daemon_sets[write.daemon_set]
-        if isinstance(write, DeletePod) and ds.steps[write.node].handed_over:
-            released = ds.view.released.get(write.node)
-            pod = released if released and released.metadata.uid == write.uid else None
+        released = ds.view.released.get(write.node)
+        is_released = released is not None and released.metadata.uid == write.uid
+        pod = released if is_released else ds.view.pods.get(write.uid)
+        if isinstance(write, ReleasePod):
+            undone = pod is not None and not is_released
+        elif isinstance(write, TakeBack):
+            undone = is_released
         else:
-            pod = ds.view.pods.get(write.uid)
-        still_there = pod is not None and not pod.terminating
-        answer = ev.Answer.NOT_DONE if still_there else ev.Answer.ACCEPTED
+            undone = pod is not None and not pod.terminating
+        answer = ev.Answer.NOT_DONE if undone else ev.Answer.ACCEPTED
         self._write_answered(write, ev.Answered(write, answer), now)
 
     # Steps
@@ -564,33 +578,44 @@ class Engine:
         """Take a slot and delete the node's old pod, or only verify where there is none."""
         ds = self.daemon_sets[run.step.daemon_set]
         pods = ds.view.on(run.node)
-        victim = next((p for p in pods if not ds.is_target(p) and not p.terminating), None)
-        if victim is not None:
-            self._assert_safe(ds, run, victim)
+        write = self._first_write(ds, run, pods)
         run.lane = None
         run.state = StepState.REPLACING
-        run.started_at = now if victim is not None else _begun(pods, now)
+        run.started_at = now if write is not None else _begun(pods, now)
         self._busy_nodes[run.node] = run
         ds.view.hold(run.node)
         self._in_flight += 1
         self._zone_load[run.zone] = self._zone_load.get(run.zone, 0) + 1
         deadline = run.started_at + self.plan.health.node_timeout_s
-        self._at(deadline, lambda at: self._expire(ds, run, at))
+        began = run.started_at
+        self._at(deadline, lambda at: self._expire(ds, run, began, at))
         self._note_wave(run)
-        if victim is not None:
+        if write is not None:
             run.state = StepState.DELETING
             run.awaiting_answer = True
-            write = self._take_away(ds, run, victim)
             self._actions.append(write)
-            how = "deleted" if isinstance(write, DeletePod) else "handed over"
-            message = f"pod {write.pod} {how}, waiting for its successor"
+            message = f"pod {write.pod} {_DONE_TO[type(write)]}"
             self._note("node-started", ds, node=run.node, wave=run.step.wave, message=message)
         self._advance(ds, run, now)
 
-    def _take_away(self, ds: DaemonSetRun, run: StepRun, victim: Pod) -> DeletePod | ReleasePod:
+    def _first_write(self, ds: DaemonSetRun, run: StepRun, pods: list[Pod]) -> PodWrite | None:
+        """Return what the node needs first; None where everything is already under way."""
+        back = ds.to_take_back(run.node)
+        if back is not None:
+            return TakeBack(ds.name, run.node, back.metadata.name, back.metadata.uid)
+        released = ds.view.released.get(run.node)
+        run.released_uid = released.metadata.uid if released is not None else ""
+        victim = next((p for p in pods if not ds.is_target(p) and not p.terminating), None)
+        if victim is None:
+            return None
+        self._assert_safe(ds, run, victim)
+        return self._take_away(ds, run, victim)
+
+    def _take_away(self, ds: DaemonSetRun, run: StepRun, victim: Pod) -> PodWrite:
         """Hand a working pod over where the plan surges; what does not work is just deleted."""
         name, uid = victim.metadata.name, victim.metadata.uid
-        if ds.planned.hand_over is not None and run.node not in ds.view.unavailable:
+        works = victim.ready and run.node not in ds.view.unavailable
+        if ds.planned.hand_over is not None and works and not run.released_uid:
             return ReleasePod(ds.name, run.node, name, uid)
         return DeletePod(ds.name, run.node, name, uid)
 
@@ -611,8 +636,8 @@ class Engine:
         limit = self.plan.waves[run.step.wave - 1].max_unavailable
         assert ds.has_room(run, limit), "S1: the budget is used up"
 
-    def _expire(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-        if run.state in IN_FLIGHT:
+    def _expire(self, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:
+        if run.state in IN_FLIGHT and run.started_at == began:
             what = waiting_for(run, ds, self.nodes.get(run.node), now, self.plan.health)
             limit = format_duration(self.plan.health.node_timeout_s)
             self._end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)
@@ -626,7 +651,7 @@ class Engine:
             case Verdict(failed=reason) if reason:
                 if run.state is not StepState.FAILED:
                     self._end(ds, run, StepState.FAILED, reason, now)
-            case Verdict(healthy=True) if run.handed_over:
+            case Verdict(healthy=True) if run.released_uid:
                 self._end_hand_over(ds, run, now)
             case Verdict(healthy=True):
                 self._end(ds, run, StepState.DONE, "", now)
@@ -644,7 +669,7 @@ class Engine:
         if released.terminating:
             self._end(ds, run, StepState.DONE, "", now)
             return
-        assert released.metadata.uid == run.replaced_uid, "S2: not the pod that we released"
+        assert released.metadata.uid == run.released_uid, "S2: not the pod that was released"
         run.awaiting_answer = True
         meta = released.metadata
         self._actions.append(DeletePod(ds.name, run.node, meta.name, meta.uid))

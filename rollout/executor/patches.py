@@ -8,7 +8,7 @@ import msgspec
 
 from rollout.errors import StaleError
 from rollout.fleet import marks
-from rollout.fleet.objects import DaemonSet, JsonObject
+from rollout.fleet.objects import DaemonSet, JsonObject, Pod
 from rollout.fleet.revisions import template_digest
 from rollout.planner.delta import apply_difference
 from rollout.planner.plan import Plan, PlannedDaemonSet
@@ -76,6 +76,23 @@ def release_patch(planned: PlannedDaemonSet, uid: str) -> JsonObject:
             "uid": uid,
             "labels": {given.label: None, marks.RELEASED_FROM: planned.uid},
             "annotations": {marks.RELEASED_LABEL: f"{given.label}={given.value}"},
+        }
+    }
+
+
+def take_back_patch(live: DaemonSet, pod: Pod) -> JsonObject:
+    """Return the merge patch after which the selector matches a released pod again.
+
+    The controller then adopts it, and being the older one it stays (behaviour.md 8.3).
+    """
+    wanted = live.spec.selector.match_labels.items()
+    labels: dict[str, str | None] = {k: v for k, v in wanted if pod.metadata.labels.get(k) != v}
+    labels[marks.RELEASED_FROM] = None
+    return {
+        "metadata": {
+            "uid": pod.metadata.uid,
+            "labels": labels,
+            "annotations": {marks.RELEASED_LABEL: None},
         }
     }
 

@@ -41,23 +41,30 @@ from rollout.executor.actions import (
     Action,
     DeletePod,
     Finish,
+    PodWrite,
     Prepare,
     ReadDaemonSet,
     ReadPod,
     ReleasePod,
     Restore,
+    TakeBack,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.notices import Notice
-from rollout.executor.patches import prepare_patch, release_patch, restore_patch
+from rollout.executor.patches import (
+    prepare_patch,
+    release_patch,
+    restore_patch,
+    take_back_patch,
+)
 from rollout.executor.state import StepRun
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.drift import Drift, compare
-from rollout.planner.plan import Plan, PlannedDaemonSet
+from rollout.planner.plan import Plan
 from rollout.planner.reconcile import reconcile
 
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
@@ -192,14 +199,13 @@ class _Loop:
 
     def open(self, cluster_uid: str, approved: frozenset[int], on_drift: DriftPolicy) -> None:
         """Start the watches and check the plan against their first lists."""
-        for name, namespace, selector in self._subjects():
+        for name, namespace, uid, selector in self._subjects():
             pods = resource_path(CORE, "pods", namespace=namespace)
             revisions = resource_path(APPS, "controllerrevisions", namespace=namespace)
             daemon_sets = resource_path(APPS, "daemonsets", namespace=namespace)
             self._reflect(f"pods/{name}", pods, Pod, label_selector=selector)
-            if self._hands_over(name):
-                released = f"{marks.RELEASED_FROM}={self._planned[name].uid}"
-                self._reflect(f"released/{name}", pods, Pod, label_selector=released)
+            released = f"{marks.RELEASED_FROM}={uid}"
+            self._reflect(f"released/{name}", pods, Pod, label_selector=released)
             self._reflect(
                 f"revisions/{name}", revisions, ControllerRevision, label_selector=selector
             )
@@ -247,21 +253,15 @@ class _Loop:
                 self.observer.heartbeat(explain(self.engine, self.now()), self.engine)
                 heartbeat = self.now() + HEARTBEAT_S
 
-    @property
-    def _planned(self) -> dict[str, PlannedDaemonSet]:
-        return {ds.name: ds for ds in self.plan.daemon_sets}
-
-    def _hands_over(self, name: str) -> bool:
-        return self._planned[name].hand_over is not None
-
-    def _subjects(self) -> list[tuple[str, str, str]]:
+    def _subjects(self) -> list[tuple[str, str, str, str]]:
         subjects = []
         for ds in self.plan.daemon_sets:
             path = daemon_set_path(ds.namespace, ds.name)
             live = self.client.get_or_none(path, DaemonSet)
             if live is None:
                 raise StaleError(f"DaemonSet {ds.key} does not exist any more; nothing was changed")
-            subjects.append((ds.name, ds.namespace, str(selector_of(live.spec.selector))))
+            selector = str(selector_of(live.spec.selector))
+            subjects.append((ds.name, ds.namespace, ds.uid, selector))
         return subjects
 
     def _reflect(
@@ -404,7 +404,7 @@ class _Loop:
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Finish):
             return
-        if not self.wrote and isinstance(action, Prepare | Restore | DeletePod | ReleasePod):
+        if not self.wrote and isinstance(action, Prepare | Restore | PodWrite):
             self.before_first_write()
             self.wrote = True
         self.writers.submit(self._perform, action)
@@ -444,6 +444,13 @@ class _Loop:
             case ReleasePod(name, _, pod, uid):
                 body = release_patch(self.engine.daemon_sets[name].planned, uid)
                 self.client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+            case TakeBack(name, node, pod, _):
+                ds = self.engine.daemon_sets[name]
+                released = ds.view.released.get(node)
+                if ds.live is None or released is None:
+                    return ev.Answered(action, ev.Answer.CONFLICT)
+                body = take_back_patch(ds.live, released)
+                self.client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
             case ReadPod(write):
                 self._read_pod(write)
             case ReadDaemonSet(name):
@@ -457,7 +464,7 @@ class _Loop:
         self.inbox.put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
 
-    def _read_pod(self, write: DeletePod | ReleasePod) -> None:
+    def _read_pod(self, write: PodWrite) -> None:
         name, path = write.daemon_set, self._pod_path(write.daemon_set, write.pod)
         pod = self.client.get_or_none(path, Pod)
         if pod is None or pod.metadata.uid != write.uid:

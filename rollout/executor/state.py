@@ -65,7 +65,7 @@ class StepRun:
     successors: list[StepRun] = field(default_factory=list)
     awaiting_answer: bool = False
     replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
-    handed_over: bool = False  # that pod still works beside its successor
+    released_uid: str = ""  # an old pod that still works beside its successor
     started_at: float = 0.0
     ended_at: float = 0.0
     reason: str = ""
@@ -104,7 +104,7 @@ class DaemonSetRun:
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
         self.listed = False  # the pods are known
-        self.released_listed = planned.hand_over is None  # the handed-over pods are known
+        self.released_listed = False  # the handed-over pods are known
         self.target_hash = ""
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
@@ -115,6 +115,13 @@ class DaemonSetRun:
     def is_target(self, pod: Pod) -> bool:
         """Whether the pod is of the target revision, by the controller's OR rule."""
         return is_up_to_date(pod.metadata.labels, self.target_hash, self.target_generation)
+
+    def to_take_back(self, node: str) -> Pod | None:
+        """Return the node's released pod if it is of the target revision: nothing beats it."""
+        pod = self.view.released.get(node)
+        if pod is None or pod.terminating or not self.is_target(pod):
+            return None
+        return pod
 
     def is_prepared(self, seen: DaemonSet) -> bool:
         """Whether our patch is there: the target template under OnDelete."""
@@ -185,7 +192,9 @@ class DaemonSetRun:
     def enqueue(self, run: StepRun, zone: str) -> None:
         """Put a ready step where it belongs; called again whenever its node changes."""
         pods = self.view.on(run.node)
-        if not any(not self.is_target(pod) and not pod.terminating for pod in pods):
+        if self.to_take_back(run.node) is not None or not any(
+            not self.is_target(pod) and not pod.terminating for pod in pods
+        ):
             lane = Lane.VERIFY
         elif run.node in self.view.unavailable:
             lane = Lane.BROKEN

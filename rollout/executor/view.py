@@ -45,13 +45,13 @@ class PodView:
     def see(self, pod: Pod, now: float) -> str | None:
         """Take in a pod; returns the node whose state may have changed, or None for old news."""
         uid = pod.metadata.uid
-        if pod.metadata.controller_uid != self.uid:
-            return self.forget(uid, now) if uid in self.pods else None
         if uid in self._gone and _version(pod.metadata.resource_version) <= self._gone[uid]:
             return None
         known = self.pods.get(uid)
         if known is not None and _is_older(pod, known):
             return None
+        if pod.metadata.controller_uid != self.uid:
+            return self.forget(uid, now, pod.metadata.resource_version)
         node = pod.target_node
         if not node:
             return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rollout import __version__
 from rollout.errors import DocumentError
+from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
@@ -302,31 +303,43 @@ def _revision(fleet: Fleet, template: JsonObject) -> Revision:
     return Revision(digest)
 
 
+# Written by the server, by clients about themselves, or by us: no part of the desired object.
+_NOT_DESIRED = frozenset(
+    {
+        "deprecated.daemonset.template.generation",
+        "kubectl.kubernetes.io/last-applied-configuration",
+        *marks.ALL,
+    }
+)
+
+
 def _diff(fleet: Fleet, desired: Desired) -> tuple[str, ...]:
-    live = fleet.raw["spec"]
+    """Return what changes in the whole object, as `kubectl diff` shows it."""
     metadata = fleet.raw["metadata"]
-    before = {
-        "metadata": {
-            "labels": {k: (metadata.get("labels") or {}).get(k) for k in desired.labels},
-            "annotations": {
-                k: (metadata.get("annotations") or {}).get(k) for k in desired.annotations
+    labels = metadata.get("labels") or {}
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key not in _NOT_DESIRED
+    }
+    spec = {**fleet.raw["spec"], "updateStrategy": fleet.owner_strategy}
+    names = {"name": metadata["name"], "namespace": metadata["namespace"]}
+    return object_diff(
+        {"metadata": {**names, "labels": labels, "annotations": annotations}, "spec": spec},
+        {
+            "metadata": {
+                **names,
+                "labels": {**labels, **desired.labels},
+                "annotations": {**annotations, **desired.annotations},
+            },
+            "spec": {
+                **spec,
+                **desired.fields,
+                "template": desired.template,
+                "updateStrategy": desired.strategy,
             },
         },
-        "spec": {
-            **{k: live.get(k) for k in desired.fields},
-            "template": live["template"],
-            "updateStrategy": live.get("updateStrategy") or {},
-        },
-    }
-    after = {
-        "metadata": {"labels": desired.labels, "annotations": desired.annotations},
-        "spec": {
-            **desired.fields,
-            "template": desired.template,
-            "updateStrategy": desired.strategy,
-        },
-    }
-    return object_diff(before, after)
+    )
 
 
 def _graph_input(

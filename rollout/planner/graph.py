@@ -73,13 +73,13 @@ def build_steps(given: GraphInput) -> tuple[Step, ...]:
     steps: list[Step] = []
     previous_end: tuple[str, ...] = ()
     number = 0
-    for group, waves in zip(given.groups, given.waves, strict=True):
+    for index, (group, waves) in enumerate(zip(given.groups, given.waves, strict=True)):
         prepares = [n for n in group if n in given.prepares]
         steps += [_step("prepare", f"prepare/{n}", previous_end, ds=n) for n in prepares]
         front = tuple(f"prepare/{n}" for n in prepares) or previous_end
         if len(front) > 1 and waves:
-            steps.append(_step("barrier", f"barrier/{number}", front, wave=number))
-            front = (f"barrier/{number}",)
+            steps.append(_step("barrier", f"barrier/start-{index + 1}", front))
+            front = (steps[-1].id,)
         for nodes in waves:
             number += 1
             steps += _wave_steps(given, group, nodes, number, front)
@@ -97,10 +97,12 @@ def digraph(steps: Sequence[Step]) -> nx.DiGraph[str]:
     """Return the graph with typed vertices: attribute `step` holds the vertex' `Step`.
 
     Raises:
-        DocumentError: when a predecessor is missing or the graph has a cycle.
+        DocumentError: when a step stands twice, a predecessor is missing or there is a cycle.
     """
     graph: nx.DiGraph[str] = nx.DiGraph()
     for step in steps:
+        if step.id in graph:
+            raise DocumentError(f"the plan's step '{step.id}' stands twice; plan again")
         graph.add_node(step.id, step=step, kind=step.kind)
     known = len(graph)
     for step in steps:
@@ -120,23 +122,38 @@ def _wave_steps(
     steps: list[Step] = []
     tail: list[str] = []
     inner = _inner_barriers(given, group, nodes, wave)
-    for node in nodes:
-        for name in group:
-            if node not in given.updates[name]:
-                continue
-            awaited: set[str] = set()
-            for link in (k for k in given.links if k.name == name):
-                if link.scope == "wave" and link.daemon_set in inner:
-                    awaited.add(inner[link.daemon_set].id)
-                elif link.scope == "node" and node in given.updates[link.daemon_set]:
-                    awaited.add(f"update/{link.daemon_set}/{node}")
-            before = tuple(sorted(awaited)) or front
-            step_id = f"update/{name}/{node}"
-            steps.append(_step("update", step_id, before, ds=name, node=node, wave=wave))
-            tail.append(step_id)
-    steps.extend(inner.values())
+    for names in _stages(group, given.links):
+        for node in nodes:
+            for name in names:
+                if node not in given.updates[name]:
+                    continue
+                step_id = f"update/{name}/{node}"
+                before = _awaited(given, inner, name, node) or front
+                steps.append(_step("update", step_id, before, ds=name, node=node, wave=wave))
+                tail.append(step_id)
+        steps.extend(inner[name] for name in names if name in inner)
     steps.append(_step("barrier", f"barrier/{wave}", tuple(tail) or front, wave=wave))
     return steps
+
+
+def _stages(group: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
+    """Split a group, which is in order, where one DaemonSet waits for a whole wave of another."""
+    stage: dict[str, int] = {}
+    for name in group:
+        known = [k for k in links if k.name == name and k.daemon_set in stage]
+        stage[name] = max((stage[k.daemon_set] + (k.scope == "wave") for k in known), default=0)
+    return [[n for n in group if stage[n] == s] for s in sorted(set(stage.values()))]
+
+
+def _awaited(given: GraphInput, inner: Mapping[str, Step], name: str, node: str) -> tuple[str, ...]:
+    """Return what the update of a node waits for inside its wave."""
+    awaited: set[str] = set()
+    for link in (k for k in given.links if k.name == name):
+        if link.scope == "wave" and link.daemon_set in inner:
+            awaited.add(inner[link.daemon_set].id)
+        elif link.scope == "node" and node in given.updates[link.daemon_set]:
+            awaited.add(f"update/{link.daemon_set}/{node}")
+    return tuple(sorted(awaited))
 
 
 def _inner_barriers(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rollout.fleet.objects import Node
+from rollout.fleet.objects import Node, parse_time
 from rollout.fleet.selectors import parse_label_selector
 from rollout.quantity import parse_amount, parse_duration
 from rollout.spec import PROFILES, ZONE_LABEL, Body, NodeRules, WaveRule
@@ -87,6 +87,9 @@ def _keys(candidate: Candidate, rules: NodeRules) -> list[object]:
                 keys.append(candidate.label(ZONE_LABEL))
             case "age":
                 keys.append(candidate.pod_created)
+            case "newest":
+                created = candidate.pod_created
+                keys.append(-parse_time(created) if created else 0.0)
             case "restarts":
                 keys.append(candidate.restarts)
             case "shuffle":

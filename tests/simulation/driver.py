@@ -20,15 +20,22 @@ from rollout.executor.actions import (
     Action,
     DeletePod,
     Finish,
+    PodWrite,
     Prepare,
     ReadDaemonSet,
     ReadPod,
     ReleasePod,
     Restore,
+    TakeBack,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
-from rollout.executor.patches import prepare_patch, release_patch, restore_patch
+from rollout.executor.patches import (
+    prepare_patch,
+    release_patch,
+    restore_patch,
+    take_back_patch,
+)
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
@@ -217,11 +224,11 @@ class VirtualRun:
                 told.append(ev.PodSeen(ds.name, pod))
             elif old is not None and selector.matches(old.metadata.labels):
                 told.append(ev.PodGone(ds.name, uid, version))
-            if pod.metadata.labels.get(marks.RELEASED_FROM) == ds.uid:
-                node = pod.spec.node_name
-                told.append(
-                    ev.ReleasedGone(ds.name, node, uid) if gone else ev.ReleasedSeen(ds.name, pod)
-                )
+            node = pod.spec.node_name
+            if pod.metadata.labels.get(marks.RELEASED_FROM) == ds.uid and not gone:
+                told.append(ev.ReleasedSeen(ds.name, pod))
+            elif old is not None and old.metadata.labels.get(marks.RELEASED_FROM) == ds.uid:
+                told.append(ev.ReleasedGone(ds.name, node, uid))
         return told
 
     def _revisions(self, name: str) -> ev.RevisionsSeen:
@@ -276,7 +283,7 @@ class VirtualRun:
             )
             answer = ev.Answered(action, kind, error.message)
         lost = answer.answer is ev.Answer.ACCEPTED and self._rng.random() < self._lose
-        if lost and isinstance(action, Prepare | Restore | DeletePod | ReleasePod):
+        if lost and isinstance(action, Prepare | Restore | PodWrite):
             answer = ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
         self.clock.call_later(self._rng.uniform(0.001, 0.02), lambda: self._take(answer))
 
@@ -306,6 +313,14 @@ class VirtualRun:
                 self.writes += 1
                 body = release_patch(ds.planned, uid)
                 registry.patch(PODS, ds.planned.namespace, pod, body, PatchType.MERGE, US)
+            case TakeBack(name, node, pod, _):
+                ds = self.engine.daemon_sets[name]
+                released = ds.view.released.get(node)
+                if ds.live is None or released is None:
+                    return ev.Answered(action, ev.Answer.CONFLICT)
+                self.writes += 1
+                body = take_back_patch(ds.live, released)
+                registry.patch(PODS, ds.planned.namespace, pod, body, PatchType.MERGE, US)
             case ReadPod(write):
                 self._read_pod(write)
             case ReadDaemonSet(name):
@@ -314,7 +329,7 @@ class VirtualRun:
                 self._take(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED)
 
-    def _read_pod(self, write: DeletePod | ReleasePod) -> None:
+    def _read_pod(self, write: PodWrite) -> None:
         name = write.daemon_set
         space = self.engine.daemon_sets[name].planned.namespace
         raw = self.cluster.store.get(PODS, (space, write.pod))

@@ -10,6 +10,8 @@ import pytest
 
 from rollout.executor.actions import Outcome
 from rollout.fleet import marks
+from rollout.planner.plan import Plan
+from rollout.planner.rollback import revision_before, rollback_plan
 from rollout.quantity import parse_amount
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
@@ -169,3 +171,63 @@ def test_under_hand_over_no_node_is_ever_without_a_ready_pod(seed: int) -> None:
     assert after.daemon_set.spec.update_strategy == plan.daemon_sets[0].original_strategy
     left = [p for p in cluster.store.scan(PODS) if marks.RELEASED_FROM in p["metadata"]["labels"]]
     assert left == []
+
+
+def bad_spec(rng: random.Random, *, surge: bool) -> dict[str, Any]:
+    spec = surge_spec(rng) if surge else random_spec(rng)
+    spec["health"] = {"soak": 1, "nodeTimeout": "1m"}
+    spec["waves"] = "fast"
+    return spec
+
+
+@pytest.mark.parametrize("surge", [False, True])
+@pytest.mark.parametrize("seed", range(40))
+def test_a_bad_release_is_rolled_back_on_the_touched_nodes_only(seed: int, *, surge: bool) -> None:
+    rng = random.Random(seed)
+    cluster = virtual_cluster(random_fleet(rng))
+    cluster.set_image_fault("log-agent:2.4", read_fault(rng.choice(["never-ready", "crash"])))
+    plan = make_plan(cluster, bad_spec(rng, surge=surge))
+    before = read_fleet(cluster, "logging", "log-agent")
+    forward_oracle = Oracle(cluster, plan)
+    forward = VirtualRun(cluster, plan, rng)
+    forward.start()
+    assert forward.run().outcome is Outcome.HELD
+    touched = {s.node for s in forward.engine.steps.values() if s.replaced_uid}
+    forward_oracle.close()
+
+    back = rollback_of(cluster, plan)
+    oracle = Oracle(cluster, back)
+    clock = cluster.clock
+    assert isinstance(clock, VirtualClock)
+    resumed = False
+    for _ in range(rng.choice([0, 0, 2])):
+        killed = VirtualRun(cluster, back, rng, resumed=resumed, lose_answers=0.1)
+        killed.start()
+        clock.advance(rng.uniform(0.05, 3.0))
+        killed.kill()
+        resumed = True
+    run = VirtualRun(cluster, back, rng, resumed=resumed, lose_answers=rng.choice([0.0, 0.2]))
+    run.start()
+    finish = run.run()
+    clock.advance(60.0)
+
+    after = read_fleet(cluster, "logging", "log-agent")
+    assert finish.outcome is Outcome.DONE, run.log
+    assert after.daemon_set.spec.template == before.daemon_set.spec.template
+    assert after.daemon_set.spec.update_strategy == before.daemon_set.spec.update_strategy
+    assert all(after.is_current(pod) for pods in after.pods.values() for pod in pods)
+    assert {node for _, node in oracle.deletes} == touched
+    old = {uid for node, pods in before.pods.items() for p in pods if (uid := p.metadata.uid)}
+    now = {pod.metadata.uid for pods in after.pods.values() for pod in pods}
+    if surge:
+        assert now == old  # the way back restarts nothing
+    else:
+        assert len(old - now) == len(touched)
+
+
+def rollback_of(cluster: Cluster, plan: Plan) -> Plan:
+    fleet = read_fleet(cluster, "logging", "log-agent")
+    target = revision_before(plan, fleet)
+    surges = [ds.name for ds in plan.daemon_sets if ds.hand_over is not None]
+    now = cluster.clock.now()
+    return rollback_plan("sim", [fleet], {"log-agent": target}, "v1.36.2", now, surges)

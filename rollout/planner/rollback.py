@@ -1,0 +1,141 @@
+"""The way back as a plan of its own, carried out by the same engine under fewer conditions.
+
+The template goes back to exactly what a stored revision holds, so its hash is reused and nodes
+that were never touched are up to date at once (behaviour.md 2.7, 4.1). Only the touched ones are
+replaced: unavailable first, then newest first, at their own pace, with no gates, no soak, no
+pauses, and no failure that stops it (S10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from rollout.errors import DocumentError, StaleError
+from rollout.fleet.objects import ControllerRevision
+from rollout.fleet.revisions import previous_revision, template_digest
+from rollout.fleet.snapshot import Fleet
+from rollout.planner.build import Subject, build_plan
+from rollout.planner.desired import Desired
+from rollout.planner.plan import Plan
+from rollout.spec import (
+    Body,
+    DaemonSetItem,
+    Failure,
+    Health,
+    Limits,
+    LoadedSpec,
+    Metadata,
+    NodeRules,
+    Origin,
+    Spec,
+    Strategy,
+    Target,
+)
+
+IN_FLIGHT = "33%"  # of the nodes that should run the pod
+_NEVER = 1_000_000  # restarts that would make a pod of the old revision a failure
+_FAST = 1000.0  # replacements a second: no brake
+
+
+def revision_before(plan: Plan, fleet: Fleet) -> ControllerRevision:
+    """Return the revision that holds the template of before the run.
+
+    Raises:
+        StaleError: when the history does not hold it any more, with the revisions that there are.
+    """
+    ds = next(d for d in plan.daemon_sets if d.uid == fleet.daemon_set.metadata.uid)
+    digest = ds.current.template_digest
+    for revision in reversed(fleet.revisions):
+        if template_digest(revision.template) == digest:
+            return revision
+    raise StaleError(_gone(fleet, f"the template of before the run (digest {digest})"))
+
+
+def revision_to_undo_to(fleet: Fleet, number: int | None) -> ControllerRevision:
+    """Return the revision that `undo` goes back to: the numbered one, or the one before.
+
+    Raises:
+        StaleError: when there is none, with the revisions that there are.
+    """
+    if number is None:
+        found = previous_revision(fleet.revisions, fleet.daemon_set.spec.template)
+        if found is None:
+            raise StaleError(_gone(fleet, "an earlier template"))
+        return found
+    for revision in fleet.revisions:
+        if revision.revision == number:
+            return revision
+    raise StaleError(_gone(fleet, f"revision {number}"))
+
+
+def rollback_plan(
+    name: str,
+    fleets: Sequence[Fleet],
+    targets: Mapping[str, ControllerRevision],
+    server_version: str,
+    now: float,
+    surges: Collection[str] = (),
+) -> Plan:
+    """Plan the way back.
+
+    Args:
+        name: of the rollout; the run record is found by it.
+        fleets: the DaemonSets as they are now.
+        targets: by DaemonSet: the revision to go back to.
+        server_version: what the server calls itself.
+        now: when the fleets were read, seconds since the epoch.
+        surges: DaemonSets whose pods are handed over on the way back, as they were on the way on.
+    """
+    items = tuple(
+        DaemonSetItem(
+            name=fleet.daemon_set.metadata.name,
+            namespace=fleet.daemon_set.metadata.namespace,
+            target=Target(revision=targets[fleet.daemon_set.metadata.name].revision),
+            strategy=_pace(surges=fleet.daemon_set.metadata.name in surges),
+        )
+        for fleet in fleets
+    )
+    body = Body(
+        daemon_sets=items,
+        nodes=NodeRules(order=("newest",)),
+        waves="fast",
+        health=Health(soak=0, max_restarts=_NEVER, fail_fast=()),
+        failure=Failure(max_failures="100%"),
+        limits=Limits(replacements_per_second=_FAST),
+    )
+    spec = Spec("rollout/v1", "Rollout", Metadata(name), body)
+    subjects = [
+        Subject(
+            fleet,
+            Desired(
+                kind="revision",
+                template=targets[fleet.daemon_set.metadata.name].template,
+                strategy=fleet.owner_strategy,
+                fields={},
+                labels={},
+                annotations={},
+            ),
+        )
+        for fleet in fleets
+    ]
+    return build_plan(LoadedSpec(spec, _Nowhere(), {}, ()), subjects, server_version, now)
+
+
+def _pace(*, surges: bool) -> Strategy:
+    if surges:
+        return Strategy(max_unavailable=0, max_surge=IN_FLIGHT)
+    return Strategy(max_unavailable=IN_FLIGHT)
+
+
+class _Nowhere(Origin):
+    """A spec that no file holds; nothing in it can be wrong."""
+
+    def error(self, path: Sequence[str | int], message: str) -> DocumentError:
+        """Return the error all the same."""
+        return DocumentError(f"{'.'.join(map(str, path))}: {message}")
+
+
+def _gone(fleet: Fleet, what: str) -> str:
+    known = ", ".join(str(revision.revision) for revision in fleet.revisions) or "none"
+    name = fleet.daemon_set.metadata.name
+    return f"the history of DaemonSet {name} does not hold {what}; it holds revisions {known}"
