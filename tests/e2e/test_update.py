@@ -41,9 +41,7 @@ def test_fifty_nodes_at_ten_percent_are_updated_within_the_limit(tmp_path: Path)
 
 def test_a_wave_begins_when_the_one_before_is_done(tmp_path: Path) -> None:
     with world(fleet(6, 3), tmp_path) as cluster:
-        done = cluster.rollout(
-            "apply", "-f", cluster.spec(waves=CANARY), "--yes", "-o", "jsonl"
-        )
+        done = cluster.rollout("apply", "-f", cluster.spec(waves=CANARY), "--yes", "-o", "jsonl")
     assert done.code == 0, done.err
     kinds = [event["type"] for event in done.events]
     second = kinds.index("wave-started", kinds.index("wave-started") + 1)
@@ -56,8 +54,9 @@ def test_an_on_delete_daemon_set_is_finished_without_being_changed(tmp_path: Pat
     described = fleet(6, strategy=UpdateStrategy(type="OnDelete"), up_to_date=2)
     with world(described, tmp_path) as cluster:
         before = cluster.daemon_set()
-        outdated = {node: pod for node, pod in cluster.pod_names().items() if
-                    cluster.images()[node] == OLD}
+        outdated = {
+            node: pod for node, pod in cluster.pod_names().items() if cluster.images()[node] == OLD
+        }
         spec = cluster.spec(target={"live": True})
         shown = cluster.rollout("plan", "-f", spec)
         done = cluster.rollout("apply", "-f", spec, "--yes")

@@ -26,7 +26,14 @@ import yaml
 
 from rollout.sim.audit import Entry
 from rollout.sim.embedded import EmbeddedCluster
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, NodeGroup, UpdateStrategy, User, default_nodes
+from rollout.sim.fleetfile import (
+    DaemonSetEntry,
+    Fleet,
+    NodeGroup,
+    UpdateStrategy,
+    User,
+    default_nodes,
+)
 from rollout.sim.images import Behaviour, Fault, Timing
 from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, PODS, Resource
 from rollout.sim.store import Object
@@ -353,9 +360,7 @@ def fleet(
     """
     entry = DaemonSetEntry(name=NAME, namespace=NAMESPACE, image=OLD, strategy=strategy)
     if up_to_date is not None:
-        entry = msgspec.structs.replace(
-            entry, image=NEW, previous_image=OLD, up_to_date=up_to_date
-        )
+        entry = msgspec.structs.replace(entry, image=NEW, previous_image=OLD, up_to_date=up_to_date)
     groups = default_nodes(nodes, zones)
     if broken:
         groups += (NodeGroup(name="broken", count=broken, ready=False),)
