@@ -20,7 +20,7 @@ from rollout.fleet.objects import (
     JsonObject,
 )
 
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def canonical_json(value: object) -> bytes:
