@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import networkx as nx
@@ -26,7 +26,7 @@ def given_(
     *,
     groups: Sequence[Sequence[str]] = (("a",),),
     links: Sequence[Link] = (),
-    updates: dict[str, Iterable[str]] | None = None,
+    updates: Mapping[str, Iterable[str]] | None = None,
     approvals: Iterable[int] = (),
     patched: Iterable[str] | None = None,
 ) -> GraphInput:

@@ -319,7 +319,8 @@ def test_the_same_nodes_in_any_order_give_the_same_waves(
 def test_each_size_is_a_share_of_all_until_nothing_is_left(
     rules: list[int | str], count: int
 ) -> None:
-    left, expected = count, []
+    left = count
+    expected: list[int] = []
     while left:
         rule = rules[min(len(expected), len(rules) - 1)]
         taken = min(left, max(1, parse_amount(rule).resolve(count)))
