@@ -177,7 +177,7 @@ class RunLimits(Struct, frozen=True):
     """Limits over all DaemonSets of the plan."""
 
     max_failures: Limit
-    on_failure: Literal["hold"]
+    on_failure: Literal["hold", "rollback"]
     replacements_per_second: float
     max_nodes_in_flight: int | None = None
     max_per_zone: int | None = None
@@ -242,7 +242,7 @@ def decode(data: bytes, name: str) -> Plan:
     cure = "make a new one with 'rollout plan'"
     try:
         document: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error).partition(" (")[0]
         raise DocumentError(f"{name}:1: not a plan (not JSON: {reason}); {cure}") from None
     if not isinstance(document, dict) or document.get("kind") != "Plan":
