@@ -242,7 +242,7 @@ class Failure(Struct, frozen=True):
     """How many failed nodes the run survives, and what it does then."""
 
     max_failures: int | str = 0
-    on_failure: Literal["hold"] = "hold"
+    on_failure: Literal["hold", "rollback"] = "hold"
 
     def __post_init__(self) -> None:
         _checked("maxFailures", parse_amount, self.max_failures)

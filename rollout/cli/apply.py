@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +13,7 @@ from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.run import DriftPolicy, Inbox
+    from rollout.executor.run import DriftPolicy
     from rollout.planner.plan import Plan
     from rollout.spec import LoadedSpec
 
@@ -128,48 +123,16 @@ def _made(
 
 
 def _run(client: Client, plan: Plan, output: str, on_drift: DriftPolicy) -> ExitCode:
-    from rollout.executor.run import Inbox  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
+    from rollout.executor.run import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
-    from rollout.report.progress import JsonReporter, LineReporter  # noqa: PLC0415
 
     session = begin(client, plan)
-    reporter: JsonReporter | LineReporter
-    if output == "jsonl":
-        reporter = JsonReporter(_write_line, session.record.sequence if session.resumed else 0)
-    else:
-        reporter = LineReporter(_write_line)
+    reporter = reporter_for(output, session.record.sequence if session.resumed else 0)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
-    with _stop_on_signals(inbox):
+    with stop_on_signals(inbox):
         result = carry_out(client, plan, session, inbox, reporter, on_drift)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code
-
-
-def _write_line(text: str) -> None:
-    click.echo(text)
-    sys.stdout.flush()
-
-
-@contextmanager
-def _stop_on_signals(inbox: Inbox) -> Iterator[None]:
-    """First SIGINT or SIGTERM: start nothing new. Second: leave at once."""
-    asked = False
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os.write(2, b"ended at once; the same command goes on where it stopped\n")
-            os._exit(128 + number)
-        asked = True
-        name = signal.Signals(number).name
-        os.write(2, b"stopping: waiting for what is in flight; a second signal ends at once\n")
-        inbox.stop(f"stopped by {name}")
-
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,7 +20,10 @@ from rollout.errors import ExitCode, RolloutError
 _COMMANDS = {
     "plan": ("rollout.cli.plan", "plan", "Show what a spec would change, node by node."),
     "apply": ("rollout.cli.apply", "apply", "Carry out a saved plan, or plan a spec and do it."),
-    "approve": ("rollout.cli.approve", "approve", "Let a paused run go on behind a wave."),
+    "approve": ("rollout.cli.control", "approve", "Let a paused run go on behind a wave."),
+    "pause": ("rollout.cli.control", "pause", "Let a running apply start nothing new."),
+    "rollback": ("rollout.cli.control", "rollback", "Take a stopped run back."),
+    "undo": ("rollout.cli.undo", "undo", "Go back to an earlier revision, from outside a run."),
     "show": ("rollout.cli.show", "show", "Show a saved plan; needs no cluster."),
     "graph": ("rollout.cli.graph", "graph", "Draw the dependency graph of a saved plan."),
     "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),

@@ -26,6 +26,11 @@ def sim() -> None:
     help="Describes nodes, labels, taints, DaemonSets, start and stop times.",
 )
 @click.option(
+    "--faults",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A script of faults: API errors, lost answers, broken watches, lost nodes.",
+)
+@click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("rollout-sim.kubeconfig"),
@@ -36,7 +41,13 @@ def sim() -> None:
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback (default: any)."
 )
 def start(
-    *, nodes: int | None, zones: int | None, fleet: Path | None, kubeconfig: Path, port: int
+    *,
+    nodes: int | None,
+    zones: int | None,
+    fleet: Path | None,
+    faults: Path | None,
+    kubeconfig: Path,
+    port: int,
 ) -> None:
     """Run the embedded cluster in the foreground, on loopback, until Ctrl-C.
 
@@ -52,18 +63,26 @@ def start(
 
     from rollout.files import write_private  # noqa: PLC0415
     from rollout.sim.embedded import EmbeddedCluster  # noqa: PLC0415
-    from rollout.sim.fleetfile import DEFAULT_NODES, DEFAULT_ZONES, default_fleet  # noqa: PLC0415
+    from rollout.sim.faultfile import read_faults  # noqa: PLC0415
+    from rollout.sim.fleetfile import (  # noqa: PLC0415
+        DEFAULT_NODES,
+        DEFAULT_ZONES,
+        default_fleet,
+        default_nodes,
+    )
     from rollout.sim.fleetfile import read_fleet as read_fleet_file  # noqa: PLC0415
 
     seed = secrets.randbits(32)  # else every cluster would have the identity of all others
     count, spread = nodes if nodes is not None else DEFAULT_NODES, zones or DEFAULT_ZONES
     if fleet is not None:
-        if nodes is not None or zones is not None:
-            raise UsageError("--fleet says which nodes there are; leave --nodes and --zones out")
-        described = read_fleet_file(fleet, seed=seed)
+        described = read_fleet_file(fleet, nodes=count, zones=spread, seed=seed)
+        asked = nodes is not None or zones is not None
+        if asked and described.nodes != default_nodes(count, spread):
+            raise UsageError(f"{fleet} says which nodes there are; leave --nodes and --zones out")
     else:
         described = default_fleet(count, spread, seed=seed)
-    cluster = EmbeddedCluster(described, port=port)
+    script = read_faults(faults) if faults is not None else None
+    cluster = EmbeddedCluster(described, port=port, faults=script)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

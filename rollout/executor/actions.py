@@ -80,6 +80,8 @@ class Outcome(Enum):
     PAUSED = "paused"
     DRIFT = "drift"
     REFUSED = "refused"
+    ROLLED_BACK = "rolled back"
+    ROLLBACK_INCOMPLETE = "rollback incomplete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
@@ -16,6 +18,8 @@ from rollout.executor.record import (
     record_name,
 )
 from rollout.fleet.objects import JsonObject
+
+_ATTEMPTS = 5  # at a compare-and-swap that others get in between
 
 
 class Keeper:
@@ -65,6 +69,35 @@ class Keeper:
                 "see 'rollout status', then apply again"
             ) from None
         self._version = stored.metadata.resource_version
+        self.found = record
+
+    def update(self, run_id: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+        """Change the record of a run, on top of what others have written into it meanwhile.
+
+        Args:
+            run_id: the run that it must still be of.
+            change: from the record as it is to the record as it shall be.
+
+        Raises:
+            StaleError: when the record is of another run by now, or contended without end.
+        """
+        for _ in range(_ATTEMPTS):
+            record = self.found
+            if record is None or record.run_id != run_id:
+                raise StaleError(
+                    f"ConfigMap {self._namespace}/{self._name} is no longer the record of run "
+                    f"{run_id}; see 'rollout status'"
+                )
+            try:
+                self.write(change(record))
+            except StaleError:
+                self.read()
+                continue
+            assert self.found is not None
+            return self.found
+        raise StaleError(
+            f"ConfigMap {self._namespace}/{self._name} changes all the time; try again"
+        )
 
     def _send(self, record: RunRecord) -> ConfigMap:
         body = self._body(record)

@@ -107,7 +107,10 @@ def needed_permissions(plan: Plan) -> list[Permission]:
         found += [Permission(verb, "apps", "daemonsets", space) for verb in verbs]
         found += [Permission(v, "apps", "controllerrevisions", space) for v in ("list", "watch")]
     record = plan.namespace
-    found += [Permission(v, "", "configmaps", record) for v in ("get", "create", "update")]
+    found += [
+        Permission(verb, "", "configmaps", record)
+        for verb in ("get", "list", "watch", "create", "update")
+    ]
     return list(dict.fromkeys(found))
 
 

@@ -19,7 +19,17 @@ SCHEMA_VERSION = 1
 DATA_KEY = "record"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
 
-RunPhase: TypeAlias = Literal["running", "paused", "held", "drifted", "refused", "complete"]
+RunPhase: TypeAlias = Literal[
+    "running",
+    "paused",
+    "held",
+    "drifted",
+    "refused",
+    "complete",
+    "rolling back",
+    "rolled back",
+    "rollback incomplete",
+]
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -30,17 +40,28 @@ class RecordedDaemonSet(Struct, frozen=True):
     """What to put back, and what was aimed at."""
 
     name: str
+    namespace: str
     uid: str
     original_strategy: JsonObject
     final_strategy: JsonObject
     target_digest: str
-    previous_revision: int | None = None
+    previous_digest: str  # of the template of before the run
+    surges: bool  # pods are handed over
 
 
 class Approval(Struct, frozen=True):
     """Somebody's word that the run may go on behind a wave of this very plan."""
 
     wave: str
+    by: str
+    at: str
+    reason: str = ""
+
+
+class Control(Struct, frozen=True):
+    """What somebody else wants of the run."""
+
+    wish: Literal["pause", "rollback"]
     by: str
     at: str
     reason: str = ""
@@ -62,6 +83,7 @@ class RunRecord(Struct, frozen=True):
     message: str = ""
     waves: tuple[str, ...] = ()  # their names, for approvals
     approvals: tuple[Approval, ...] = ()
+    control: Control | None = None
     sequence: int = 0  # number of the last event that was told
 
 
@@ -92,11 +114,13 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
         daemon_sets=tuple(
             RecordedDaemonSet(
                 name=ds.name,
+                namespace=ds.namespace,
                 uid=ds.uid,
                 original_strategy=ds.original_strategy,
                 final_strategy=ds.final_strategy,
                 target_digest=ds.target.template_digest,
-                previous_revision=ds.current.revision,
+                previous_digest=ds.current.template_digest,
+                surges=ds.hand_over is not None,
             )
             for ds in plan.daemon_sets
         ),

@@ -58,6 +58,7 @@ from rollout.executor.patches import (
     restore_patch,
     take_back_patch,
 )
+from rollout.executor.record import ConfigMap, decode_record
 from rollout.executor.state import StepRun
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
@@ -97,6 +98,7 @@ class Result:
     plan: Plan  # as it was carried out: reconciled, where that was asked for
     strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
     duration_s: float
+    wish: str | None  # what somebody asked for through the record: "pause" or "rollback"
     wrote: bool  # whether anything was written to the cluster
 
 
@@ -137,6 +139,7 @@ def run_plan(
     approved: frozenset[int],
     cluster_uid: str,
     on_drift: DriftPolicy,
+    record: tuple[str, str] | None,
 ) -> Result:
     """Carry a plan out.
 
@@ -151,6 +154,7 @@ def run_plan(
         approved: waves (1-based) behind which somebody has let the run go on.
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
+        record: namespace and name of the ConfigMap in which others leave their wishes; or None.
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
@@ -158,7 +162,7 @@ def run_plan(
     """
     loop = _Loop(client, plan, inbox, observer, before_first_write, run_id=run_id, resumed=resumed)
     try:
-        loop.open(cluster_uid, approved, on_drift)
+        loop.open(cluster_uid, approved, on_drift, record)
         return loop.run()
     finally:
         loop.close()
@@ -188,6 +192,7 @@ class _Loop:
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
         self.wrote = False
+        self.wish: str | None = None  # what somebody asked for through the record
         self._anchor = time.time() - (client.clock_skew_s or 0.0) - time.monotonic()
         self._began = self.now()
 
@@ -197,7 +202,13 @@ class _Loop:
 
     # Start and end
 
-    def open(self, cluster_uid: str, approved: frozenset[int], on_drift: DriftPolicy) -> None:
+    def open(
+        self,
+        cluster_uid: str,
+        approved: frozenset[int],
+        on_drift: DriftPolicy,
+        record: tuple[str, str] | None,
+    ) -> None:
         """Start the watches and check the plan against their first lists."""
         for name, namespace, uid, selector in self._subjects():
             pods = resource_path(CORE, "pods", namespace=namespace)
@@ -216,6 +227,10 @@ class _Loop:
                 field_selector=f"metadata.name={name}",
             )
         self._reflect("nodes", resource_path(CORE, "nodes"), Node)
+        if record is not None:
+            config_maps = resource_path(CORE, "configmaps", namespace=record[0])
+            at = f"metadata.name={record[1]}"
+            self._reflect("record", config_maps, ConfigMap, field_selector=at)
         first = self._await_lists()
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
@@ -350,6 +365,8 @@ class _Loop:
     def _listed(self, source: str, items: list[Any]) -> list[ev.Event]:
         kind, _, name = source.partition("/")
         match kind:
+            case "record":
+                return [event for item in items for event in self._wished(item)]
             case "nodes":
                 return [ev.NodesListed(tuple(items))]
             case "pods":
@@ -364,6 +381,8 @@ class _Loop:
     def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
         kind, _, name = source.partition("/")
         match kind:
+            case "record":
+                return self._wished(obj)
             case "nodes":
                 return [ev.NodeSeen(obj)]
             case "pods":
@@ -377,6 +396,8 @@ class _Loop:
     def _removed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
         kind, _, name = source.partition("/")
         match kind:
+            case "record":
+                return [ev.StopAsked("the run record was deleted")]
             case "nodes":
                 return [ev.NodeGone(obj.metadata.name)]
             case "pods":
@@ -386,6 +407,16 @@ class _Loop:
             case "revisions":
                 return [self._revision(source, name, obj, gone=True)]
         return [ev.DaemonSetGone(name)]
+
+    def _wished(self, config_map: ConfigMap) -> list[ev.Event]:
+        """Hear what somebody at another terminal wants of this run."""
+        record = decode_record(config_map)
+        control = record.control
+        if record.run_id != self.run_id or control is None or self.wish is not None:
+            return []
+        self.wish = control.wish
+        why = f": {control.reason}" if control.reason else ""
+        return [ev.StopAsked(f"{control.wish} asked for by {control.by}{why}")]
 
     def _revision(
         self, source: str, name: str, obj: ControllerRevision, *, gone: bool
@@ -503,6 +534,7 @@ class _Loop:
             joined=tuple(sorted(self.engine.joined)),
             strategies=strategies,
             duration_s=self.now() - self._began,
+            wish=self.wish,
             wrote=self.wrote,
         )
 

@@ -6,21 +6,28 @@ import getpass
 import secrets
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from rollout.cluster.client import Client
-from rollout.cluster.fleet import read_cluster_uid
-from rollout.cluster.release import check_release
+from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
-from rollout.executor.precheck import require_permissions
-from rollout.executor.record import RunPhase, RunRecord, approved_waves, new_record
+from rollout.executor.record import (
+    RunPhase,
+    RunRecord,
+    approved_waves,
+    new_record,
+    record_name,
+)
 from rollout.executor.run import DriftPolicy, Inbox, Observer, Result, run_plan
 from rollout.fleet.objects import format_time
+from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
+from rollout.planner.rollback import revision_before, rollback_plan
 
 _EXIT_CODES = {
     Outcome.DONE: ExitCode.DONE,
@@ -29,6 +36,8 @@ _EXIT_CODES = {
     Outcome.HELD: ExitCode.HELD,
     Outcome.PAUSED: ExitCode.PAUSED,
     Outcome.DRIFT: ExitCode.STALE,
+    Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
+    Outcome.ROLLBACK_INCOMPLETE: ExitCode.ROLLBACK_INCOMPLETE,
 }
 _PHASES: dict[Outcome, RunPhase] = {
     Outcome.DONE: "complete",
@@ -38,7 +47,10 @@ _PHASES: dict[Outcome, RunPhase] = {
     Outcome.PAUSED: "paused",
     Outcome.DRIFT: "drifted",
     Outcome.REFUSED: "refused",
+    Outcome.ROLLED_BACK: "rolled back",
+    Outcome.ROLLBACK_INCOMPLETE: "rollback incomplete",
 }
+_GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
 
 
 class AlreadyApplied(StaleError):
@@ -63,9 +75,8 @@ def begin(client: Client, plan: Plan) -> Session:
         plan: the plan.
 
     Raises:
-        AlreadyApplied: when a run has completed this plan.
-        StaleError: when the plan is for another cluster, or another release of Kubernetes.
-        Forbidden: when a permission is missing that the run will need.
+        AlreadyApplied: when a run has completed this plan, or rolled it back.
+        StaleError: when the plan is for another cluster.
         ClusterError: when the cluster cannot be read.
     """
     cluster_uid = read_cluster_uid(client)
@@ -76,15 +87,14 @@ def begin(client: Client, plan: Plan) -> Session:
         )
     keeper = Keeper(client, plan.namespace, plan.name)
     found = keeper.read()
-    require_permissions(client, plan)
     if found is not None and (found.plan_digest, found.plan_id) == (plan.digest, plan.id):
-        if found.phase == "complete":
+        if found.phase in ("complete", "rolled back"):
+            verb = "applied" if found.phase == "complete" else "rolled back"
             raise AlreadyApplied(
-                f"plan {plan.id} was already applied by run {found.run_id} "
+                f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
         return Session(keeper, found, cluster_uid, resumed=True)
-    check_release(client, plan.cluster.version)
     record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
     return Session(keeper, record, cluster_uid, resumed=False)
 
@@ -97,7 +107,9 @@ def carry_out(
     observer: Observer,
     on_drift: DriftPolicy = "fail",
 ) -> Result:
-    """Run the plan; the record is written before what it describes (S4), and at the end.
+    """Run the plan, and roll it back where the plan or somebody says so.
+
+    The record is written before what it describes (S4), and at the end.
 
     Args:
         client: of the cluster.
@@ -111,34 +123,143 @@ def carry_out(
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
+    if session.record.phase in _GOING_BACK:
+        return roll_back(client, session, inbox, observer)
+    result = _run(client, plan, session, inbox, observer, on_drift)
+    failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
+    if result.wrote and (failed or result.wish == "rollback"):
+        return roll_back(client, session, Inbox(), observer)
+    return result
 
-    def record(phase: RunPhase, message: str = "", finished_at: str = "") -> None:
-        session.keeper.write(
-            msgspec.structs.replace(
-                session.record,
-                phase=phase,
-                message=message,
-                finished_at=finished_at,
-                sequence=observer.sequence,
-            )
+
+def _run(
+    client: Client,
+    plan: Plan,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    on_drift: DriftPolicy,
+) -> Result:
+    """Carry out one plan between two writes of the record."""
+    first = session.record
+
+    def start() -> None:
+        record = msgspec.structs.replace(
+            first, phase="running", message="", finished_at="", control=None
         )
+        if session.resumed:
+            session.keeper.update(first.run_id, lambda _: record)
+        else:
+            session.keeper.write(record)
 
     result = run_plan(
         client,
         plan,
         inbox,
         observer,
-        before_first_write=lambda: record("running"),
-        run_id=session.record.run_id,
+        before_first_write=start,
+        run_id=first.run_id,
         resumed=session.resumed,
-        approved=approved_waves(session.record),
+        approved=approved_waves(first),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
+        record=(plan.namespace, record_name(plan.name)),
     )
     if result.wrote or session.resumed:
-        finish = result.finish
-        record(_PHASES[finish.outcome], finish.message, format_time(time.time()))
+        session.keeper.update(first.run_id, _ended(result.finish, observer))
     return result
+
+
+def roll_back(client: Client, session: Session, inbox: Inbox, observer: Observer) -> Result:
+    """Take a run back: the old template, and the touched nodes only (S10).
+
+    Args:
+        client: of the cluster.
+        session: of the run.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+
+    Raises:
+        StaleError: when a DaemonSet is gone, or its history does not hold the old template.
+        ClusterError: when the cluster cannot be read, or the record not be written.
+    """
+    run_id = session.record.run_id
+    session.keeper.update(
+        run_id,
+        lambda r: msgspec.structs.replace(r, phase="rolling back", control=None, finished_at=""),
+    )
+    plan = _way_back(client, session)
+    result = run_plan(
+        client,
+        plan,
+        inbox,
+        observer,
+        before_first_write=lambda: None,
+        run_id=run_id,
+        resumed=True,
+        approved=frozenset(),
+        cluster_uid=session.cluster_uid,
+        on_drift="ignore",
+        record=None,
+    )
+    finish = _rolled_back(plan, result)
+    session.keeper.update(run_id, _ended(finish, observer))
+    return replace(result, finish=finish)
+
+
+def _way_back(client: Client, session: Session) -> Plan:
+    nodes = read_nodes(client)
+    fleets: dict[str, Fleet] = {}
+    targets = {}
+    for ds in session.record.daemon_sets:
+        fleet = read_fleet(
+            client, ds.namespace, ds.name, cluster_uid=session.cluster_uid, nodes=nodes
+        )
+        if fleet.daemon_set.metadata.uid != ds.uid:
+            raise StaleError(
+                f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
+            )
+        fleets[ds.name] = fleet
+        targets[ds.name] = revision_before(ds.previous_digest, fleet)
+    surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
+    now = time.time() - (client.clock_skew_s or 0.0)
+    version = client.server_version()[2]
+    name = session.record.name
+    return rollback_plan(name, list(fleets.values()), targets, version, now, surges)
+
+
+def _rolled_back(plan: Plan, result: Result) -> Finish:
+    """Say how the way back ended, with the commands that do the rest by hand."""
+    left = [run for run in result.steps if run.reason or not run.ended_at]
+    names = {run.node for run in left}
+    names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
+    if result.finish.outcome is Outcome.DONE and not names:
+        return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
+    pods = [
+        f"kubectl delete pod -n {ds.namespace} {node.pod.name}"
+        for ds in plan.daemon_sets
+        for node in ds.nodes
+        if node.name in names and node.pod is not None
+    ]
+    commands = "; ".join(pods)
+    return Finish(
+        Outcome.ROLLBACK_INCOMPLETE,
+        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} "
+        f"({result.finish.message}). By hand: {commands or 'apply the plan again'}",
+    )
+
+
+def _ended(finish: Finish, observer: Observer) -> Callable[[RunRecord], RunRecord]:
+    def change(record: RunRecord) -> RunRecord:
+        return msgspec.structs.replace(
+            record,
+            phase=_PHASES[finish.outcome],
+            message=finish.message,
+            finished_at=format_time(time.time()),
+            sequence=observer.sequence,
+        )
+
+    return change
 
 
 def exit_code(finish: Finish) -> ExitCode:

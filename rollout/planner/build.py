@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rollout import __version__
 from rollout.errors import DocumentError
-from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
@@ -16,7 +15,7 @@ from rollout.fleet.snapshot import Fleet
 from rollout.planner import budget, graph, handover
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.delta import difference
-from rollout.planner.desired import Desired
+from rollout.planner.desired import NOT_DESIRED, Desired
 from rollout.planner.diff import object_diff
 from rollout.planner.fates import NodeFate, node_fates, start_time
 from rollout.planner.owners import foreign_owners
@@ -303,16 +302,6 @@ def _revision(fleet: Fleet, template: JsonObject) -> Revision:
     return Revision(digest)
 
 
-# Written by the server, by clients about themselves, or by us: no part of the desired object.
-_NOT_DESIRED = frozenset(
-    {
-        "deprecated.daemonset.template.generation",
-        "kubectl.kubernetes.io/last-applied-configuration",
-        *marks.ALL,
-    }
-)
-
-
 def _diff(fleet: Fleet, desired: Desired) -> tuple[str, ...]:
     """Return what changes in the whole object, as `kubectl diff` shows it."""
     metadata = fleet.raw["metadata"]
@@ -320,7 +309,7 @@ def _diff(fleet: Fleet, desired: Desired) -> tuple[str, ...]:
     annotations = {
         key: value
         for key, value in (metadata.get("annotations") or {}).items()
-        if key not in _NOT_DESIRED
+        if key not in NOT_DESIRED
     }
     spec = {**fleet.raw["spec"], "updateStrategy": fleet.owner_strategy}
     names = {"name": metadata["name"], "namespace": metadata["namespace"]}

@@ -7,14 +7,13 @@ here talks; the caller may let the server complete the result by a dry run.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
 
-from rollout.fleet.objects import JsonObject
+from rollout.fleet import marks
+from rollout.fleet.objects import TEMPLATE_GENERATION_ANNOTATION, JsonObject
 from rollout.fleet.snapshot import Fleet
+from rollout.planner.fieldpath import set_field
 from rollout.spec import DaemonSetItem, LoadedSpec, SetTarget
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -22,7 +21,14 @@ _STRATEGY_DEFAULT: JsonObject = {
     "type": "RollingUpdate",
     "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
 }
-_PATH = re.compile(r"([^.\[\]]+)|\[([^\]]+)\]")
+# Annotations that the server, other clients about themselves, or we write: nobody's wish.
+NOT_DESIRED = frozenset(
+    {
+        TEMPLATE_GENERATION_ANNOTATION,
+        "kubectl.kubernetes.io/last-applied-configuration",
+        *marks.ALL,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,11 @@ def _complete_strategy(strategy: JsonObject) -> JsonObject:
 
 def _changed(wanted: dict[str, str] | None, have: dict[str, str] | None) -> dict[str, str]:
     present = have or {}
-    return {k: v for k, v in (wanted or {}).items() if present.get(k) != v}
+    return {
+        key: value
+        for key, value in (wanted or {}).items()
+        if key not in NOT_DESIRED and present.get(key) != value
+    }
 
 
 def _of_revision(
@@ -181,10 +191,9 @@ def _apply_set(
         _set_env(containers[name], variables)
     for path, value in target.field.items():
         try:
-            _set_path(result, path, value)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            reason = str(error).strip("'\"")
-            raise loaded.error((*at, "field", path), f"cannot be set: {reason}") from None
+            set_field(result, path, value)
+        except ValueError as error:
+            raise loaded.error((*at, "field", path), f"cannot be set: {error}") from None
     return result
 
 
@@ -203,37 +212,3 @@ def _set_env(container: JsonObject, variables: dict[str, str | None]) -> None:
     container.pop("env", None)
     if env:
         container["env"] = env
-
-
-def _set_path(template: JsonObject, path: str, value: Any) -> None:  # noqa: ANN401 - plain data
-    """Set `spec.containers[agent].resources.limits.cpu`; list items go by name or index."""
-    steps = [(name, item) for name, item in _PATH.findall(path)]
-    if not steps or "".join(n or f"[{i}]" for n, i in steps) != path.replace(".", ""):
-        raise ValueError(f"'{path}' is not a path; write spec.containers[name].image")
-    current: Any = template
-    for position, (name, item) in enumerate(steps[:-1]):
-        if item:
-            current = current[_index(current, item)]
-            continue
-        following_is_item = bool(steps[position + 1][1])
-        if following_is_item and name not in current:
-            raise ValueError(f"there is no list '{name}'")
-        current = current.setdefault(name, {})
-    name, item = steps[-1]
-    key: Any = _index(current, item) if item else name
-    if value is None:
-        if item or name in current:
-            del current[key]
-    else:
-        current[key] = value
-
-
-def _index(items: Sequence[JsonObject], wanted: str) -> int:
-    if not isinstance(items, list):
-        raise ValueError(f"[{wanted}] needs a list")  # noqa: TRY004 - the message is the user's
-    if wanted.isdigit() and int(wanted) < len(items):
-        return int(wanted)
-    for index, item in enumerate(items):
-        if isinstance(item, dict) and item.get("name") == wanted:
-            return index
-    raise ValueError(f"the list has no item '{wanted}'")

@@ -37,14 +37,16 @@ _NEVER = 1_000_000  # restarts that would make a pod of the old revision a failu
 _FAST = 1000.0  # replacements a second: no brake
 
 
-def revision_before(plan: Plan, fleet: Fleet) -> ControllerRevision:
-    """Return the revision that holds the template of before the run.
+def revision_before(digest: str, fleet: Fleet) -> ControllerRevision:
+    """Return the newest revision that holds the template of before the run.
+
+    Args:
+        digest: `template_digest` of that template, from the plan or the run record.
+        fleet: the DaemonSet as it is now.
 
     Raises:
         StaleError: when the history does not hold it any more, with the revisions that there are.
     """
-    ds = next(d for d in plan.daemon_sets if d.uid == fleet.daemon_set.metadata.uid)
-    digest = ds.current.template_digest
     for revision in reversed(fleet.revisions):
         if template_digest(revision.template) == digest:
             return revision

@@ -130,6 +130,11 @@ class DaemonSetEntry(_Strict, frozen=True):
         return min(nodes, parse_amount(self.up_to_date).resolve(nodes))
 
 
+DEFAULT_DAEMON_SETS: Final = (
+    DaemonSetEntry(name="log-agent", namespace="logging", image="log-agent:2.3"),
+)
+
+
 class TimingEntry(_Strict, frozen=True):
     """A length of time that is drawn for each pod."""
 
@@ -184,7 +189,7 @@ class FleetDocument(_Strict, frozen=True):
 
     seed: int | None = None
     nodes: tuple[NodeGroup, ...] = ()
-    daemon_sets: tuple[DaemonSetEntry, ...] = ()
+    daemon_sets: tuple[DaemonSetEntry, ...] | None = None  # None: the default one
     objects: tuple[dict[str, Any], ...] = ()
     images: dict[str, ImageEntry] = {}
     times: ImageEntry | None = None
@@ -216,7 +221,7 @@ def default_fleet(
     return Fleet(
         seed=seed,
         nodes=default_nodes(nodes, zones),
-        daemon_sets=(DaemonSetEntry(name="log-agent", namespace="logging", image="log-agent:2.3"),),
+        daemon_sets=DEFAULT_DAEMON_SETS,
     )
 
 
@@ -243,7 +248,8 @@ def read_fleet(
     source = read_document(path)
     document = source.convert(FleetDocument)
     _check_nodes(source, document)
-    for index, entry in enumerate(document.daemon_sets):
+    daemon_sets = DEFAULT_DAEMON_SETS if document.daemon_sets is None else document.daemon_sets
+    for index, entry in enumerate(daemon_sets):
         _check_daemon_set(source, index, entry)
     default = DEFAULT
     if document.times is not None:
@@ -251,7 +257,7 @@ def read_fleet(
     return Fleet(
         seed=seed if document.seed is None else document.seed,
         nodes=document.nodes or default_nodes(nodes, zones),
-        daemon_sets=document.daemon_sets,
+        daemon_sets=daemon_sets,
         objects=document.objects,
         images={
             key: _behaviour(source, ("images", key), entry)

@@ -86,10 +86,14 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert fleet.objects[0]["kind"] == "ConfigMap"
 
 
-def test_nodes_that_a_file_does_not_name_are_the_default_ones(tmp_path: Path) -> None:
+def test_what_a_file_does_not_name_is_there_by_default(tmp_path: Path) -> None:
     fleet = read_fleet(written(tmp_path, "seed: 3\n"), nodes=5, zones=2)
     assert fleet.nodes == (NodeGroup(count=5, zones=("zone-a", "zone-b")),)
-    assert fleet.daemon_sets == ()
+    assert [ds.name for ds in fleet.daemon_sets] == ["log-agent"]
+
+
+def test_an_empty_list_of_daemon_sets_means_none(tmp_path: Path) -> None:
+    assert read_fleet(written(tmp_path, "daemonSets: []\n")).daemon_sets == ()
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_a_bad_release_is_rolled_back_on_the_touched_nodes_only(seed: int, *, su
 
 def rollback_of(cluster: Cluster, plan: Plan) -> Plan:
     fleet = read_fleet(cluster, "logging", "log-agent")
-    target = revision_before(plan, fleet)
+    target = revision_before(plan.daemon_sets[0].current.template_digest, fleet)
     surges = [ds.name for ds in plan.daemon_sets if ds.hand_over is not None]
     now = cluster.clock.now()
     return rollback_plan("sim", [fleet], {"log-agent": target}, "v1.36.2", now, surges)

@@ -1,0 +1,167 @@
+"""Lease objects on the wire: reads, compare-and-swap writes, and times as `MicroTime` wants them.
+
+Knows how a lease is stored, not what it means: that is `leaseprotocol`. After every write it says
+what is there, by the answer or by a read, so a lost answer is nothing special for its callers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.paths import resource_path
+from rollout.errors import Conflict, NotFound, UnknownOutcome
+from rollout.executor.leaseprotocol import Attempt, LeaseState
+from rollout.executor.record import MANAGED_BY
+from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
+
+COORDINATION = "coordination.k8s.io/v1"
+PREFIX = "rollout-"
+_MICRO = 1_000_000
+_SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeaseName:
+    """The lease of one DaemonSet."""
+
+    namespace: str
+    daemon_set: str
+
+    @property
+    def name(self) -> str:
+        """Name of the Lease object."""
+        return f"{PREFIX}{self.daemon_set}"
+
+    def __str__(self) -> str:
+        """Return the DaemonSet for a sentence."""
+        return f"{self.namespace}/{self.daemon_set}"
+
+
+class LeaseSpec(Struct, frozen=True):
+    """`spec` of a Lease; every field may be missing."""
+
+    holder_identity: str | None = None
+    lease_transitions: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+
+
+class Lease(Struct, frozen=True):
+    """A Lease of `coordination.k8s.io/v1`."""
+
+    metadata: Meta
+    spec: LeaseSpec = LeaseSpec()
+
+    def state(self) -> LeaseState:
+        """Return what the protocol needs of it."""
+        return LeaseState(
+            uid=self.metadata.uid,
+            version=self.metadata.resource_version,
+            holder=self.spec.holder_identity or "",
+            epoch=self.spec.lease_transitions or 0,
+            acquired=self.spec.acquire_time or "",
+            renewed=self.spec.renew_time or "",
+        )
+
+
+class LeaseStore:
+    """The leases of a cluster.
+
+    Args:
+        client: of the cluster.
+        duration_s: what new leases say about themselves; nobody judges them by it.
+        patience_s: how long a call may be repeated; a lease must be renewed in time.
+        wall: seconds since the epoch; only for times that people read.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        duration_s: float,
+        patience_s: float,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client.urgent(patience_s)
+        self._duration_s = duration_s
+        self._wall = wall
+        self._last_stamp_us = 0
+
+    def read(self, name: LeaseName) -> LeaseState | None:
+        """Return the lease of a DaemonSet, or None if there is none."""
+        found = self._client.get_or_none(_path(name), Lease)
+        return found.state() if found else None
+
+    def held(self, namespace: str) -> dict[LeaseName, LeaseState]:
+        """Return all leases of ours in a namespace that somebody holds."""
+        found = self._client.list(_collection(namespace), Lease, label_selector=_SELECTOR).items
+        return {
+            LeaseName(namespace, lease.metadata.name.removeprefix(PREFIX)): lease.state()
+            for lease in found
+            if lease.spec.holder_identity
+        }
+
+    def write(self, name: LeaseName, attempt: Attempt) -> LeaseState | None:
+        """Try a write, and return what there is after it; None: no lease.
+
+        Raises:
+            ClusterError: when the write is refused, or it can't be found out what came of it.
+        """
+        try:
+            return self._send(name, attempt).state()
+        except (Conflict, UnknownOutcome):
+            return self.read(name)
+
+    def stamp(self) -> str:
+        """Return the server's time as `MicroTime`, later than every stamp before it."""
+        now_us = round(self._server_time() * _MICRO)
+        self._last_stamp_us = max(now_us, self._last_stamp_us + 1)
+        return micro_time(self._last_stamp_us)
+
+    def age_s(self, stamp: str) -> float | None:
+        """Return how long ago that was, by the server's clock; None if it's no time."""
+        try:
+            return self._server_time() - parse_time(stamp)
+        except ValueError:
+            return None
+
+    def _server_time(self) -> float:
+        return self._wall() - (self._client.clock_skew_s or 0.0)
+
+    def _send(self, name: LeaseName, attempt: Attempt) -> Lease:
+        spec: JsonObject = {
+            "holderIdentity": attempt.holder or None,
+            "leaseDurationSeconds": max(1, math.ceil(self._duration_s)),
+            "leaseTransitions": attempt.epoch,
+            "acquireTime": attempt.acquired or None,
+            "renewTime": attempt.renewed,
+        }
+        metadata: JsonObject = {"name": name.name, "labels": dict(MANAGED_BY)}
+        body: JsonObject = {"metadata": metadata, "spec": spec}
+        if attempt.base is None:
+            body |= {"apiVersion": COORDINATION, "kind": "Lease"}
+            return self._client.create(_collection(name.namespace), body, Lease)
+        metadata |= {"resourceVersion": attempt.base.version}
+        try:
+            return self._client.patch(_path(name), body, PatchKind.MERGE, Lease)
+        except NotFound as error:
+            raise Conflict(str(error)) from None
+
+
+def micro_time(microseconds: int) -> str:
+    """Return microseconds since the epoch as `MicroTime`: UTC, always with six digits."""
+    seconds, rest = divmod(microseconds, _MICRO)
+    whole = datetime.fromtimestamp(seconds, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{rest:06}Z"
+
+
+def _collection(namespace: str) -> str:
+    return resource_path(COORDINATION, "leases", namespace=namespace)
+
+
+def _path(name: LeaseName) -> str:
+    return resource_path(COORDINATION, "leases", namespace=name.namespace, name=name.name)

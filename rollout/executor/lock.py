@@ -1,0 +1,355 @@
+"""The lock of a run: one lease for each of its DaemonSets, all or none, kept by a thread.
+
+What is safe stands in `leaseprotocol`; here it is done: reads and writes over the network, waiting,
+renewing. Nobody asks the cluster before a write: `valid` looks at our own clock only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from rollout.cluster.client import Client
+from rollout.errors import ClusterError, LockedError
+from rollout.executor.leaseprotocol import (
+    DURATION_S,
+    Again,
+    Attempt,
+    Busy,
+    Holder,
+    Kept,
+    LeaseState,
+    Lost,
+    Observation,
+    Policy,
+    Take,
+    Tenure,
+    Verdict,
+    Wait,
+    confirm,
+    judge,
+    observe,
+    parse_holder,
+    releasing,
+    renewing,
+    settle,
+    taking,
+)
+from rollout.executor.leases import LeaseName, LeaseStore
+from rollout.executor.processes import has_ended
+
+RETRY_S = 1.0  # between two tries to renew while the cluster can't be reached
+_ROUNDS = 5  # swaps lost in a row before something other than a run must be at it
+
+# `time.monotonic` stands still on Linux while the machine sleeps, and so would a lease's age.
+_AWAKE_OR_NOT: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def steady_clock() -> float:
+    """Return seconds on a clock that is never set, and that goes on while the machine sleeps."""
+    return time.monotonic() if _AWAKE_OR_NOT is None else time.clock_gettime(_AWAKE_OR_NOT)
+
+
+class Alarm(Protocol):
+    """How the lock waits; `threading.Event` is one."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait so many seconds; returns True, at once, when `set` was called."""
+
+    def set(self) -> None:
+        """End all waiting, now and later."""
+
+
+class Lock:
+    """The leases of a run.
+
+    `with lock:` takes them, renews them in a thread, and gives them back. Without `with`, whoever
+    calls `acquire` also calls `renew` when it asks for it, and `release`.
+
+    Args:
+        client: of the cluster.
+        leases: one for each DaemonSet.
+        holder: who asks.
+        duration_s: after which a silent holder counts as dead; also for leases of others.
+        clock: own steady clock in seconds.
+        wall: seconds since the epoch; only for times that people read.
+        alarm: how to wait.
+        ended: whether the process of a holder has certainly ended.
+        on_change: called with the reason when the lock stops being valid, and with "" when it is
+            valid again; by the thread that renews, after the start.
+        on_wait: called with a sentence before a long wait.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        leases: Sequence[LeaseName],
+        holder: Holder,
+        *,
+        duration_s: float = DURATION_S,
+        clock: Callable[[], float] = steady_clock,
+        wall: Callable[[], float] = time.time,
+        alarm: Alarm | None = None,
+        ended: Callable[[str], bool] = has_ended,
+        on_change: Callable[[str], None] | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        self._policy = Policy(duration_s)
+        self._store = LeaseStore(client, duration_s, self._policy.renew_s / 2, wall)
+        self._names = sorted(set(leases))
+        self._me = holder
+        self._clock = clock
+        self._alarm: Alarm = alarm or threading.Event()
+        self._ended = ended
+        self._on_change = on_change or _say_nothing
+        self._on_wait = on_wait or _say_nothing
+        self._tenures: Mapping[LeaseName, Tenure] = {}
+        self._deadline = -math.inf
+        self._lost = ""
+        self._told_valid = True
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Take the leases and keep them."""
+        self.acquire()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the leases back."""
+        self.release()
+
+    # For those who write
+
+    def valid(self) -> bool:
+        """Return whether a write may be sent now; cheap, and safe in any thread."""
+        return self._clock() < self._deadline
+
+    @property
+    def epoch(self) -> int:
+        """The fencing number, the same in all leases; higher than that of any earlier holder."""
+        return max((tenure.lease.epoch for tenure in self._tenures.values()), default=0)
+
+    @property
+    def lost(self) -> str:
+        """Why the lock is lost for good; empty while it's held, or can be valid again."""
+        return self._lost
+
+    # Start
+
+    def acquire(self) -> None:
+        """Take all leases, or none; waits where a holder may be dead.
+
+        Raises:
+            LockedError: another run holds one of them.
+            ClusterError: they cannot be read or written.
+        """
+        seen: dict[LeaseName, Observation] = {}
+        rounds = 0
+        while rounds < _ROUNDS:
+            pause_s = self._look(seen)
+            if pause_s > 0:
+                self._pause(pause_s)
+            elif self._take_all(seen):
+                return
+            else:
+                rounds += 1
+        names = ", ".join(map(str, self._names))
+        raise LockedError(
+            f"the leases of {names} change all the time; look for what changes them with "
+            f"'kubectl get leases -n {self._names[0].namespace} --watch'"
+        )
+
+    def _look(self, seen: dict[LeaseName, Observation]) -> float:
+        """Look at all leases once; returns how long to wait before the next look."""
+        waits = [0.0]
+        for name in self._names:
+            lease = self._store.read(name)
+            first = name not in seen
+            seen[name] = observe(seen.get(name), lease, self._clock())
+            match self._judge(seen[name]):
+                case Busy():
+                    assert lease is not None
+                    raise LockedError(locked_text(name, lease, self._store.age_s(lease.renewed)))
+                case Wait(seconds):
+                    waits.append(seconds)
+                    if first:
+                        self._on_wait(self._waiting_text(name, seen[name].lease))
+                case Take():
+                    pass
+        return max(waits)
+
+    def _judge(self, seen: Observation) -> Verdict:
+        lease = seen.lease
+        return judge(
+            seen,
+            self._clock(),
+            self._policy,
+            self._me,
+            age_s=self._store.age_s(lease.renewed) if lease else None,
+            ended=lease is not None and self._ended(parse_holder(lease.holder).process),
+        )
+
+    def _pause(self, seconds: float) -> None:
+        if self._alarm.wait(seconds):
+            raise LockedError("stopped while waiting for the lock; nothing was changed")
+
+    def _take_all(self, seen: Mapping[LeaseName, Observation]) -> bool:
+        """Take all leases under one epoch; returns whether nobody came between."""
+        known = [observation.lease for observation in seen.values()]
+        epoch = 1 + max((lease.epoch for lease in known if lease), default=0)
+        taken: dict[LeaseName, Tenure] = {}
+        try:
+            for name in self._names:
+                tenure = self._take(name, seen[name].lease, epoch)
+                if tenure is None:
+                    break
+                taken[name] = tenure
+        except BaseException:
+            self._give_back(taken)
+            raise
+        if len(taken) < len(self._names):
+            self._give_back(taken)
+            return False
+        self._hold(taken)
+        return True
+
+    def _take(self, name: LeaseName, lease: LeaseState | None, epoch: int) -> Tenure | None:
+        attempt = taking(lease, epoch, self._me, self._store.stamp(), self._clock())
+        return confirm(attempt, self._store.write(name, attempt))
+
+    # While it is held
+
+    def renew(self) -> float:
+        """Renew all leases once; returns after how many seconds to call it again."""
+        if self._lost:
+            return math.inf
+        self._tell(f"the lock was not renewed for {self._silence_s():.0f} s")
+        try:
+            for name in self._names:
+                self._renew(name)
+        except ClusterError as error:
+            self._tell(f"the lock cannot be renewed: {error}")
+            return RETRY_S
+        self._tell(self._lost or "the renewal of the lock took too long")
+        return math.inf if self._lost else self._policy.renew_s
+
+    def _renew(self, name: LeaseName) -> None:
+        for _ in range(_ROUNDS):
+            tenure = self._tenures[name]
+            attempt = renewing(tenure, self._store.stamp(), self._clock())
+            match settle(tenure, attempt, self._store.write(name, attempt)):
+                case Kept(kept):
+                    self._hold({**self._tenures, name: kept})
+                    return
+                case Again(found):
+                    self._hold({**self._tenures, name: found})
+                case Lost(why):
+                    self._lose(f"the lease of {name} {why}")
+                    return
+
+    def _hold(self, tenures: Mapping[LeaseName, Tenure]) -> None:
+        self._tenures = tenures
+        ends = [tenure.valid_until(self._policy) for tenure in tenures.values()]
+        if not self._lost:
+            self._deadline = min(ends, default=-math.inf)
+
+    def _lose(self, why: str) -> None:
+        self._lost = self._lost or why
+        self._deadline = -math.inf
+
+    def _silence_s(self) -> float:
+        return self._clock() - min(tenure.sent for tenure in self._tenures.values())
+
+    def _tell(self, why_not: str) -> None:
+        """Tell whether the lock is valid, if that has changed."""
+        valid = self.valid()
+        if valid != self._told_valid:
+            self._told_valid = valid
+            self._on_change("" if valid else why_not)
+
+    def _keep(self) -> None:
+        """Run in the thread: renew until the end."""
+        pause_s = self._policy.renew_s
+        try:
+            while pause_s < math.inf and not self._alarm.wait(pause_s):
+                pause_s = self.renew()
+        except Exception as error:  # the run must hear of it: nothing renews the lock any more
+            self._lose(f"the lock is not renewed any more: {error!r}")
+            self._tell(self._lost)
+            raise
+
+    # End
+
+    def release(self) -> None:
+        """Give all leases back, as far as the cluster can be reached; nothing may be in flight."""
+        self._lost = self._lost or "the lock was released"
+        self._deadline = -math.inf
+        self._alarm.set()
+        if self._thread is not None:
+            self._thread.join(self._policy.renew_s)
+        held, self._tenures = self._tenures, {}
+        self._give_back(held)
+
+    def _give_back(self, held: Mapping[LeaseName, Tenure]) -> None:
+        """Release what is still ours; what can't be reached runs out by itself."""
+        for name, tenure in held.items():
+            with contextlib.suppress(ClusterError):
+                self._give_one_back(name, tenure)
+
+    def _give_one_back(self, name: LeaseName, tenure: Tenure) -> None:
+        for _ in range(_ROUNDS):
+            attempt = releasing(tenure.lease, self._store.stamp(), self._clock())
+            match settle(tenure, attempt, self._store.write(name, attempt)):
+                case Again(found):
+                    tenure = found
+                case Kept() | Lost():
+                    return
+
+    # Words
+
+    def _waiting_text(self, name: LeaseName, lease: LeaseState | None) -> str:
+        assert lease is not None
+        said = _since(lease, self._store.age_s(lease.renewed))
+        return (
+            f"DaemonSet {name} is locked by {parse_holder(lease.holder)} ({said}), which looks "
+            f"dead; waiting {self._policy.duration_s:.0f} s to be sure"
+        )
+
+
+def locked_text(name: LeaseName, lease: LeaseState, age_s: float | None) -> str:
+    """Return who holds a lease, since when, whether alive, and what to do.
+
+    Args:
+        name: of the lease.
+        lease: which is held.
+        age_s: of the last renewal; None when it's not known.
+    """
+    holder = parse_holder(lease.holder)
+    cure = f"'rollout unlock {holder.run_id} -n {name.namespace}'"
+    return (
+        f"DaemonSet {name} is locked by {holder} ({_since(lease, age_s)}); wait until it has "
+        f"ended, or, if it hangs or is gone: {cure}"
+    )
+
+
+def _since(lease: LeaseState, age_s: float | None) -> str:
+    renewed = f"last renewal {lease.renewed or 'unknown'}"
+    if age_s is not None:
+        renewed += f", {age_s:.0f} s ago"
+    return f"since {lease.acquired or 'unknown'}, {renewed}"
+
+
+def _say_nothing(_text: str) -> None:
+    return
