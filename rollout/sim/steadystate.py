@@ -52,7 +52,9 @@ DAY: Final = 86_400.0
 NODE_AGE: Final = 30 * DAY
 DAEMON_SET_AGE: Final = 10 * DAY
 POD_AGE: Final = 2 * DAY
-ADMIN: Final = Caller("kubernetes-admin", ("system:masters", "system:authenticated"), "rollout-sim")
+ADMIN: Final = Caller(
+    "kubernetes-admin", ("system:masters", "system:authenticated"), "kubectl-create"
+)
 UNREACHABLE: Final = "node.kubernetes.io/unreachable"
 
 

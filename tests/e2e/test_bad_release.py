@@ -1,0 +1,78 @@
+"""A release that does not work: few nodes are touched, the run holds, and there is a way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollout.sim.images import Fault, FaultKind
+from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, fleet, world
+
+LIMIT = 2
+QUICK_VERDICT = {"soak": "300ms", "nodeTimeout": "2s"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(FaultKind.CRASH, after=0.0), "agent restarted once, last exit code 1"),
+        (Fault(FaultKind.UNPULLABLE), "ErrImagePull"),
+        (Fault(FaultKind.NEVER_READY), "not done after 2s"),
+        (Fault(FaultKind.CRASH, after=0.1), "restart"),
+    ],
+    ids=["crashes", "cannot be pulled", "never ready", "crashes after it was ready"],
+)
+def test_a_bad_release_is_held_after_no_more_nodes_than_the_limit(
+    tmp_path: Path, fault: Fault, reason: str
+) -> None:
+    with world(fleet(6), tmp_path) as cluster:
+        cluster.break_image(NEW, fault)
+        spec = cluster.spec(strategy={"maxUnavailable": LIMIT}, health=QUICK_VERDICT)
+        done = cluster.rollout("apply", "-f", spec, "--yes", "-o", "jsonl")
+        touched = {node for node, image in cluster.images().items() if image == NEW}
+        deleted, record = cluster.deleted_pods(), cluster.record()
+        strategy = cluster.daemon_set()["spec"]["updateStrategy"]["type"]
+        status = cluster.rollout("status", NAME, "-n", NAMESPACE)
+    assert done.code == 3, done.err
+    assert 1 <= len(touched) <= LIMIT
+    assert len(deleted) == len(touched)
+    assert strategy == "OnDelete"  # or the controller would go on with the bad release
+    end = done.events[-1]
+    results = {node["node"]: node["result"] for node in end["nodes"]}
+    failed = [node["reason"] for node in end["nodes"] if node["result"] == "failed"]
+    assert failed
+    assert any(reason in text for text in failed), failed
+    assert [result for result in results.values() if result == "not reached"] == [
+        "not reached" for _ in range(6 - len(touched))
+    ]
+    assert record is not None
+    assert record["phase"] == "held"
+    assert "is held" in status.out
+
+
+def test_the_way_back_from_a_held_run_restores_the_strategy(tmp_path: Path) -> None:
+    with world(fleet(6), tmp_path) as cluster:
+        strategy = cluster.daemon_set()["spec"]["updateStrategy"]
+        cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+        bad = cluster.rollout("apply", "-f", cluster.spec(), "--yes")
+        undo = cluster.spec("undo.yaml", target={"revision": 1})
+        back = cluster.rollout("apply", "-f", undo, "--yes")
+        images, after = set(cluster.images().values()), cluster.daemon_set()
+    assert bad.code == 3
+    assert back.code == 0, back.err + back.out
+    assert images == {OLD}
+    assert after["spec"]["updateStrategy"] == strategy
+    assert not [key for key in after["metadata"].get("annotations", {}) if "rollout" in key]
+
+
+def test_tolerated_failures_do_not_stop_the_run(tmp_path: Path) -> None:
+    with world(fleet(6), tmp_path) as cluster:
+        cluster.break_image(f"{NEW}@node-001", Fault(FaultKind.UNPULLABLE))
+        spec = cluster.spec(failure={"maxFailures": 1})
+        done = cluster.rollout("apply", "-f", spec, "--yes")
+        images = cluster.images()
+    assert done.code == 3, done.err
+    assert set(images.values()) == {NEW}
+    assert "5 of 6 nodes updated" in done.out
+    assert "ErrImagePull" in done.out

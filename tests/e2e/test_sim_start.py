@@ -1,0 +1,227 @@
+"""`rollout sim start`: a cluster in the foreground, for the kubernetes client and for kubectl."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+
+from tests.e2e.world import Done, Running, environment, kubectl, run
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is missing")
+FLEET = """
+nodes:
+  - {name: "big-{}", count: 2, zones: [zone-a], labels: {pool: big}}
+  - name: gpu
+    labels: {pool: gpu}
+    taints: [{key: gpu, effect: NoSchedule}]
+daemonSets:
+  - {name: log-agent, namespace: logging, image: "log-agent:2.3"}
+  - name: driver
+    namespace: kube-system
+    image: "driver:1"
+    nodeSelector: {pool: gpu}
+    tolerations: [{operator: Exists}]
+    strategy: {type: OnDelete}
+times: {start: 100ms, stop: 50ms}
+"""
+
+
+def started(*arguments: str | Path) -> Running:
+    """Start a cluster and wait until it says that it answers."""
+    cluster = Running("sim", "start", *arguments)
+    cluster.read_until(lambda line: "export KUBECONFIG=" in line)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("sim") / "kubeconfig"
+    with started("--nodes", "50", "--zones", "3", "--kubeconfig", path) as cluster:
+        yield path
+        cluster.send(signal.SIGINT)
+        assert cluster.end().code == 0
+
+
+class TestWithKubectl:
+    """One cluster of 50 nodes, used with kubectl as a person would."""
+
+    pytestmark = needs_kubectl
+
+    def test_nodes_pods_and_the_daemon_set_are_listed(self, kubeconfig: Path) -> None:
+        nodes = kubectl(kubeconfig, "get", "nodes", "--no-headers").out.splitlines()
+        pods = kubectl(kubeconfig, "get", "pods", "-n", "logging", "--no-headers").out.splitlines()
+        row = kubectl(kubeconfig, "get", "ds", "-n", "logging", "log-agent", "--no-headers").out
+        assert len(nodes) == len(pods) == 50
+        assert all(line.split()[1] == "Ready" for line in nodes)
+        assert all(line.split()[1:3] == ["1/1", "Running"] for line in pods)
+        assert row.split()[:6] == ["log-agent", *["50"] * 5]
+
+    def test_zones_are_labels_of_the_nodes(self, kubeconfig: Path) -> None:
+        done = kubectl(kubeconfig, "get", "nodes", "-o", "json")
+        labels = [
+            n["metadata"]["labels"]["topology.kubernetes.io/zone"] for n in done.json["items"]
+        ]
+        assert {zone: labels.count(zone) for zone in set(labels)} == {
+            "zone-a": 17,
+            "zone-b": 17,
+            "zone-c": 16,
+        }
+
+    def test_it_is_described(self, kubeconfig: Path) -> None:
+        described = kubectl(kubeconfig, "describe", "ds", "log-agent", "-n", "logging").out
+        assert "Desired Number of Nodes Scheduled: 50" in described
+        assert "log-agent:2.3" in described
+        assert kubectl(kubeconfig, "describe", "node", "node-007").code == 0
+
+    def test_objects_are_applied_patched_and_deleted(self, kubeconfig: Path) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
+        manifest = json.dumps({**body, "data": {"a": "1"}})
+        changed = json.dumps({**body, "data": {"b": "2"}})
+        assert "created" in kubectl(kubeconfig, "apply", "-f", "-", stdin=manifest).out
+        assert "configured" in kubectl(kubeconfig, "apply", "-f", "-", stdin=changed).out
+        patched = kubectl(kubeconfig, "patch", "cm", "settings", "-p", '{"data": {"c": "3"}}')
+        assert patched.code == 0, patched.err
+        found = kubectl(kubeconfig, "get", "cm", "settings", "-o", "jsonpath={.data}")
+        assert json.loads(found.out) == {"b": "2", "c": "3"}
+        assert "deleted" in kubectl(kubeconfig, "delete", "cm", "settings").out
+        assert "NotFound" in kubectl(kubeconfig, "get", "cm", "settings").err
+
+    def test_the_history_of_the_daemon_set_is_shown(self, kubeconfig: Path) -> None:
+        done = kubectl(kubeconfig, "rollout", "history", "ds/log-agent", "-n", "logging")
+        assert done.code == 0, done.err
+        assert done.out.splitlines()[2].split()[0] == "1"
+
+    def test_a_deleted_pod_is_replaced_and_a_watch_tells_of_it(self, kubeconfig: Path) -> None:
+        one = ("get", "pods", "-n", "logging", "--field-selector", "spec.nodeName=node-000")
+        old = kubectl(kubeconfig, *one, "-o", "name").out.strip()
+        watch = ("kubectl", "--kubeconfig", str(kubeconfig), *one, "--watch", "-o", "name")
+        with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline().strip() == old
+            assert kubectl(kubeconfig, "delete", "-n", "logging", old, "--wait=false").code == 0
+            new = next(line.strip() for line in watching.stdout if line.strip() != old)
+            watching.kill()
+        done = kubectl(
+            kubeconfig, "wait", "-n", "logging", new, "--for=condition=Ready", "--timeout=60s"
+        )
+        assert done.code == 0, done.err
+
+    def test_kubectls_own_rolling_update_works(self, kubeconfig: Path) -> None:
+        rolling = {"maxUnavailable": "50%"}
+        patch = {"spec": {"updateStrategy": {"rollingUpdate": rolling}}}
+        there = ("-n", "logging")
+        assert (
+            kubectl(kubeconfig, "patch", "ds", "log-agent", *there, "-p", json.dumps(patch)).code
+            == 0
+        )
+        assert kubectl(kubeconfig, "set", "image", "ds/log-agent", "agent=x:2", *there).code == 0
+        done = kubectl(kubeconfig, "rollout", "status", "ds/log-agent", *there, "--timeout=80s")
+        assert done.code == 0, done.err
+        assert "successfully rolled out" in done.out
+
+
+def test_the_python_client_reads_it_and_rollout_updates_it(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with started("--nodes", "3", "--kubeconfig", path) as cluster:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        api = kubernetes_config.new_client_from_config(str(path))
+        with api:
+            nodes = kubernetes_client.CoreV1Api(api).list_node().items
+            found = kubernetes_client.AppsV1Api(api).read_namespaced_daemon_set(
+                "log-agent", "logging"
+            )
+        assert [node.metadata.name for node in nodes] == ["node-000", "node-001", "node-002"]
+        assert found.status.number_available == 3
+        status = run("status", "log-agent", "-n", "logging", "--kubeconfig", path)
+        assert status.code == 0, status.err
+        cluster.send(signal.SIGTERM)
+        done = cluster.end()
+    assert done.code == 0
+    assert done.err == ""
+    assert not path.exists()
+
+
+def test_a_fleet_file_says_what_there_is(tmp_path: Path) -> None:
+    fleet, path = tmp_path / "fleet.yaml", tmp_path / "kubeconfig"
+    fleet.write_text(FLEET)
+    with started("--fleet", fleet, "--kubeconfig", path) as cluster:
+        agent, driver = (
+            run("status", name, "-n", namespace, "--kubeconfig", path, "-o", "json").json
+            for name, namespace in (("log-agent", "logging"), ("driver", "kube-system"))
+        )
+        cluster.send(signal.SIGINT)
+        assert cluster.end().code == 0
+    fates = {node["node"]: node["fate"] for node in agent["nodes"]}
+    assert fates == {"big-000": "current", "big-001": "current", "gpu": "ineligible"}
+    assert driver["strategy"] == "OnDelete"
+    assert [n["node"] for n in driver["nodes"] if n["fate"] == "current"] == ["gpu"]
+
+
+def test_every_cluster_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    uids = set()
+    for name in ("one", "two"):
+        with started("--nodes", "1", "--kubeconfig", tmp_path / name) as cluster:
+            api = kubernetes_config.new_client_from_config(str(tmp_path / name))
+            with api:
+                space = kubernetes_client.CoreV1Api(api).read_namespace("kube-system")
+            uids.add(space.metadata.uid)
+            cluster.send(signal.SIGINT)
+            cluster.end()
+    assert len(uids) == 2
+
+
+def test_the_port_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = sim_start(tmp_path, "--port", port)
+    assert refused.code == 1
+    assert f"port {port} cannot be opened" in refused.err
+    with started("--port", port, "--kubeconfig", tmp_path / "kubeconfig") as cluster:
+        config = yaml.safe_load((tmp_path / "kubeconfig").read_text())
+        assert config["clusters"][0]["cluster"]["server"] == f"http://127.0.0.1:{port}"
+        cluster.send(signal.SIGINT)
+        assert cluster.end().code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("nodess: []\n", ":1: nodess: unknown key; did you mean 'nodes'?"),
+        ("nodes:\n  - {count: 0}\n", ":2: nodes[0].count: "),
+        ("daemonSets:\n  - {name: a}\n", ":2: daemonSets[0]: 'image' is missing"),
+        ("a: [\n", ":2: not valid YAML"),
+    ],
+    ids=["unknown key", "no node", "no image", "broken"],
+)
+def test_a_wrong_fleet_file_is_refused_with_its_line(tmp_path: Path, text: str, part: str) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(text)
+    done = sim_start(tmp_path, "--fleet", fleet)
+    assert done.code == 65
+    assert f"error: {fleet}{part}" in done.err
+
+
+def test_a_fleet_file_excludes_nodes_and_zones(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(FLEET)
+    assert sim_start(tmp_path, "--fleet", fleet, "--nodes", "3").code == 64
+    assert sim_start(tmp_path, "--nodes", "-1").code == 64
+
+
+def sim_start(directory: Path, *arguments: str | Path) -> Done:
+    """Start a cluster that is not expected to come up."""
+    kubeconfig = directory / "refused"
+    done = run("sim", "start", *arguments, "--kubeconfig", kubeconfig, env=environment())
+    assert not kubeconfig.exists()
+    return done

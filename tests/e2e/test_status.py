@@ -1,0 +1,83 @@
+"""`rollout status`: where every node stands, and one sentence on what is going on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rollout.sim.fleetfile import UpdateStrategy
+from rollout.sim.images import Fault, FaultKind
+from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
+
+HERE = ("status", NAME, "-n", NAMESPACE)
+
+
+def sentence(cluster: World, *options: str) -> str:
+    done = cluster.rollout(*HERE, *options)
+    assert done.code == 0, done.err
+    assert cluster.writes() == []
+    return done.out.splitlines()[1]
+
+
+def test_up_to_date(tmp_path: Path) -> None:
+    with world(fleet(3), tmp_path) as cluster:
+        done = cluster.rollout(*HERE)
+        assert sentence(cluster) == "Up to date and available on all 3 nodes."
+    assert done.out.startswith("DaemonSet logging/log-agent: revision 1 (")
+    assert "strategy RollingUpdate" in done.out
+    assert len(re.findall(r"^node-00\d +current +1 ", done.out, re.MULTILINE)) == 3
+
+
+def test_on_delete_with_outdated_nodes_says_how_to_go_on(tmp_path: Path) -> None:
+    described = fleet(5, strategy=UpdateStrategy(type="OnDelete"), up_to_date=2)
+    with world(described, tmp_path) as cluster:
+        said = sentence(cluster)
+        state = cluster.rollout(*HERE, "-o", "json").json
+    assert said.startswith("2 of 5 nodes are on the current revision; under OnDelete the other 3")
+    assert "rollout apply" in said
+    assert state["strategy"] == "OnDelete"
+    assert sorted(node["fate"] for node in state["nodes"]) == ["current"] * 2 + ["outdated"] * 3
+    assert {node["revision"] for node in state["nodes"]} == {"1", "2"}
+    assert state["sentence"] == said
+
+
+def test_a_broken_pod_is_named_with_its_reason(tmp_path: Path) -> None:
+    described = fleet(3, strategy=UpdateStrategy(type="OnDelete"))
+    with world(described, tmp_path) as cluster:
+        cluster.break_image(f"{OLD}@node-001", Fault(FaultKind.NEVER_READY))
+        wait = cluster.kubectl(
+            *("wait", "pod", cluster.pod_names()["node-001"], "-n", NAMESPACE),
+            *("--for", "condition=Ready=False", "--timeout=60s"),
+        )
+        assert wait.code == 0, wait.err
+        said = sentence(cluster)
+    assert said == "3 of 3 nodes are on the current revision; not available yet: node-001."
+
+
+def test_a_run_in_the_middle_names_itself_and_the_strategy_that_comes_back(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
+        with cluster.start("apply", plan, "-o", "jsonl") as running:
+            run = running.event("run-started")["run"]
+            node = running.event("node-started")["node"]
+            done = cluster.rollout(*HERE)
+            cluster.break_image(NEW, None)
+            assert running.end().code == 0
+    said = done.out.splitlines()[1]
+    assert said.startswith(f"Run {run} of rollout log-agent-2.4 (")
+    assert "is running; " in said
+    assert "the original strategy (RollingUpdate) comes back at its end" in said
+    assert "strategy OnDelete" in done.out
+    others = re.findall(r"^(node-00\d) +outdated +1 ", done.out, re.MULTILINE)
+    assert sorted([*others, node]) == [f"node-00{i}" for i in range(4)]
+
+
+def test_a_node_that_may_not_run_it_says_why(tmp_path: Path) -> None:
+    with world(fleet(2), tmp_path) as cluster:
+        tainted = cluster.kubectl("taint", "node", "node-001", "dedicated=gpu:NoExecute")
+        assert tainted.code == 0, tainted.err
+        done = cluster.rollout(*HERE)
+    assert re.search(r"node-001 +ineligible .*taint dedicated=gpu:NoExecute", done.out)
