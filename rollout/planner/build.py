@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout import __version__
-from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
@@ -137,10 +136,9 @@ def _check_selection(loaded: LoadedSpec, parts: Mapping[str, _Part]) -> None:
             raise loaded.error(
                 ("nodes", "exclude", index), f"the cluster has no node '{name}'; check the name"
             )
-    if rules.selector and all(f.deferred_by == "excluded" for p in parts.values() for f in p.fates):
-        raise _matches_nothing(loaded, ("nodes", "selector"), rules.selector)
-    selected = {n: node.metadata.labels for n, node in nodes.items()}
-    _check_waves(loaded, selected)
+    labels = {name: node.metadata.labels for name, node in nodes.items()}
+    _check_selector(loaded, ("nodes", "selector"), rules.selector, labels)
+    _check_waves(loaded, labels)
 
 
 def _check_waves(loaded: LoadedSpec, labels: Mapping[str, Mapping[str, str]]) -> None:
@@ -154,15 +152,18 @@ def _check_waves(loaded: LoadedSpec, labels: Mapping[str, Mapping[str, str]]) ->
                     ("waves", index, "nodes", position),
                     f"the cluster has no node '{name}'; check the name",
                 )
-        selector = parse_label_selector(rule.selector)
-        if rule.selector and not any(selector.matches(item) for item in labels.values()):
-            raise _matches_nothing(loaded, ("waves", index, "selector"), rule.selector)
+        _check_selector(loaded, ("waves", index, "selector"), rule.selector, labels)
 
 
-def _matches_nothing(
-    loaded: LoadedSpec, path: tuple[str | int, ...], selector: str
-) -> DocumentError:
-    return loaded.error(path, f"'{selector}' matches no node; see 'kubectl get nodes -L KEY'")
+def _check_selector(
+    loaded: LoadedSpec,
+    path: tuple[str | int, ...],
+    text: str,
+    labels: Mapping[str, Mapping[str, str]],
+) -> None:
+    selector = parse_label_selector(text)
+    if not any(selector.matches(item) for item in labels.values()):
+        raise loaded.error(path, f"'{text}' matches no node; see 'kubectl get nodes -L KEY'")
 
 
 def _links(loaded: LoadedSpec) -> list[graph.Link]:
@@ -344,7 +345,9 @@ def _graph_input(
         flips = bool(parts[name].updates) and not ds.owner_on_delete
         if ds.changes_template or flips:
             prepares.add(name)
-        if flips or ds.changes_settings or (ds.changes_template and not ds.owner_on_delete):
+        # An earlier run may have left OnDelete behind: then live and final differ.
+        settings = ds.changes_settings or ds.live_strategy != ds.final_strategy
+        if flips or settings or (ds.changes_template and not ds.owner_on_delete):
             restores.add(name)
     return graph.GraphInput(
         groups=groups,
