@@ -404,9 +404,20 @@ def _warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -> li
     ]
     for ds in daemon_sets:
         warnings.extend(_budget_warning(ds))
+        warnings.extend(_dead_node_warning(ds))
         warnings.extend(_manager_warnings(ds))
         warnings.extend(_hand_over_warnings(ds))
     return warnings
+
+
+def _dead_node_warning(ds: PlannedDaemonSet) -> list[str]:
+    """Name nodes that are down: elsewhere they would use up the budget and block the update."""
+    down = [node.name for node in ds.nodes if node.deferred_by in ("not-ready", "stuck")]
+    if len(down) < ds.budget.value or not any(n.fate == "update" for n in ds.nodes):
+        return []
+    why = "they were down before the run (nodes.deferNotReady) and do not block it"
+    budget_text = f"DaemonSet {ds.name}: {cut(down)} would use up the budget ({ds.budget_text})"
+    return [f"{budget_text}; they are left out because {why}"]
 
 
 def _manager_warnings(ds: PlannedDaemonSet) -> list[str]:

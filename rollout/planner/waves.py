@@ -51,6 +51,7 @@ class PlannedWave:
     bake_s: float = 0.0
     max_unavailable: int | str | None = None
     pause: Literal["", "approval"] = ""
+    spread: bool = False  # the order of the nodes is that of the spread
 
 
 def plan_waves(body: Body, candidates: Iterable[Candidate]) -> list[PlannedWave]:
@@ -63,7 +64,12 @@ def plan_waves(body: Body, candidates: Iterable[Candidate]) -> list[PlannedWave]
     waves = _apply(wave_rules(body), ordered)
     longest = sorted(ordered, key=lambda c: (*_keys(c, body.nodes), -round(c.predicted_s), c.name))
     place = {candidate.name: index for index, candidate in enumerate(longest)}
-    return [replace(wave, nodes=tuple(sorted(wave.nodes, key=place.__getitem__))) for wave in waves]
+    return [
+        wave
+        if wave.spread
+        else replace(wave, nodes=tuple(sorted(wave.nodes, key=place.__getitem__)))
+        for wave in waves
+    ]
 
 
 def wave_rules(body: Body) -> tuple[WaveRule, ...]:
@@ -124,7 +130,7 @@ def _one_rule(rule: WaveRule, name: str, left: Sequence[Candidate]) -> list[Plan
             for value, group in groups.items()
         ]
     if not rule.sizes:
-        return [_wave(rule, name, selected, _describe(rule))]
+        return [_wave(rule, name, _take(selected, len(selected), rule.spread), _describe(rule))]
     base, waves = len(selected), []
     for position, size in enumerate(_endless(rule) if rule.repeats else rule.sizes):
         if not selected:
@@ -177,6 +183,7 @@ def _wave(rule: WaveRule, name: str, nodes: Iterable[Candidate], text: str) -> P
         bake_s=parse_duration(rule.bake),
         max_unavailable=rule.max_unavailable,
         pause=rule.pause or "",
+        spread=bool(rule.spread),
     )
 
 
