@@ -20,6 +20,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
 from rollout.fleet.objects import Pod, format_time
+from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
@@ -42,6 +43,7 @@ def read_spec(spec: Path, waves: str | None) -> LoadedSpec:
     return loaded if waves is None else with_waves(loaded, waves)
 
 
+@nothing_to_collect()
 def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan:
     """Read the fleet, and plan; nothing is written.
 

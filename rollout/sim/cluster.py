@@ -8,13 +8,12 @@ images that turn bad.
 
 from __future__ import annotations
 
-import gc
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from rollout.memory import nothing_to_collect
 from rollout.sim.admission import Admission
 from rollout.sim.clock import Clock
 from rollout.sim.controllers.daemonset import DaemonSetController
@@ -121,7 +120,7 @@ class Cluster:
         )
         addresses = AddressPool()
         steady = SteadyState(self.registry, self._manager, addresses, clock.now())
-        with _nothing_to_collect():
+        with nothing_to_collect():
             down = steady.build(self.fleet)
         self.index = PodIndex(self.store)
         self._recorder = EventRecorder(self.registry, clock, enabled=self.settings.events)
@@ -148,7 +147,7 @@ class Cluster:
 
     def start(self) -> None:
         """Set everything to work."""
-        with _nothing_to_collect():
+        with nothing_to_collect():
             if "kubelet" in self.settings.parts:
                 self.kubelets.start()
             if self.settings.heartbeats:
@@ -290,18 +289,3 @@ class Cluster:
 
 def _unheard(_node: str) -> None:
     """Stand in for the node lifecycle controller while it is down."""
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Switch the cycle collector off while many objects are made and none can be freed.
-
-    It would walk over all of them again and again: a third of the time at 100,000 nodes.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
