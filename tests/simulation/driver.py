@@ -113,6 +113,7 @@ class VirtualRun:
         rng: decides how long each event and each call takes.
         resumed: an earlier process has begun this run.
         lose_answers: share of writes whose answer is lost after they were done.
+        approved: waves (1-based) that somebody has approved.
     """
 
     def __init__(
@@ -123,11 +124,12 @@ class VirtualRun:
         *,
         resumed: bool = False,
         lose_answers: float = 0.0,
+        approved: frozenset[int] = frozenset(),
     ) -> None:
         self.cluster = cluster
         self.clock = cluster.clock
         self.plan = plan
-        self.engine = Engine(plan, resumed=resumed)
+        self.engine = Engine(plan, resumed=resumed, approved=approved)
         self.finish: Finish | None = None
         self.writes = 0
         self.log: list[str] = []
@@ -362,6 +364,8 @@ class Oracle:
         self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node) -> pods deleted
         self.most_down = 0
         self.order: list[str] = []  # nodes in the order of their deletes
+        self.history: list[tuple[str, str]] = []  # (DaemonSet, node) in that order
+        self.overlaps: Counter[str] = Counter()  # deletes on a node where another one is down
         for pod in cluster.store.scan(PODS):
             if _owner(pod) in self._limits and _ready(pod):
                 node = msgspec.convert(pod, Pod).target_node
@@ -384,6 +388,9 @@ class Oracle:
         if begins:
             self.deletes[self._names[owner], node] += 1
             self.order.append(node)
+            self.history.append((self._names[owner], node))
+            others = (down for uid, down in self._down.items() if uid != owner)
+            self.overlaps[node] += any(node in down for down in others)
         serving = self._serving.setdefault((owner, node), set())
         was_served = bool(serving)
         if event.type != "DELETED" and _ready(event.object) and not meta.get("deletionTimestamp"):

@@ -1,0 +1,318 @@
+"""Others act while a run goes: people, autoscalers, GitOps, dying nodes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollout.executor.actions import Finish, Outcome
+from rollout.fleet import marks
+from rollout.sim.clock import VirtualClock
+from rollout.sim.cluster import Cluster, Settings
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet
+from rollout.sim.registry import Caller, PatchType
+from rollout.sim.resources import DAEMONSETS, NODES, PODS
+from tests.simulation.driver import Oracle, VirtualRun, make_plan, read_fleet
+
+SOMEBODY = Caller("somebody", ("system:masters",), "kubectl")
+TARGET = {"set": {"image": {"agent": "log-agent:2.4"}}}
+
+
+class World:
+    """A run on a small virtual cluster, and hands to disturb it."""
+
+    def __init__(self, size: int = 8, *, fleet: Fleet | None = None, **spec: Any) -> None:
+        self.cluster = Cluster(
+            VirtualClock(), fleet or default_fleet(size, 2), Settings(events=False)
+        )
+        self.cluster.start()
+        daemon_set = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 2}}
+        body: dict[str, Any] = {
+            "daemonSets": [daemon_set],
+            "waves": "fast",
+            "health": {"soak": 1, "nodeTimeout": "2m"},
+            **spec,
+        }
+        self.plan = make_plan(self.cluster, body)
+        self.oracle = Oracle(self.cluster, self.plan)
+        self.run = VirtualRun(self.cluster, self.plan, random.Random(7))
+        self.run.start()
+
+    def advance(self, seconds: float) -> None:
+        clock = self.cluster.clock
+        assert isinstance(clock, VirtualClock)
+        clock.advance(seconds)
+
+    def until_deletes(self, count: int) -> None:
+        clock = self.cluster.clock
+        assert isinstance(clock, VirtualClock)
+        assert clock.run_until(lambda: len(self.oracle.order) >= count, 600.0)
+
+    def patch(self, body: dict[str, Any]) -> None:
+        registry = self.cluster.registry
+        registry.patch(DAEMONSETS, "logging", "log-agent", body, PatchType.STRATEGIC, SOMEBODY)
+
+    def finish(self) -> Finish:
+        return self.run.run()
+
+    @property
+    def live(self) -> dict[str, Any]:
+        found = self.cluster.store.get(DAEMONSETS, ("logging", "log-agent"))
+        assert found is not None
+        return found
+
+
+def test_a_template_edited_in_mid_run_stops_it_before_the_next_delete() -> None:
+    world = World()
+    world.until_deletes(2)
+    image = {"name": "agent", "image": "log-agent:9"}
+    world.patch({"spec": {"template": {"spec": {"containers": [image]}}}})
+    world.advance(0.2)
+    before = len(world.oracle.order)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "template" in finish.message
+    assert len(world.oracle.order) == before
+
+
+def test_a_strategy_turned_back_in_mid_run_stops_it() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.patch({"spec": {"updateStrategy": {"type": "RollingUpdate"}}})
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "RollingUpdate" in finish.message
+
+
+def test_a_deleted_daemon_set_ends_the_run_and_nothing_else_is_touched() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.oracle.close()  # the garbage collector deletes what is left
+    world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "deleted" in finish.message
+
+
+def test_a_node_that_leaves_is_dropped_and_one_that_joins_is_reported() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.cluster.remove_node("node-006")
+    world.cluster.join_node("node-new", zone="zone-a")
+
+    finish = world.finish()
+
+    steps = {run.node: run for run in world.run.engine.steps.values() if run.node}
+    assert finish.outcome is Outcome.DONE
+    assert steps["node-006"].reason == "the node left the cluster"
+    assert world.run.engine.joined == {"node-new"}
+    assert world.oracle.deletes["log-agent", "node-new"] == 0
+
+
+def test_a_pod_that_somebody_deletes_by_hand_counts_as_done_and_is_not_deleted_again() -> None:
+    world = World()
+    world.until_deletes(1)
+    fleet = read_fleet(world.cluster, "logging", "log-agent")
+    victim = fleet.pods["node-007"][0].metadata.name
+    world.oracle.close()  # the person does not keep the budget
+    watcher = Deletes(world.cluster)
+    world.cluster.registry.delete(PODS, "logging", victim, SOMEBODY)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert watcher.of_node["node-007"] == 1
+    assert max(watcher.of_node.values()) == 1
+
+
+class Deletes:
+    """Counts how often a pod of each node begins to terminate."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.of_node: dict[str, int] = {}
+        cluster.store.subscribe(PODS, self._look)
+
+    def _look(self, event: Any) -> None:
+        ends = event.object["metadata"].get("deletionTimestamp")
+        if ends and event.old and not event.old["metadata"].get("deletionTimestamp"):
+            node = event.object["spec"].get("nodeName", "")
+            self.of_node[node] = self.of_node.get(node, 0) + 1
+
+
+def test_a_node_that_dies_after_its_update_is_a_failure_and_one_dead_before_is_not() -> None:
+    fleet = default_fleet(8, 2)
+    world = World(fleet=fleet)
+    world.until_deletes(1)
+    world.cluster.lose_node(world.oracle.order[0])
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert world.oracle.order[0] in finish.message
+
+
+def test_nodes_dead_before_the_run_do_not_block_it() -> None:
+    cluster = Cluster(VirtualClock(), default_fleet(10, 2), Settings(events=False))
+    cluster.start()
+    clock = cluster.clock
+    assert isinstance(clock, VirtualClock)
+    for name in ("node-002", "node-005", "node-008"):
+        cluster.lose_node(name)
+    clock.advance(120.0)
+    strategy = {"maxUnavailable": 2}
+    item = {"name": "log-agent", "target": TARGET, "strategy": strategy}
+    plan = make_plan(
+        cluster, {"daemonSets": [item], "waves": "fast", "health": {"soak": 0, "nodeTimeout": "2m"}}
+    )
+    oracle = Oracle(cluster, plan)
+    run = VirtualRun(cluster, plan, random.Random(3))
+    run.start()
+
+    finish = run.run()
+
+    assert finish.outcome is Outcome.DEFERRED
+    assert finish.message == "complete with 3 deferred"
+    assert plan.totals.deferred == 3
+    ours = {node for _, node in oracle.deletes}
+    assert {"node-002", "node-005", "node-008"}.isdisjoint(ours & set(run.engine.steps))
+
+
+def test_while_the_controller_manager_is_down_no_more_pods_go_than_the_budget() -> None:
+    world = World()
+    world.until_deletes(1)
+    world.cluster.stop_controllers()
+    world.advance(60.0)
+    assert len(world.oracle.deletes) <= 2
+
+    world.cluster.start_controllers()
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_an_approval_is_waited_for_and_the_run_goes_on_with_it() -> None:
+    waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+    world = World(waves=waves)
+    finish = world.finish()
+    assert finish.outcome is Outcome.PAUSED
+    assert "rollout approve sim --wave canary" in finish.message
+    assert len(world.oracle.order) == 1
+
+    again = VirtualRun(
+        world.cluster, world.plan, random.Random(8), resumed=True, approved=frozenset({1})
+    )
+    again.start()
+
+    assert again.run().outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_a_stopped_run_finishes_what_is_in_flight_and_starts_nothing() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run.ask_to_stop()
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert len(world.oracle.order) == 2
+    fleet = read_fleet(world.cluster, "logging", "log-agent")
+    assert all(p.ready for pods in fleet.pods.values() for p in pods)
+    assert marks.ORIGINAL_STRATEGY in fleet.daemon_set.metadata.annotations
+
+
+def test_a_daemon_set_that_is_on_delete_by_its_owner_is_neither_flipped_nor_restored() -> None:
+    cluster = Cluster(VirtualClock(), default_fleet(5, 1), Settings(events=False))
+    cluster.start()
+    body = {"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}}
+    cluster.registry.patch(DAEMONSETS, "logging", "log-agent", body, PatchType.STRATEGIC, SOMEBODY)
+    clock = cluster.clock
+    assert isinstance(clock, VirtualClock)
+    clock.advance(5.0)
+    item = {"name": "log-agent", "target": TARGET}
+    plan = make_plan(cluster, {"daemonSets": [item], "waves": "fast", "health": {"soak": 0}})
+    seen: list[Any] = []
+    cluster.store.subscribe(
+        DAEMONSETS, lambda e: seen.append(e.object["metadata"].get("annotations") or {})
+    )
+    oracle = Oracle(cluster, plan)
+    run = VirtualRun(cluster, plan, random.Random(3))
+    run.start()
+
+    assert run.run().outcome is Outcome.DONE
+
+    assert [s.kind for s in plan.steps if s.kind in ("prepare", "restore")] == ["prepare"]
+    assert oracle.most_down == 1
+    assert not any(mark in annotations for annotations in seen for mark in marks.ALL)
+    live = cluster.store.get(DAEMONSETS, ("logging", "log-agent"))
+    assert live is not None
+    assert live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+@pytest.mark.parametrize("scope", ["node", "wave", "all"])
+def test_a_daemon_set_follows_another_at_every_scope(scope: str) -> None:
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1", container="agent")
+        for name in ("driver", "plugin")
+    )
+    fleet = msgspec.structs.replace(default_fleet(9, 3), daemon_sets=entries)
+    cluster = Cluster(VirtualClock(), fleet, Settings(events=False))
+    cluster.start()
+    limit = {"maxUnavailable": 3}
+    items = [
+        {
+            "name": "plugin",
+            "target": {"set": {"image": {"agent": "plugin:2"}}},
+            "strategy": limit,
+            "after": {"daemonSet": "driver", "scope": scope},
+        },
+        {
+            "name": "driver",
+            "target": {"set": {"image": {"agent": "driver:2"}}},
+            "strategy": limit,
+        },
+    ]
+    plan = make_plan(
+        cluster, {"daemonSets": items, "waves": [3, 6], "health": {"soak": 0, "nodeTimeout": "1m"}}
+    )
+    oracle = Oracle(cluster, plan)
+    run = VirtualRun(cluster, plan, random.Random(1))
+    run.start()
+
+    assert run.run().outcome is Outcome.DONE
+
+    assert set(oracle.deletes.values()) == {1}
+    assert len(oracle.deletes) == 18
+    place = {key: i for i, key in enumerate(oracle.history)}
+    nodes = [n.name for n in plan.daemon_sets[0].nodes]
+    assert all(place["driver", n] < place["plugin", n] for n in nodes)
+    if scope == "all":
+        assert {name for name, _ in oracle.history[:9]} == {"driver"}
+    for node in nodes:  # a node belongs to one step at a time
+        assert oracle.overlaps[node] == 0
+
+
+def test_a_cordoned_node_is_updated_as_any_other_unless_the_spec_leaves_it_out() -> None:
+    world = World(nodes={"cordoned": "exclude"})
+    assert world.plan.totals.update == 8
+    cluster = world.cluster
+    world.run.kill()
+    cluster.registry.patch(
+        NODES, "", "node-003", {"spec": {"unschedulable": True}}, PatchType.MERGE, SOMEBODY
+    )
+    item = {"name": "log-agent", "target": TARGET}
+    left_out = make_plan(cluster, {"daemonSets": [item], "nodes": {"cordoned": "exclude"}})
+    included = make_plan(cluster, {"daemonSets": [item]})
+
+    assert (left_out.totals.update, left_out.totals.deferred) == (7, 1)
+    assert included.totals.update == 8
