@@ -113,8 +113,12 @@ class Node(Struct, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether the node's Ready condition is True; unknown is not ready."""
-        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        """Whether nothing says that the node is not ready.
+
+        A Ready condition that is False or Unknown says so. A node without the condition has no
+        kubelet that reports (a virtual node, say): its pods' own readiness is all there is.
+        """
+        return all(c.status == "True" for c in self.status.conditions if c.type == "Ready")
 
 
 class WaitingState(Struct, frozen=True):

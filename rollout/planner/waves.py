@@ -8,6 +8,7 @@ that no rule takes form an explicit last wave: nothing is dropped in silence.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -162,10 +163,16 @@ def _take(selected: Sequence[Candidate], count: int, spread: str) -> list[Candid
     """Take the first `count`, or one of each value of the spread label in turn."""
     if not spread:
         return list(selected[:count])
-    groups = _groups(spread, selected).values()
-    turns = [(turn, place, c) for place, g in enumerate(groups) for turn, c in enumerate(g)]
-    turns.sort(key=lambda item: item[:2])
-    return [candidate for _, _, candidate in turns[:count]]
+    turns: list[tuple[bool, bool, int, int, Candidate]] = []
+    for place, group in enumerate(_groups(spread, selected).values()):
+        turn: Counter[bool] = Counter()
+        for candidate in group:  # what is broken takes its turns before what works
+            turns.append(
+                (candidate.own, candidate.available, turn[candidate.available], place, candidate)
+            )
+            turn[candidate.available] += 1
+    turns.sort(key=lambda item: item[:4])
+    return [item[4] for item in turns[:count]]
 
 
 def _groups(key: str, candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:
