@@ -13,9 +13,11 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.keeper import Keeper
+from rollout.executor.precheck import require_permissions
 from rollout.executor.record import (
     RunPhase,
     RunRecord,
@@ -76,7 +78,8 @@ def begin(client: Client, plan: Plan) -> Session:
 
     Raises:
         AlreadyApplied: when a run has completed this plan, or rolled it back.
-        StaleError: when the plan is for another cluster.
+        StaleError: when the plan is for another cluster, or another release of Kubernetes.
+        Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
     cluster_uid = read_cluster_uid(client)
@@ -94,7 +97,10 @@ def begin(client: Client, plan: Plan) -> Session:
                 f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
+        require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True)
+    check_release(client, plan.cluster.version)
+    require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
     return Session(keeper, record, cluster_uid, resumed=False)
 
@@ -256,7 +262,7 @@ def _ended(finish: Finish, observer: Observer) -> Callable[[RunRecord], RunRecor
             phase=_PHASES[finish.outcome],
             message=finish.message,
             finished_at=format_time(time.time()),
-            sequence=observer.sequence,
+            sequence=observer.sequence + 1,  # the last event, which tells of this end, follows
         )
 
     return change
