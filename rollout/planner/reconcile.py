@@ -1,27 +1,30 @@
 """Fits a plan to soft drift: nodes that joined are added at the end, others are dropped.
 
 The plan keeps its id and digest: it is still the plan that was reviewed, carried out on the nodes
-that there are now. Which of the two happens is the user's choice (`--on-drift`).
+that there are now. Which of the two happens is the user's choice (`--on-drift`). The graph is made
+anew by the rules that made it first, on the waves that were reviewed: so every edge holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from rollout.fleet.snapshot import Fleet
+from rollout.planner import graph
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.drift import target_template
 from rollout.planner.fates import NodeFate, node_fates
-from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Step, Wave
+from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Step, VertexKind
 
 
 def reconcile(plan: Plan, fleets: Mapping[str, Fleet], now: float) -> Plan:
     """Return the plan for the nodes as they are now.
 
     Nodes that need an update and were not planned join the last wave, in the order of their
-    names; nodes that left, or need none any more, are dropped.
+    names; nodes that left, or need none any more, are dropped. A node that was planned for one
+    DaemonSet and now needs an update of another one stays in its wave.
 
     Args:
         plan: the plan; its DaemonSets show no hard drift.
@@ -29,130 +32,103 @@ def reconcile(plan: Plan, fleets: Mapping[str, Fleet], now: float) -> Plan:
         now: when the fleets were read, seconds since the epoch.
     """
     fates = {
-        ds.name: {
-            fate.node.metadata.name: fate
-            for fate in node_fates(
-                fleets[ds.name], target_template(ds, fleets[ds.name]), plan.rules, now
-            )
-        }
+        ds.name: node_fates(fleets[ds.name], target_template(ds, fleets[ds.name]), plan.rules, now)
         for ds in plan.daemon_sets
     }
-    added = {ds.name: _added(ds, fates[ds.name]) for ds in plan.daemon_sets}
+    updates = {ds.name: _updates(ds, fates[ds.name]) for ds in plan.daemon_sets}
+    links = [
+        graph.Link(ds.name, ds.after.daemon_set, ds.after.scope)
+        for ds in plan.daemon_sets
+        if ds.after is not None
+    ]
+    groups = graph.order_daemon_sets([ds.name for ds in plan.daemon_sets], links)
+    waves = [_waves(plan, group, updates) for group in groups]
+    wave_of = {
+        (name, node): number
+        for group, made in zip(groups, waves, strict=True)
+        for number, nodes in made.items()
+        for name in group
+        for node in nodes
+        if node in updates[name]
+    }
     daemon_sets = tuple(
-        msgspec.structs.replace(ds, nodes=tuple(_nodes(ds, fates[ds.name], fleets[ds.name])))
+        msgspec.structs.replace(
+            ds, nodes=tuple(_nodes(ds.name, fates[ds.name], fleets[ds.name], wave_of))
+        )
         for ds in plan.daemon_sets
     )
-    steps = _steps(plan, fates, added)
     return msgspec.structs.replace(
         plan,
         daemon_sets=daemon_sets,
-        steps=steps,
-        waves=_waves(plan, steps),
+        steps=_steps(plan, groups, waves, updates, links),
+        waves=tuple(
+            msgspec.structs.replace(wave, nodes=sum(len(made.get(n, ())) for made in waves))
+            for n, wave in enumerate(plan.waves, start=1)
+        ),
         totals=totals(daemon_sets),
     )
 
 
-def _added(ds: PlannedDaemonSet, fates: Mapping[str, NodeFate]) -> list[str]:
-    """Return the nodes to add; a DaemonSet that the plan does not touch stays untouched."""
-    planned = {node.name for node in ds.nodes if node.fate == "update"}
-    if not planned:
-        return []
-    return sorted(n for n, fate in fates.items() if fate.fate == "update" and n not in planned)
+def _updates(ds: PlannedDaemonSet, fates: Sequence[NodeFate]) -> frozenset[str]:
+    """Return the nodes to update; a DaemonSet that the plan does not touch stays untouched."""
+    if not any(node.fate == "update" for node in ds.nodes):
+        return frozenset()
+    return frozenset(fate.node.metadata.name for fate in fates if fate.fate == "update")
 
 
-def _last_wave(ds: PlannedDaemonSet) -> int:
-    """Return the number of the DaemonSet's last wave; 0 when it has none."""
-    return max((n.wave for n in ds.nodes if n.wave is not None), default=0)
+def _waves(
+    plan: Plan, group: Sequence[str], updates: Mapping[str, frozenset[str]]
+) -> dict[int, list[str]]:
+    """Return the group's waves by number: nodes as planned, and the late ones at the end."""
+    wanted = frozenset[str]().union(*(updates[name] for name in group))
+    waves: dict[int, dict[str, None]] = {}
+    for step in plan.steps:
+        if step.kind == "update" and step.daemon_set in group:
+            waves.setdefault(step.wave, {})[step.node] = None
+    planned = {node for nodes in waves.values() for node in nodes}
+    if waves:
+        waves[max(waves)].update(dict.fromkeys(sorted(wanted - planned)))
+    return {n: [node for node in waves[n] if node in wanted] for n in sorted(waves)}
 
 
-def _nodes(ds: PlannedDaemonSet, fates: Mapping[str, NodeFate], fleet: Fleet) -> list[PlannedNode]:
-    waves = {node.name: node.wave for node in ds.nodes}
-    last = _last_wave(ds) or None
+def _nodes(
+    name: str, fates: Sequence[NodeFate], fleet: Fleet, wave_of: Mapping[tuple[str, str], int]
+) -> list[PlannedNode]:
     return [
-        planned_node(fleet, fate, (waves.get(name) or last) if fate.fate == "update" else None)
-        for name, fate in fates.items()
+        planned_node(fleet, fate, wave_of.get((name, fate.node.metadata.name))) for fate in fates
     ]
 
 
 def _steps(
     plan: Plan,
-    fates: Mapping[str, Mapping[str, NodeFate]],
-    added: Mapping[str, list[str]],
+    groups: Sequence[Sequence[str]],
+    waves: Sequence[Mapping[int, list[str]]],
+    updates: Mapping[str, frozenset[str]],
+    links: Sequence[graph.Link],
 ) -> tuple[Step, ...]:
-    """Drop steps of nodes without an update, and put new ones before their wave's barrier."""
-    dropped = {
-        step.id
-        for step in plan.steps
-        if step.kind == "update" and not _updates(fates[step.daemon_set].get(step.node))
-    }
-    fronts = {step.id: step.after for step in plan.steps}
-    joined: dict[str, list[Step]] = {}
-    for ds in plan.daemon_sets:
-        wave = _last_wave(ds)
-        joined.setdefault(f"barrier/{wave}", []).extend(_joined(plan, ds, added, wave))
-    steps: list[Step] = []
-    for step in plan.steps:
-        if step.id in dropped:
-            continue
-        late = joined.get(step.id, [])
-        steps.extend(late)
-        after = [*_bypass(step.after, dropped, fronts), *(s.id for s in late)]
-        steps.append(msgspec.structs.replace(step, after=tuple(dict.fromkeys(after))))
-    return tuple(steps)
-
-
-def _updates(fate: NodeFate | None) -> bool:
-    return fate is not None and fate.fate == "update"
-
-
-def _bypass(
-    after: tuple[str, ...], dropped: set[str], fronts: Mapping[str, tuple[str, ...]]
-) -> list[str]:
-    """Replace dropped predecessors by theirs, so that order holds without them."""
-    found: list[str] = []
-    for before in after:
-        found.extend(_bypass(fronts[before], dropped, fronts) if before in dropped else [before])
-    return found
-
-
-def _joined(
-    plan: Plan, ds: PlannedDaemonSet, added: Mapping[str, list[str]], wave: int
-) -> list[Step]:
-    """Return steps for nodes that were not planned: behind all that their wave waits for."""
-    front = next(
-        (
-            step.after
-            for step in plan.steps
-            if step.kind == "update" and step.wave == wave and step.daemon_set == ds.name
-        ),
-        (),
-    )
-    return [
-        Step(
-            id=f"update/{ds.name}/{node}",
-            kind="update",
-            after=_linked(ds, added, node) or front,
-            daemon_set=ds.name,
-            node=node,
-            wave=wave,
+    steps = graph.build_steps(
+        graph.GraphInput(
+            groups=groups,
+            waves=[list(made.values()) for made in waves],
+            updates=updates,
+            prepares=_patched(plan, "prepare"),
+            restores=_patched(plan, "restore"),
+            links=links,
+            approvals=frozenset(step.wave for step in plan.steps if step.kind == "approval"),
         )
-        for node in added[ds.name]
-    ]
-
-
-def _linked(ds: PlannedDaemonSet, added: Mapping[str, list[str]], node: str) -> tuple[str, ...]:
-    """Return the step on the same node that `after` names, where that one joined as well."""
-    if ds.after is None or node not in added[ds.after.daemon_set]:
-        return ()
-    return (f"update/{ds.after.daemon_set}/{node}",)
-
-
-def _waves(plan: Plan, steps: tuple[Step, ...]) -> tuple[Wave, ...]:
-    nodes: dict[int, set[str]] = {}
-    for step in steps:
-        if step.kind == "update":
-            nodes.setdefault(step.wave, set()).add(step.node)
-    return tuple(
-        msgspec.structs.replace(wave, nodes=len(nodes.get(number, ())))
-        for number, wave in enumerate(plan.waves, start=1)
     )
+    assert _fixed(steps) == _fixed(plan.steps), "reconciling changed more than updates"
+    return steps
+
+
+def _patched(plan: Plan, kind: VertexKind) -> frozenset[str]:
+    return frozenset(step.daemon_set for step in plan.steps if step.kind == kind)
+
+
+def _fixed(steps: Sequence[Step]) -> set[str]:
+    """Return the steps that no drift of nodes changes; inner barriers come and go with them."""
+    return {
+        step.id
+        for step in steps
+        if step.kind != "update" and not (step.kind == "barrier" and step.daemon_set)
+    }
