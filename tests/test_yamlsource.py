@@ -217,5 +217,5 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     "text", ["!!python/object:a.B {}", "!!python/name:int", "!x [1]", "!!set {b}"]
 )
 def test_tags_are_refused_wherever_they_stand(text: str) -> None:
-    with pytest.raises(DocumentError, match="<stdin>:2: tag '.*' is not read"):
+    with pytest.raises(DocumentError, match=r"<stdin>:2: tag '.*' is not read"):
         read_documents(None, f"a:\n  - {text}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollout.sim.fleetfile import default_fleet, read_fleet
-from tests.e2e.world import World, world
+from tests.e2e.world import QUICK, World, world
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / "plans").glob("*.yaml"))
@@ -19,6 +19,7 @@ FLEETS = sorted((ROOT / "plans" / "fleets").glob("*.yaml"))
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(default_fleet(), tmp_path_factory.mktemp("cluster")) as made:
+        made.set_image("*", QUICK)
         yield made
 
 
