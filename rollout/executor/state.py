@@ -110,6 +110,11 @@ class DaemonSetRun:
         self._plan_digest = plan_digest
         self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
 
+    @property
+    def is_patched(self) -> bool:
+        """Whether the first patch is there and observed."""
+        return self.phase in (Phase.OPEN, Phase.RESTORING, Phase.RESTORED)
+
     # Revisions and drift
 
     def is_target(self, pod: Pod) -> bool:

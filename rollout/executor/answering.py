@@ -1,0 +1,157 @@
+"""What became of the writes that the engine asked for, entered into the book.
+
+A write without an answer is resolved by a read of that very object before anything else; nothing
+is guessed.
+"""
+
+from __future__ import annotations
+
+from rollout.executor import events as ev
+from rollout.executor import observing
+from rollout.executor.actions import (
+    DeletePod,
+    PodWrite,
+    Prepare,
+    ReadDaemonSet,
+    ReadPod,
+    ReleasePod,
+    Restore,
+    TakeBack,
+)
+from rollout.executor.book import Book
+from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
+from rollout.fleet.objects import strategy_text
+
+_READ_AGAIN_S = 2.0  # seconds until a read that failed is tried again
+
+
+def answered(book: Book, event: ev.Answered, now: float) -> None:
+    """Enter what became of one action."""
+    match event.action:
+        case Prepare(name):
+            _prepare_answered(book, book.daemon_sets[name], event, now)
+        case Restore(name):
+            _restore_answered(book, book.daemon_sets[name], event, now)
+        case DeletePod() | ReleasePod() | TakeBack():
+            _write_answered(book, event.action, event, now)
+        case ReadPod(write):
+            _pod_read(book, write, event, now)
+        case ReadDaemonSet(name):
+            _daemon_set_read(book, book.daemon_sets[name], event, now)
+
+
+def _prepare_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
+    match event.answer:
+        case ev.Answer.ACCEPTED:
+            ds.generation = event.generation
+            ds.phase = Phase.OBSERVING
+            observing.resolve(book, ds, now)
+        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT | ev.Answer.NOT_DONE:
+            book.actions.append(ReadDaemonSet(ds.name))
+        case _:
+            ds.phase = Phase.UNTOUCHED
+            book.refuse(f"the patch of DaemonSet {ds.name} was refused: {event.message}", event)
+
+
+def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
+    match event.answer:
+        case ev.Answer.ACCEPTED:
+            ds.phase = Phase.RESTORED
+            book.note("restored", ds, message=strategy_text(ds.planned.final_strategy))
+            book.finish_step(book.steps[f"restore/{ds.name}"], now)
+        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT | ev.Answer.NOT_DONE:
+            book.actions.append(ReadDaemonSet(ds.name))
+        case _:
+            book.refuse(
+                f"the strategy of DaemonSet {ds.name} could not be restored: {event.message}; "
+                "it is OnDelete",
+                event,
+            )
+
+
+def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
+    """Decide anew after a patch with a lost answer, or one that met a conflict."""
+    if event.answer is not ev.Answer.ACCEPTED:
+        book.at(now + _READ_AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+        return
+    assert ds.live is not None
+    if ds.phase is Phase.PREPARING:
+        if ds.is_prepared(ds.live):
+            ds.generation = ds.live.metadata.generation
+            ds.phase = Phase.OBSERVING
+            observing.resolve(book, ds, now)
+        elif not book.drift_why:
+            book.actions.append(Prepare(ds.name))
+    elif ds.phase is Phase.RESTORING:
+        if ds.is_restored(ds.live):
+            ds.phase = Phase.RESTORED
+            book.finish_step(book.steps[f"restore/{ds.name}"], now)
+        elif not book.drift_why:
+            book.actions.append(Restore(ds.name))
+
+
+def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:
+    ds = book.daemon_sets[write.daemon_set]
+    step = ds.steps[write.node]
+    step.awaiting_answer = False
+    match event.answer:
+        case ev.Answer.ACCEPTED | ev.Answer.CONFLICT | ev.Answer.NOT_FOUND:
+            # Conflict and not found mean that this pod is gone already: observe (S2).
+            _taken_away(book, ds, step, write, event, now)
+            if step.state is not StepState.READY:
+                book.advance(ds, step, now)
+        case ev.Answer.UNKNOWN:
+            step.awaiting_answer = True
+            book.actions.append(ReadPod(write))
+        case ev.Answer.NOT_DONE if not book.stopping:
+            step.awaiting_answer = True
+            book.actions.append(write)
+        case _:
+            message = event.message or "the run stops"
+            book.end(ds, step, StepState.FAILED, f"the pod was not touched: {message}", now)
+
+
+def _taken_away(
+    book: Book,
+    ds: DaemonSetRun,
+    step: StepRun,
+    write: PodWrite,
+    event: ev.Answered,
+    now: float,
+) -> None:
+    done = event.answer is ev.Answer.ACCEPTED
+    if event.answer is ev.Answer.NOT_FOUND:
+        ds.view.forget(write.uid, now)
+    if step.state is StepState.DELETING:
+        step.state = StepState.REPLACING
+    match write:
+        case ReleasePod():
+            step.replaced_uid = write.uid
+            step.released_uid = write.uid if done else ""
+        case DeletePod() if write.uid == step.released_uid:
+            step.released_uid = ""  # the second half of a hand-over
+        case DeletePod():
+            step.replaced_uid = write.uid
+        case TakeBack() if not done:  # it went away meanwhile: look at the node afresh
+            book.release(ds, step)
+            step.state = StepState.READY
+            book.enqueue(ds, step)
+
+
+def _pod_read(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:
+    """Resolve a write without an answer by what the pod is now; nothing is guessed."""
+    if event.answer is not ev.Answer.ACCEPTED:
+        book.at(now + _READ_AGAIN_S, lambda _: book.actions.append(ReadPod(write)))
+        return
+    ds = book.daemon_sets[write.daemon_set]
+    released = ds.view.released.get(write.node)
+    is_released = released is not None and released.metadata.uid == write.uid
+    pod = released if is_released else ds.view.pods.get(write.uid)
+    if isinstance(write, ReleasePod):
+        undone = pod is not None and not is_released
+    elif isinstance(write, TakeBack):
+        undone = is_released
+    else:
+        undone = pod is not None and not pod.terminating
+    answer = ev.Answer.NOT_DONE if undone else ev.Answer.ACCEPTED
+    _write_answered(book, write, ev.Answered(write, answer), now)

@@ -1,0 +1,261 @@
+"""The engine's book: where every step and every DaemonSet of a run stands, and how a step moves on.
+
+The graph's order is kept by counting predecessors, so that a step that ends costs O(successors).
+What happened is entered by `observing` and `answering`, what may begin is decided in `starting`;
+all of them work on this one state, and nothing here looks at anything else.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from rollout.executor import events as ev
+from rollout.executor.actions import Action, DeletePod, Finish, Outcome
+from rollout.executor.health import Verdict, judge
+from rollout.executor.notices import Notice
+from rollout.executor.pacing import Pace
+from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.fleet.objects import Node
+from rollout.planner.plan import Plan, Step
+
+IN_FLIGHT = (StepState.DELETING, StepState.REPLACING, StepState.SOAKING)
+OVER = (StepState.DONE, StepState.FAILED, StepState.GONE)
+BEFORE = float("-inf")  # the time of what is so from the start
+
+
+class Book:
+    """The state of one run.
+
+    Args:
+        plan: what to do.
+        resumed: an earlier process has begun this run; its patches may be there already.
+        approved: waves (1-based) behind which somebody has let the run go on.
+    """
+
+    def __init__(
+        self, plan: Plan, *, resumed: bool = False, approved: frozenset[int] = frozenset()
+    ) -> None:
+        self.plan = plan
+        self.nodes: dict[str, Node] = {}
+        self.gone_nodes: set[str] = set()
+        self.stop_why = ""  # the user's wish, or ""
+        self.hold_why = ""  # too many failures, or ""
+        self.drift_why = ""  # somebody else changed what we rely on, or ""
+        self.lost_views: dict[str, str] = {}
+        self.finished: Finish | None = None
+        self.notices: deque[Notice] = deque()
+        self.actions: deque[Action] = deque()
+        self._timers: list[tuple[float, int, Callable[[float], None]]] = []
+        self._timer_seq = 0
+        self.pace = Pace(plan.limits.replacements_per_second)
+        self.busy_nodes: dict[str, StepRun] = {}
+        self.parked: dict[str, list[StepRun]] = {}
+        self.zone_load: dict[str, int] = {}
+        self.in_flight = 0
+        self.failed = 0
+        self.done_count = 0  # nodes that are done
+        self.waves_begun: set[int] = set()
+        self.resumed = resumed
+        self.approved = approved
+        self.unapproved: StepRun | None = None  # the approval that the run waits for
+        self.joined: set[str] = set()
+        self.nodes_listed = False
+        self.daemon_sets = {
+            ds.name: DaemonSetRun(ds, plan.digest, self._wake_node(ds.name))
+            for ds in plan.daemon_sets
+        }
+        self.planned_nodes = {node.name for ds in plan.daemon_sets for node in ds.nodes}
+        self.steps = {step.id: self._step_run(step, rank) for rank, step in enumerate(plan.steps)}
+        for step in plan.steps:
+            for before in step.after:
+                self.steps[before].successors.append(self.steps[step.id])
+        self.pending = len(self.steps)
+        for run in self.steps.values():
+            if not run.blockers:
+                self.unblock(run, BEFORE)
+
+    @property
+    def flying(self) -> list[StepRun]:
+        """The steps that hold a slot, longest first."""
+        flying = [run for run in self.busy_nodes.values() if run.state in IN_FLIGHT]
+        return sorted(flying, key=lambda run: (run.started_at, run.rank))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no forward step may start any more."""
+        return bool(self.stop_why or self.hold_why or self.drift_why)
+
+    def _step_run(self, step: Step, rank: int) -> StepRun:
+        if step.kind != "update":
+            return StepRun(step, rank, "", blockers=len(step.after))
+        ds = self.daemon_sets[step.daemon_set]
+        run = StepRun(step, rank, ds.zones[step.node], blockers=len(step.after))
+        ds.steps[step.node] = run
+        return run
+
+    def enqueue(self, ds: DaemonSetRun, run: StepRun) -> None:
+        """Zones wait apart only where they have a cap of their own."""
+        ds.enqueue(run, run.zone if self.plan.limits.max_per_zone else "")
+
+    def unblock(self, run: StepRun, now: float) -> None:
+        """All predecessors are observed done (S7)."""
+        assert not run.blockers, run
+        ds = self.daemon_sets.get(run.step.daemon_set)
+        match run.step.kind:
+            case "prepare":
+                assert ds is not None
+                run.state = StepState.READY
+                if ds.is_patched:  # by an earlier process of this run
+                    self.finish_step(run, now)
+            case "update":
+                assert ds is not None
+                run.state = StepState.READY
+                self.enqueue(ds, run)
+            case "barrier":
+                bake = self.plan.waves[run.step.wave - 1].bake_s if run.step.wave else 0.0
+                if bake and not run.step.daemon_set and now > BEFORE:
+                    run.state = StepState.SOAKING
+                    self.at(now + bake, lambda at: self.finish_step(run, at))
+                else:
+                    self.finish_step(run, now)
+            case "approval" if run.step.wave not in self.approved:
+                self.unapproved = run
+            case "approval":
+                self.finish_step(run, now)
+            case "restore":
+                run.state = StepState.READY
+
+    def finish_step(self, run: StepRun, now: float) -> None:
+        """A step is over: those that waited for it may go on."""
+        if run.state not in OVER:
+            run.state = StepState.DONE
+        self.pending -= 1
+        if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
+            self.tell(Notice("wave-done", wave=run.step.wave))
+        for successor in run.successors:
+            successor.blockers -= 1
+            if not successor.blockers:
+                self.unblock(successor, now)
+
+    def advance(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        """Look at a node in flight (or failed, which may heal) and move its step on."""
+        if run.awaiting_answer:
+            return
+        verdict = judge(run, ds, self.nodes.get(run.node), now, self.plan.health)
+        match verdict:
+            case Verdict(failed=reason) if reason:
+                if run.state is not StepState.FAILED:
+                    self.end(ds, run, StepState.FAILED, reason, now)
+            case Verdict(healthy=True) if run.released_uid:
+                self._end_hand_over(ds, run, now)
+            case Verdict(healthy=True):
+                self.end(ds, run, StepState.DONE, "", now)
+            case Verdict(look_again=when):
+                if run.state is not StepState.FAILED:
+                    run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
+                if when is not None and when > now:
+                    self.at(when, lambda at: self._look_again(ds, run, at))
+
+    def _end_hand_over(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        """Delete the released pod: its successor has passed."""
+        released = ds.view.released.get(run.node)
+        if released is None:
+            return  # the release was accepted and is not seen yet
+        if released.terminating:
+            self.end(ds, run, StepState.DONE, "", now)
+            return
+        assert released.metadata.uid == run.released_uid, "S2: not the pod that was released"
+        run.awaiting_answer = True
+        meta = released.metadata
+        self.actions.append(DeletePod(ds.name, run.node, meta.name, meta.uid))
+
+    def _look_again(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        if run.state in IN_FLIGHT or run.state is StepState.FAILED:
+            self.advance(ds, run, now)
+
+    def end(
+        self, ds: DaemonSetRun, run: StepRun, state: StepState, reason: str, now: float
+    ) -> None:
+        """Give the slot back and say how the node ended."""
+        healed = run.state is StepState.FAILED
+        held = run.state in IN_FLIGHT
+        run.state, run.reason, run.ended_at = state, reason, now
+        if held:
+            self.release(ds, run)
+        if state is StepState.FAILED:
+            self.failed += 1
+            self.note("node-failed", ds, node=run.node, wave=run.step.wave, message=reason)
+            if self.failed > self.plan.limits.max_failures.value and not self.hold_why:
+                self.hold_why = f"{run.node} failed: {reason}"
+                self.note("held", ds, message=self.hold_why)
+        else:
+            self.failed -= healed
+            self.done_count += state is StepState.DONE
+            name = "node-done" if state is StepState.DONE else "node-gone"
+            self.note(name, ds, node=run.node, wave=run.step.wave, message=reason)
+        if not healed:
+            self.finish_step(run, now)
+
+    def release(self, ds: DaemonSetRun, run: StepRun) -> None:
+        """Give the slot of a step back; steps that waited for its node may go on."""
+        ds.view.release(run.node)
+        self.in_flight -= 1
+        self.zone_load[run.zone] -= 1
+        del self.busy_nodes[run.node]
+        for waiting in self.parked.pop(run.node, ()):
+            self.enqueue(self.daemon_sets[waiting.step.daemon_set], waiting)
+
+    def stop_for_drift(self, what: str) -> None:
+        """Stop forward steps: somebody else changed what the plan relies on (S9)."""
+        if not self.drift_why:
+            self.drift_why = what
+            self.tell(Notice("drift", message=what))
+
+    def refuse(self, message: str, event: ev.Answered) -> None:
+        """End the run: the server will not do what it needs."""
+        self.finished = Finish(Outcome.REFUSED, message, event.exit_code)
+        self.actions.append(self.finished)
+
+    def _wake_node(self, name: str) -> Callable[[float, str], None]:
+        def wake(when: float, node: str) -> None:
+            def look(now: float) -> None:
+                ds = self.daemon_sets[name]
+                ds.view.reassess(node, now)
+                self.node_changed(ds, node, now)
+
+            self.at(when, look)
+
+        return wake
+
+    def at(self, when: float, callback: Callable[[float], None]) -> None:
+        """Call back at this time, or as soon after it as somebody asks."""
+        self._timer_seq += 1
+        heapq.heappush(self._timers, (when, self._timer_seq, callback))
+
+    def run_timers(self, now: float) -> None:
+        """Call back all that is due."""
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2](now)
+
+    def note(
+        self, kind: str, ds: DaemonSetRun, *, node: str = "", wave: int = 0, message: str = ""
+    ) -> None:
+        """Tell something about a DaemonSet."""
+        self.tell(Notice(kind, daemon_set=ds.name, node=node, wave=wave, message=message))
+
+    def tell(self, notice: Notice) -> None:
+        """Tell something, with how many nodes are done by now."""
+        self.notices.append(replace(notice, done=self.done_count))
+
+    def node_changed(self, ds: DaemonSetRun, node: str, now: float) -> None:
+        """Something about a node or its pods is different: queue its step anew, or move it on."""
+        step = ds.steps.get(node)
+        if step is None:
+            return
+        if step.state is StepState.READY:
+            self.enqueue(ds, step)
+        elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
+            self.advance(ds, step, now)

@@ -1,0 +1,160 @@
+"""What was seen of the cluster, entered into the book; each event costs O(log nodes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rollout.executor.book import OVER, Book
+from rollout.executor.notices import Notice
+from rollout.executor.state import DaemonSetRun, Phase, StepState
+from rollout.fleet.objects import DaemonSet, Node, Pod
+from rollout.fleet.revisions import revision_hash, template_digest
+
+
+def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
+    """A pod of the DaemonSet was created or changed."""
+    node = ds.view.see(pod, now)
+    if node is not None:
+        book.node_changed(ds, node, now)
+
+
+def take_pods(book: Book, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> None:
+    """Replace what is known of the pods by a whole list."""
+    listed = {pod.metadata.uid for pod in pods}
+    for uid in [uid for uid in ds.view.pods if uid not in listed]:
+        node = ds.view.forget(uid, now)
+        if node is not None:
+            book.node_changed(ds, node, now)
+    for pod in pods:
+        pod_seen(book, ds, pod, now)
+    ds.listed = True
+
+
+def take_released(book: Book, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> None:
+    """Replace what is known of the handed-over pods by a whole list."""
+    listed = {pod.metadata.uid for pod in pods}
+    for node, pod in list(ds.view.released.items()):
+        if pod.metadata.uid not in listed:
+            release_ended(book, ds, node, pod.metadata.uid, now)
+    for step in ds.steps.values():
+        if step.released_uid not in listed:
+            step.released_uid = ""
+    for pod in pods:
+        released_seen(book, ds, pod.spec.node_name, pod, now)
+    ds.released_listed = True
+
+
+def released_seen(book: Book, ds: DaemonSetRun, node: str, pod: Pod, now: float) -> None:
+    """A pod was handed over, or a handed-over pod changed."""
+    ds.view.see_released(node, pod, now)
+    book.node_changed(ds, node, now)
+
+
+def release_ended(book: Book, ds: DaemonSetRun, node: str, uid: str, now: float) -> None:
+    """A handed-over pod is no more, or was taken back."""
+    known = ds.view.released.get(node)
+    if known is not None and known.metadata.uid == uid:
+        ds.view.see_released(node, None, now)
+        step = ds.steps.get(node)
+        if step is not None and step.released_uid == uid:
+            step.released_uid = ""
+        book.node_changed(ds, node, now)
+
+
+def take_nodes(book: Book, nodes: Iterable[Node], now: float) -> None:
+    """Replace what is known of the nodes by a whole list."""
+    listed = {node.metadata.name for node in nodes}
+    for name in [name for name in book.nodes if name not in listed]:
+        node_gone(book, name, now)
+    for node in nodes:
+        node_seen(book, node, now)
+    for step in book.steps.values():
+        if step.node and step.node not in listed:
+            node_gone(book, step.node, now)
+    book.nodes_listed = True
+
+
+def node_seen(book: Book, node: Node, now: float) -> None:
+    """A node was created or changed."""
+    name = node.metadata.name
+    known = book.nodes.get(name)
+    book.nodes[name] = node
+    if name not in book.planned_nodes and name not in book.joined:
+        book.joined.add(name)
+        book.tell(Notice("node-joined", node=name))
+    if known is None or known.ready != node.ready:
+        for ds in book.daemon_sets.values():
+            book.node_changed(ds, name, now)
+
+
+def node_gone(book: Book, name: str, now: float) -> None:
+    """A node left the cluster: its steps are over, and it leaves the budget."""
+    book.nodes.pop(name, None)
+    book.gone_nodes.add(name)
+    for ds in book.daemon_sets.values():
+        ds.view.drop_node(name)
+        step = ds.steps.get(name)
+        if step is not None and step.state not in OVER:
+            book.end(ds, step, StepState.GONE, "the node left the cluster", now)
+
+
+def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
+    """A DaemonSet as it is now: is it as we left it?"""
+    if ds.live is not None and seen.metadata.generation < ds.live.metadata.generation:
+        return
+    first = ds.live is None
+    ds.live = seen
+    if first:
+        _find_phase(book, ds, seen, now)
+    if ds.phase is Phase.RESTORED:
+        resolve(book, ds, now)
+        return
+    drift = ds.drift(seen)
+    if drift:
+        book.stop_for_drift(drift)
+    resolve(book, ds, now)
+
+
+def _find_phase(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
+    """See at the first look whether an earlier process of this run has patched already."""
+    prepare = book.steps.get(f"prepare/{ds.name}")
+    if book.resumed and ds.is_restored(seen) and not ds.is_prepared(seen):
+        ds.phase = Phase.RESTORED
+        ds.generation = seen.metadata.generation
+        if prepare is not None and prepare.state is StepState.READY:
+            book.finish_step(prepare, now)
+    elif prepare is not None and ds.is_prepared(seen):
+        ds.phase = Phase.OBSERVING
+        ds.generation = seen.metadata.generation
+
+
+def resolve(book: Book, ds: DaemonSetRun, now: float) -> None:
+    """Learn the target revision once the controller has observed our template.
+
+    Source: behaviour.md 3.3, "correct external procedure".
+    """
+    if ds.live is None or ds.resolved:
+        return
+    if ds.phase is Phase.PREPARING:
+        return
+    if ds.phase is Phase.UNTOUCHED and f"prepare/{ds.name}" in book.steps:
+        return
+    if ds.live.metadata.generation < ds.generation:
+        return
+    if ds.live.status.observed_generation < ds.live.metadata.generation:
+        return
+    target = ds.planned.target.template_digest
+    if template_digest(ds.live.spec.template) != target or not ds.revisions:
+        return
+    current = ds.revisions[-1]
+    if template_digest(current.template) != target:
+        return
+    ds.target_hash = revision_hash(current)
+    ds.target_generation = ds.live.template_generation
+    ds.resolved = True
+    if ds.phase is Phase.OBSERVING:
+        ds.phase = Phase.OPEN
+        book.note("prepared", ds, message=f"revision {current.revision} is the target")
+        prepare = book.steps[f"prepare/{ds.name}"]
+        if prepare.state is StepState.READY:
+            book.finish_step(prepare, now)

@@ -1,0 +1,201 @@
+"""What may begin now: order, budgets, pace, and the safety rules at the one place of a delete.
+
+The rules S1 to S9 of the design are assertions in `_assert_safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rollout.executor.actions import (
+    DeletePod,
+    PodWrite,
+    Prepare,
+    ReleasePod,
+    Restore,
+    TakeBack,
+)
+from rollout.executor.book import IN_FLIGHT, Book
+from rollout.executor.health import waiting_for
+from rollout.executor.notices import Notice
+from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
+from rollout.fleet.objects import Pod, parse_time
+from rollout.quantity import cut, format_duration
+
+_DONE_TO: dict[type[PodWrite], str] = {
+    DeletePod: "deleted, waiting for its successor",
+    ReleasePod: "handed over, waiting for its successor",
+    TakeBack: "taken back, waiting for its successor to go",
+}
+
+
+def start_updates(book: Book, now: float) -> None:
+    """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
+    if book.stopping or book.lost_views or book.finished:
+        return
+    for opening in _ready(book, "prepare"):
+        ds = book.daemon_sets[opening.step.daemon_set]
+        if ds.phase is Phase.UNTOUCHED and ds.live is not None:
+            ds.phase = Phase.PREPARING
+            book.actions.append(Prepare(ds.name))
+    for ending in _ready(book, "restore"):
+        ds = book.daemon_sets[ending.step.daemon_set]
+        if ds.phase is Phase.RESTORED:  # by an earlier process of this run
+            book.finish_step(ending, now)
+        elif ds.phase is not Phase.RESTORING:
+            _begin_restore(book, ds, ending, now)
+    while (update := _next_update(book, now)) is not None:
+        _start(book, update, now)
+
+
+def _ready(book: Book, kind: str) -> list[StepRun]:
+    """Return the ready patches; there are two a DaemonSet, so this is short."""
+    found = (book.steps.get(f"{kind}/{name}") for name in book.daemon_sets)
+    return [run for run in found if run is not None and run.state is StepState.READY]
+
+
+def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    kept = ds.kept_back()
+    if kept and not ds.planned.owner_on_delete:
+        book.note(
+            "strategy-kept",
+            ds,
+            message="the strategy stays OnDelete: restoring it would let the controller at "
+            f"once replace the pods of the nodes that were left out ({cut(kept)})",
+        )
+        book.finish_step(run, now)
+        return
+    ds.phase = Phase.RESTORING
+    book.actions.append(Restore(ds.name))
+
+
+def _next_update(book: Book, now: float) -> StepRun | None:
+    """Return the first step in plan order that fits into every pool; None when none does."""
+    limit = book.plan.limits.max_nodes_in_flight
+    if limit and book.in_flight >= limit:
+        return None
+    while (best := _first_that_fits(book)) is not None:
+        if best.node in book.busy_nodes:  # a node belongs to one step at a time
+            best.lane = None
+            book.parked.setdefault(best.node, []).append(best)
+            continue
+        needs_delete = best.lane is not Lane.VERIFY
+        return best if not needs_delete or _take_token(book, now) else None
+    return None
+
+
+def _first_that_fits(book: Book) -> StepRun | None:
+    found = (
+        ds.first(lambda run, ds=ds: _fits(book, ds, run))  # type: ignore[misc]
+        for ds in book.daemon_sets.values()
+        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
+    )
+    return min((run for run in found if run is not None), key=_urgency, default=None)
+
+
+def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
+    """Whether zone cap and budget leave room for this step now."""
+    cap = book.plan.limits.max_per_zone
+    if cap and book.zone_load.get(run.zone, 0) >= cap:
+        return False
+    return ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
+
+
+def _take_token(book: Book, now: float) -> bool:
+    """Keep the pace; a refusal sets the time to ask again."""
+    wait_until = book.pace.take(now)
+    if wait_until is not None:
+        book.at(wait_until, lambda _: None)
+    return wait_until is None
+
+
+def _start(book: Book, run: StepRun, now: float) -> None:
+    """Take a slot and delete the node's old pod, or only verify where there is none."""
+    ds = book.daemon_sets[run.step.daemon_set]
+    pods = ds.view.on(run.node)
+    write = _first_write(book, ds, run, pods)
+    run.lane = None
+    run.state = StepState.REPLACING
+    run.started_at = now if write is not None else _begun(pods, now)
+    book.busy_nodes[run.node] = run
+    ds.view.hold(run.node)
+    book.in_flight += 1
+    book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
+    deadline = run.started_at + book.plan.health.node_timeout_s
+    began = run.started_at
+    book.at(deadline, lambda at: _expire(book, ds, run, began, at))
+    _note_wave(book, run)
+    if write is not None:
+        run.state = StepState.DELETING
+        run.awaiting_answer = True
+        book.actions.append(write)
+        message = f"pod {write.pod} {_DONE_TO[type(write)]}"
+        book.note("node-started", ds, node=run.node, wave=run.step.wave, message=message)
+    book.advance(ds, run, now)
+
+
+def _first_write(book: Book, ds: DaemonSetRun, run: StepRun, pods: list[Pod]) -> PodWrite | None:
+    """Return what the node needs first; None where everything is already under way."""
+    back = ds.to_take_back(run.node)
+    if back is not None:
+        return TakeBack(ds.name, run.node, back.metadata.name, back.metadata.uid)
+    released = ds.view.released.get(run.node)
+    run.released_uid = released.metadata.uid if released is not None else ""
+    victim = next((p for p in pods if not ds.is_target(p) and not p.terminating), None)
+    if victim is None:
+        return None
+    _assert_safe(book, ds, run, victim)
+    return _take_away(ds, run, victim)
+
+
+def _take_away(ds: DaemonSetRun, run: StepRun, victim: Pod) -> PodWrite:
+    """Hand a working pod over where the plan surges; what does not work is just deleted."""
+    name, uid = victim.metadata.name, victim.metadata.uid
+    works = victim.ready and run.node not in ds.view.unavailable
+    if ds.planned.hand_over is not None and works and not run.released_uid:
+        return ReleasePod(ds.name, run.node, name, uid)
+    return DeletePod(ds.name, run.node, name, uid)
+
+
+def _note_wave(book: Book, run: StepRun) -> None:
+    if run.step.wave not in book.waves_begun:
+        book.waves_begun.add(run.step.wave)
+        wave = book.plan.waves[run.step.wave - 1]
+        book.tell(Notice("wave-started", wave=run.step.wave, message=wave.name))
+
+
+def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> None:
+    """State the safety rules at the only place that decides a delete."""
+    assert not book.stopping, "S6/S9: a delete after hold, pause or drift"
+    assert not run.blockers, "S7: a step before its predecessors"
+    assert victim.metadata.controller_uid == ds.planned.uid, "S2: a pod of another owner"
+    assert victim.target_node == run.node, "S2: a pod of another node"
+    assert not ds.is_target(victim), "S3: a pod of the target revision"
+    assert not run.replaced_uid, "S3: a second delete on one node"
+    limit = book.plan.waves[run.step.wave - 1].max_unavailable
+    assert ds.has_room(run, limit), "S1: the budget is used up"
+
+
+def _expire(book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:
+    if run.state in IN_FLIGHT and run.started_at == began:
+        what = waiting_for(run, ds, book.nodes.get(run.node), now, book.plan.health)
+        limit = format_duration(book.plan.health.node_timeout_s)
+        book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)
+
+
+def _urgency(run: StepRun) -> tuple[int, int]:
+    assert run.lane is not None
+    return run.lane, run.rank
+
+
+def _begun(pods: Iterable[Pod], now: float) -> float:
+    """When a replacement that we did not start began: from times stored in the cluster.
+
+    A restart of ours thus gives a node no extra time.
+    """
+    times = [
+        parse_time(p.metadata.creation_timestamp)
+        for p in pods
+        if p.metadata.creation_timestamp is not None and not p.terminating
+    ]
+    return min([now, *times])
