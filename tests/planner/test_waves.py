@@ -183,6 +183,17 @@ def test_no_zone_gives_two_more_canaries_than_one_that_has_nodes_left(
     assert all(max(taken.values()) - taken[z] <= 1 for z in unfinished)
 
 
+def test_in_a_spread_wave_zones_take_turns_behind_what_is_broken() -> None:
+    mixed = [
+        candidate("a1", "a"),
+        candidate("a2", "a"),
+        candidate("b1", "b"),
+        candidate("b2", "b", available=False),
+        candidate("c1", "c", own=True),
+    ]
+    assert names(waves([{"spread": ZONE}], mixed)) == [["b2", "a1", "b1", "a2", "c1"]]
+
+
 # Order.
 
 
