@@ -124,7 +124,7 @@ def _made(
 
 def _run(client: Client, plan: Plan, output: str, on_drift: DriftPolicy) -> ExitCode:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
-    from rollout.executor.run import Inbox  # noqa: PLC0415
+    from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
 
     session = begin(client, plan)

@@ -112,7 +112,7 @@ def rollback(*, rollout: str, reason: str, output: str, cluster: ClusterOptions)
 def _roll_back(client: Client, keeper: Keeper, record: RunRecord, output: str) -> int:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
     from rollout.cluster.fleet import read_cluster_uid  # noqa: PLC0415
-    from rollout.executor.run import Inbox  # noqa: PLC0415
+    from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import Session, exit_code, roll_back  # noqa: PLC0415
 
     session = Session(keeper, record, read_cluster_uid(client), resumed=True)

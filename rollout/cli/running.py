@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from rollout.executor.run import Inbox
+from rollout.executor.inbox import Inbox
 from rollout.report.progress import JsonReporter, LineReporter
 
 

@@ -6,16 +6,13 @@ asks the engine, and hands the actions on. It waits for events, never polls, and
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-import msgspec
-
-from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.client import Client
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
 from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import (
@@ -28,38 +25,22 @@ from rollout.cluster.watch import (
     Resumed,
     Stalled,
 )
-from rollout.errors import (
-    ClusterError,
-    Conflict,
-    NotFound,
-    StaleError,
-    TransientError,
-    UnknownOutcome,
-)
+from rollout.errors import StaleError
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
-    DeletePod,
     Finish,
     PodWrite,
     Prepare,
-    ReadDaemonSet,
-    ReadPod,
-    ReleasePod,
     Restore,
-    TakeBack,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
+from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
-from rollout.executor.patches import (
-    prepare_patch,
-    release_patch,
-    restore_patch,
-    take_back_patch,
-)
 from rollout.executor.record import ConfigMap, decode_record
 from rollout.executor.state import StepRun
+from rollout.executor.writing import Writer
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
@@ -71,7 +52,6 @@ from rollout.planner.reconcile import reconcile
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
 HEARTBEAT_S = 30.0  # seconds between two lines that say what the run waits for
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
-_DRAIN = 1000  # events taken at once before the engine decides
 
 
 class Observer(Protocol):
@@ -100,31 +80,6 @@ class Result:
     duration_s: float
     wish: str | None  # what somebody asked for through the record: "pause" or "rollback"
     wrote: bool  # whether anything was written to the cluster
-
-
-class Inbox:
-    """What reflectors, writers and signal handlers have to say, in the order it came."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.put = self._queue.put
-
-    def stop(self, why: str) -> None:
-        """Ask the run to start nothing new; safe in a signal handler."""
-        self.put(ev.StopAsked(why))
-
-    def take(self, timeout: float) -> list[Any]:
-        """Wait for news; returns all that there is, or nothing after `timeout` seconds."""
-        try:
-            items = [self._queue.get(timeout=max(0.0, timeout))]
-        except queue.Empty:
-            return []
-        while len(items) < _DRAIN:
-            try:
-                items.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        return items
 
 
 def run_plan(
@@ -187,7 +142,8 @@ class _Loop:
         self.before_first_write = before_first_write
         self.run_id = run_id
         self.resumed = resumed
-        self.engine: Engine  # made when the plan is known to fit
+        self.engine: Engine  # made when the plan is known to fit, and so is its writer
+        self.writer: Writer
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
@@ -235,6 +191,8 @@ class _Loop:
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
         self.engine = Engine(self.plan, resumed=self.resumed, approved=approved)
+        put = self.inbox.put
+        self.writer = Writer(self.client, self.plan, self.engine, self.run_id, put)
         for item in first:
             self._observe(item)
 
@@ -438,81 +396,7 @@ class _Loop:
         if not self.wrote and isinstance(action, Prepare | Restore | PodWrite):
             self.before_first_write()
             self.wrote = True
-        self.writers.submit(self._perform, action)
-
-    def _perform(self, action: Action) -> None:
-        """Run in a writer's thread: one call, one answer."""
-        try:
-            answer = self._call(action)
-        except UnknownOutcome as error:
-            answer = ev.Answered(action, ev.Answer.UNKNOWN, str(error))
-        except Conflict as error:
-            answer = ev.Answered(action, ev.Answer.CONFLICT, str(error))
-        except NotFound as error:
-            answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
-        except TransientError as error:
-            answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
-        except (ClusterError, StaleError) as error:
-            answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
-        except Exception as error:  # the loop must hear of it, or it would wait for ever
-            self.inbox.put(ev.Answered(action, ev.Answer.REFUSED, repr(error)))
-            raise
-        self.inbox.put(answer)
-
-    def _call(self, action: Action) -> ev.Answered:
-        match action:
-            case Prepare(name):
-                ds = self.engine.daemon_sets[name]
-                assert ds.live is not None
-                body = prepare_patch(self.plan, ds.planned, ds.live, self.run_id)
-                return self._patched(action, name, body)
-            case Restore(name):
-                ds = self.engine.daemon_sets[name]
-                assert ds.live is not None
-                return self._patched(action, name, restore_patch(ds.planned, ds.live))
-            case DeletePod(name, _, pod, uid):
-                self.client.delete(self._pod_path(name, pod), uid=uid)
-            case ReleasePod(name, _, pod, uid):
-                body = release_patch(self.engine.daemon_sets[name].planned, uid)
-                self.client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
-            case TakeBack(name, node, pod, _):
-                ds = self.engine.daemon_sets[name]
-                released = ds.view.released.get(node)
-                if ds.live is None or released is None:
-                    return ev.Answered(action, ev.Answer.CONFLICT)
-                body = take_back_patch(ds.live, released)
-                self.client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
-            case ReadPod(write):
-                self._read_pod(write)
-            case ReadDaemonSet(name):
-                seen = self.client.get(self._path(name), DaemonSet)
-                self.inbox.put(ev.DaemonSetSeen(name, seen))
-        return ev.Answered(action, ev.Answer.ACCEPTED)
-
-    def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
-        seen = self.client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)
-        generation = seen.metadata.generation
-        self.inbox.put(ev.DaemonSetSeen(name, seen))
-        return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
-
-    def _read_pod(self, write: PodWrite) -> None:
-        name, path = write.daemon_set, self._pod_path(write.daemon_set, write.pod)
-        pod = self.client.get_or_none(path, Pod)
-        if pod is None or pod.metadata.uid != write.uid:
-            self.inbox.put(ev.PodGone(name, write.uid))
-            self.inbox.put(ev.ReleasedGone(name, write.node, write.uid))
-        elif marks.RELEASED_FROM in pod.metadata.labels:
-            self.inbox.put(ev.PodGone(name, write.uid, pod.metadata.resource_version))
-            self.inbox.put(ev.ReleasedSeen(name, pod))
-        else:
-            self.inbox.put(ev.PodSeen(name, pod))
-
-    def _path(self, name: str) -> str:
-        return daemon_set_path(self.engine.daemon_sets[name].planned.namespace, name)
-
-    def _pod_path(self, daemon_set: str, pod: str) -> str:
-        namespace = self.engine.daemon_sets[daemon_set].planned.namespace
-        return resource_path(CORE, "pods", namespace=namespace, name=pod)
+        self.writers.submit(self.writer.perform, action)
 
     # Told
 

@@ -16,6 +16,7 @@ from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
 from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.actions import Finish, Outcome
+from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
 from rollout.executor.precheck import require_permissions
 from rollout.executor.record import (
@@ -25,7 +26,7 @@ from rollout.executor.record import (
     new_record,
     record_name,
 )
-from rollout.executor.run import DriftPolicy, Inbox, Observer, Result, run_plan
+from rollout.executor.run import DriftPolicy, Observer, Result, run_plan
 from rollout.fleet.objects import format_time
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan

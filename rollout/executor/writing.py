@@ -1,0 +1,142 @@
+"""Carries out single actions of the engine: one call, one answer, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.fleet import CORE, daemon_set_path
+from rollout.cluster.paths import resource_path
+from rollout.errors import (
+    ClusterError,
+    Conflict,
+    NotFound,
+    StaleError,
+    TransientError,
+    UnknownOutcome,
+)
+from rollout.executor import events as ev
+from rollout.executor.actions import (
+    Action,
+    DeletePod,
+    PodWrite,
+    Prepare,
+    ReadDaemonSet,
+    ReadPod,
+    ReleasePod,
+    Restore,
+    TakeBack,
+)
+from rollout.executor.engine import Engine
+from rollout.executor.patches import (
+    prepare_patch,
+    release_patch,
+    restore_patch,
+    take_back_patch,
+)
+from rollout.fleet import marks
+from rollout.fleet.objects import DaemonSet, Pod
+from rollout.planner.plan import Plan
+
+
+class Writer:
+    """Writes for one run.
+
+    Args:
+        client: of the cluster.
+        plan: the plan that is carried out.
+        engine: of the run; read only.
+        run_id: id of the run.
+        put: takes events: what was read, and the answer to each action.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        plan: Plan,
+        engine: Engine,
+        run_id: str,
+        put: Callable[[ev.Event], None],
+    ) -> None:
+        self._client = client
+        self._plan = plan
+        self._engine = engine
+        self._run_id = run_id
+        self._put = put
+
+    def perform(self, action: Action) -> None:
+        """Run in a writer's thread: one call, one answer."""
+        try:
+            answer = self._call(action)
+        except UnknownOutcome as error:
+            answer = ev.Answered(action, ev.Answer.UNKNOWN, str(error))
+        except Conflict as error:
+            answer = ev.Answered(action, ev.Answer.CONFLICT, str(error))
+        except NotFound as error:
+            answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
+        except TransientError as error:
+            answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
+        except (ClusterError, StaleError) as error:
+            answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
+        except Exception as error:  # the loop must hear of it, or it would wait for ever
+            self._put(ev.Answered(action, ev.Answer.REFUSED, repr(error)))
+            raise
+        self._put(answer)
+
+    def _call(self, action: Action) -> ev.Answered:
+        match action:
+            case Prepare(name):
+                ds = self._engine.daemon_sets[name]
+                assert ds.live is not None
+                body = prepare_patch(self._plan, ds.planned, ds.live, self._run_id)
+                return self._patched(action, name, body)
+            case Restore(name):
+                ds = self._engine.daemon_sets[name]
+                assert ds.live is not None
+                return self._patched(action, name, restore_patch(ds.planned, ds.live))
+            case DeletePod(name, _, pod, uid):
+                self._client.delete(self._pod_path(name, pod), uid=uid)
+            case ReleasePod(name, _, pod, uid):
+                body = release_patch(self._engine.daemon_sets[name].planned, uid)
+                self._client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+            case TakeBack(name, node, pod, _):
+                ds = self._engine.daemon_sets[name]
+                released = ds.view.released.get(node)
+                if ds.live is None or released is None:
+                    return ev.Answered(action, ev.Answer.CONFLICT)
+                body = take_back_patch(ds.live, released)
+                self._client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+            case ReadPod(write):
+                self._read_pod(write)
+            case ReadDaemonSet(name):
+                seen = self._client.get(self._path(name), DaemonSet)
+                self._put(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED)
+
+    def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
+        seen = self._client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)
+        generation = seen.metadata.generation
+        self._put(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
+
+    def _read_pod(self, write: PodWrite) -> None:
+        name, path = write.daemon_set, self._pod_path(write.daemon_set, write.pod)
+        pod = self._client.get_or_none(path, Pod)
+        if pod is None or pod.metadata.uid != write.uid:
+            self._put(ev.PodGone(name, write.uid))
+            self._put(ev.ReleasedGone(name, write.node, write.uid))
+        elif marks.RELEASED_FROM in pod.metadata.labels:
+            self._put(ev.PodGone(name, write.uid, pod.metadata.resource_version))
+            self._put(ev.ReleasedSeen(name, pod))
+        else:
+            self._put(ev.PodSeen(name, pod))
+
+    def _path(self, name: str) -> str:
+        return daemon_set_path(self._engine.daemon_sets[name].planned.namespace, name)
+
+    def _pod_path(self, daemon_set: str, pod: str) -> str:
+        namespace = self._engine.daemon_sets[daemon_set].planned.namespace
+        return resource_path(CORE, "pods", namespace=namespace, name=pod)
