@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollout.errors import DocumentError
+from rollout.fleet.objects import LabelSelector
+from rollout.fleet.selecting import Selecting
+from rollout.planner.build import Subject, build_plan
+from rollout.planner.desired import desired_state
+from rollout.planner.handover import choose_release, refusal
+from rollout.planner.plan import Plan
+from tests.planner.worlds import (
+    NOW,
+    make_fleet,
+    make_item,
+    make_spec,
+    make_template,
+    the_daemon_set,
+)
+
+LABELS = {"app": "agent", "tier": "node"}
+
+
+def selector(**labels: str) -> LabelSelector:
+    return LabelSelector(match_labels=labels)
+
+
+def expression(key: str, operator: str, *values: str) -> LabelSelector:
+    raw = {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+    return msgspec.convert(raw, LabelSelector)
+
+
+SERVICE = Selecting("Service", "agent", selector(app="agent"))
+BUDGET = Selecting("PodDisruptionBudget", "agents", selector(app="agent", tier="node"))
+OTHER = Selecting("Service", "other", selector(app="other"))
+
+
+def ports(**port: Any) -> dict[str, Any]:
+    template = make_template()
+    template["spec"]["containers"][0]["ports"] = [port]
+    return template
+
+
+def test_two_pods_side_by_side_are_refused_where_they_would_take_the_same_port() -> None:
+    text = refusal(ports(containerPort=80, hostPort=8080))
+    assert "container agent takes hostPort 8080" in text
+    on_host = ports(containerPort=80)
+    on_host["spec"]["hostNetwork"] = True
+    assert "hostNetwork" in refusal(on_host)
+    assert "port 80" in refusal(on_host)
+
+
+@pytest.mark.parametrize("template", [make_template(), make_template(hostNetwork=True)])
+def test_pods_without_ports_of_the_host_fit_side_by_side(template: dict[str, Any]) -> None:
+    assert refusal(template) == ""
+    assert refusal(ports(containerPort=80)) == ""
+
+
+def test_the_label_that_fewest_others_select_is_released() -> None:
+    release = choose_release(selector(app="agent", tier="node"), LABELS, [SERVICE, OTHER])
+    assert release is not None
+    assert (release.label, release.value, release.affected) == ("tier", "node", ())
+
+
+def test_whoever_selects_the_label_is_named() -> None:
+    release = choose_release(selector(app="agent"), LABELS, [SERVICE, BUDGET, OTHER])
+    assert release is not None
+    assert release.affected == ("Service agent", "PodDisruptionBudget agents")
+
+
+@pytest.mark.parametrize(
+    ("own", "label"),
+    [
+        (expression("app", "In", "agent"), "app"),
+        (expression("tier", "Exists"), "tier"),
+        (expression("gpu", "DoesNotExist"), None),
+        (expression("tier", "NotIn", "x"), None),
+        (selector(app="agent"), "app"),
+        (selector(), None),
+    ],
+)
+def test_only_a_label_whose_absence_breaks_the_selector_can_be_released(
+    own: LabelSelector, label: str | None
+) -> None:
+    release = choose_release(own, LABELS, ())
+    assert (release.label if release else None) == label
+
+
+# In the plan.
+
+
+def surge_plan(template: dict[str, Any] | None = None, **more: Any) -> Plan:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "10%"}}
+    fleet = make_fleet(11, template=template, strategy=strategy, **more)
+    spec = make_spec(make_item())
+    wanted = desired_state(spec, 0, spec.spec.spec.daemon_sets[0], fleet, "")
+    return build_plan(spec, [Subject(fleet, wanted, (SERVICE,))], "v1.36.0", NOW)
+
+
+def test_surge_is_planned_as_a_hand_over_with_its_budget_and_warnings() -> None:
+    plan = surge_plan()
+    ds = the_daemon_set(plan)
+    assert ds.hand_over is not None
+    assert (ds.hand_over.label, ds.hand_over.affected) == ("app", ("Service agent",))
+    assert ds.budget.text == "10% of 11 = 2"
+    (warning,) = plan.warnings
+    assert "Service agent no longer selects them" in warning
+
+
+def test_surge_that_cannot_work_is_refused_with_the_reason_and_the_way_out() -> None:
+    with pytest.raises(DocumentError) as caught:
+        surge_plan(ports(containerPort=80, hostPort=8080))
+    text = str(caught.value)
+    assert "maxSurge 10% of 11 = 2: DaemonSet agent cannot surge: container agent takes" in text
+    assert "write 'strategy: {maxUnavailable: 1, maxSurge: 0}' for it" in text
