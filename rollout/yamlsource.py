@@ -146,7 +146,8 @@ def _check_depth(text: str, name: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                raise _too_deep(name, event.start_mark.line + 1)
+                mark = event.start_mark
+                raise _too_deep(name, mark.line + 1 if mark else 1)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
