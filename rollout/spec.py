@@ -274,6 +274,10 @@ class Body(Struct, frozen=True):
             return
         if not self.waves:
             raise ValueError("waves: the list is empty; leave the key out for the profile standard")
+        names = [item.name for item in self.waves if isinstance(item, WaveRule) and item.name]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"waves: the name '{name}' stands twice; approvals go by name")
         for item in self.waves:
             if not isinstance(item, WaveRule):
                 _checked("waves", _positive_amount, item)

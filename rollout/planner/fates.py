@@ -109,6 +109,8 @@ class _Decider:
     def __init__(self, fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> None:
         self.fleet = fleet
         self.requirements = compile_requirements(template)
+        live = fleet.daemon_set.spec.template
+        self.changes = template_digest(template) != template_digest(live)
         self.is_target = target_matcher(fleet, template)
         self.rules = rules
         self.selector = parse_label_selector(rules.selector)
@@ -163,7 +165,12 @@ class _Decider:
         stuck = next((pod for pod in old if self._stuck(pod)), None)
         if stuck is not None:
             return "deferred", f"pod {stuck.metadata.name} is stuck terminating", "stuck"
-        return "update", "" if alive else "no pod yet; the controller creates it", ""
+        if alive:
+            return "update", "", ""
+        # The controller is about to create the pod; of which template is our affair only where
+        # that changes.
+        fate: Fate = "update" if self.changes else "current"
+        return fate, "no pod yet; the controller creates it", ""
 
     def _only_not_ready(self, node: Node, eligibility: Eligibility) -> bool:
         """Whether nothing but the node's own lifecycle taint keeps the pod off it."""

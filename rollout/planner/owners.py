@@ -15,7 +15,11 @@ from rollout.fleet.objects import JsonObject
 
 # Managers that write on behalf of the cluster, or are we.
 _OURS = frozenset({"rollout", "kube-controller-manager"})
-_BY_HAND = "kubectl"  # kubectl-create, kubectl-edit, ...: a person at work, who does not come back
+# kubectl's verbs that are said once; `kubectl apply` (client-side or server-side) is said again.
+_BY_HAND = frozenset(
+    f"kubectl-{verb}"
+    for verb in ("annotate", "create", "edit", "label", "patch", "replace", "rollout", "run", "set")
+)
 
 
 def foreign_owners(raw: JsonObject, paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -32,7 +36,7 @@ def foreign_owners(raw: JsonObject, paths: Iterable[str]) -> dict[str, tuple[str
     owners: dict[str, list[str]] = {}
     for entry in raw["metadata"].get("managedFields") or ():
         manager = str(entry.get("manager") or "unknown")
-        if manager in _OURS or manager.startswith(_BY_HAND) or entry.get("subresource"):
+        if manager in _OURS or manager in _BY_HAND or entry.get("subresource"):
             continue
         for steps in pointers:
             if _owns(entry.get("fieldsV1") or {}, raw, steps):

@@ -118,7 +118,9 @@ def _apply(rules: Sequence[WaveRule], ordered: list[Candidate]) -> list[PlannedW
         waves.extend(wave for wave in made if wave.nodes)
     if left:
         names = tuple(c.name for c in left)
-        waves.append(PlannedWave(REST, names, "nodes that no other wave took"))
+        taken_name = any(wave.name == REST for wave in waves)
+        name = f"{REST}-{len(waves) + 1}" if taken_name else REST
+        waves.append(PlannedWave(name, names, "nodes that no other wave took"))
     return waves
 
 
