@@ -97,7 +97,7 @@ class Target(Struct, frozen=True):
 class Strategy(Struct, frozen=True):
     """Limits of the run for one DaemonSet, in Kubernetes' own words (behaviour.md 2.6)."""
 
-    type: Literal["RollingUpdate"] = "RollingUpdate"
+    type: Literal["RollingUpdate", "OnDelete"] = "RollingUpdate"  # OnDelete: step by step
     max_unavailable: int | str | None = None
     max_surge: int | str = 0
 
@@ -261,12 +261,14 @@ class Body(Struct, frozen=True):
 
     daemon_sets: Annotated[tuple[DaemonSetItem, ...], msgspec.Meta(min_length=1)]
     nodes: NodeRules = NodeRules()
-    waves: str | tuple[WaveRule | int | str, ...] = "standard"
+    waves: str | tuple[WaveRule | int | str, ...] | None = None  # None: the profile standard
     health: Health = Health()
     failure: Failure = Failure()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        if self.waves is None:
+            return
         if isinstance(self.waves, str):
             if self.waves not in PROFILES:
                 known = ", ".join(PROFILES)

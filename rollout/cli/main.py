@@ -20,6 +20,7 @@ from rollout.errors import ExitCode, RolloutError
 _COMMANDS = {
     "plan": ("rollout.cli.plan", "plan", "Show what a spec would change, node by node."),
     "apply": ("rollout.cli.apply", "apply", "Carry out a saved plan, or plan a spec and do it."),
+    "step": ("rollout.cli.step", "step", "Carry out a saved plan wave by wave, asking each time."),
     "approve": ("rollout.cli.control", "approve", "Let a paused run go on behind a wave."),
     "pause": ("rollout.cli.control", "pause", "Let a running apply start nothing new."),
     "rollback": ("rollout.cli.control", "rollback", "Take a stopped run back."),

@@ -78,6 +78,7 @@ class Result:
     plan: Plan  # as it was carried out: reconciled, where that was asked for
     strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
     duration_s: float
+    unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
     wish: str | None  # what somebody asked for through the record: "pause" or "rollback"
     wrote: bool  # whether anything was written to the cluster
 
@@ -411,6 +412,7 @@ class _Loop:
             name: ds.live.strategy_type if ds.live is not None else "unknown"
             for name, ds in self.engine.daemon_sets.items()
         }
+        waits = self.engine.unapproved
         return Result(
             finish=finish,
             plan=self.plan,
@@ -418,6 +420,7 @@ class _Loop:
             joined=tuple(sorted(self.engine.joined)),
             strategies=strategies,
             duration_s=self.now() - self._began,
+            unapproved=waits.step.wave if waits is not None else 0,
             wish=self.wish,
             wrote=self.wrote,
         )

@@ -143,7 +143,7 @@ def _check_selection(loaded: LoadedSpec, parts: Mapping[str, _Part]) -> None:
 
 def _check_waves(loaded: LoadedSpec, labels: Mapping[str, Mapping[str, str]]) -> None:
     waves = loaded.spec.spec.waves
-    for index, rule in enumerate(waves if not isinstance(waves, str) else ()):
+    for index, rule in enumerate(waves if isinstance(waves, tuple) else ()):
         if not isinstance(rule, WaveRule):
             continue
         for position, name in enumerate(rule.nodes):

@@ -74,7 +74,13 @@ def plan_waves(body: Body, candidates: Iterable[Candidate]) -> list[PlannedWave]
 
 
 def wave_rules(body: Body) -> tuple[WaveRule, ...]:
-    """Return the rules that a spec means: a profile's, a plain list of sizes, or its own."""
+    """Return the rules that a spec means: a profile's, a plain list of sizes, or its own.
+
+    Without waves it is the profile standard; manual, where a DaemonSet is asked to go step by step.
+    """
+    if body.waves is None:
+        stepped = any(i.strategy and i.strategy.type == "OnDelete" for i in body.daemon_sets)
+        return PROFILES["manual" if stepped else "standard"]
     if isinstance(body.waves, str):
         return PROFILES[body.waves]
     if all(not isinstance(item, WaveRule) for item in body.waves):
