@@ -14,7 +14,10 @@ from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.quantity import format_duration
 
 _MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
-_LEGEND = "-/+ replaced   +/- replaced, the new pod first   = up to date   ! left out   . not for this node   - removed"
+_LEGEND = (
+    "-/+ replaced   +/- replaced, the new pod first   = up to date   ! left out   "
+    ". not for this node   - removed"
+)
 
 
 def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
