@@ -12,7 +12,9 @@ from tabulate import tabulate
 
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.quantity import format_duration
+from rollout.report.columns import plain_columns
 
+_MANY = 1000  # rows from which on tabulate is slow (see `columns`)
 _MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
 _LEGEND = (
     "-/+ replaced   +/- replaced, the new pod first   = up to date   ! left out   "
@@ -22,7 +24,10 @@ _LEGEND = (
 
 def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table as kubectl prints it: columns, no lines, nothing reinterpreted."""
-    return tabulate(list(rows), headers=headers, tablefmt="plain", disable_numparse=True)
+    cells = list(rows)
+    if len(cells) >= _MANY and not any("\n" in cell for row in cells for cell in row):
+        return plain_columns(headers, cells)
+    return tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True)
 
 
 def plan_text(plan: Plan) -> str:
