@@ -131,7 +131,7 @@ def _apply(rules: Sequence[WaveRule], ordered: list[Candidate]) -> list[PlannedW
 
 
 def _one_rule(rule: WaveRule, name: str, left: Sequence[Candidate]) -> list[PlannedWave]:
-    selected = _selected(rule, left)
+    selected = _in_turns(_selected(rule, left), rule.spread)
     if rule.by:
         groups = _groups(rule.by, [c for c in selected if c.label(rule.by)])
         return [
@@ -139,15 +139,15 @@ def _one_rule(rule: WaveRule, name: str, left: Sequence[Candidate]) -> list[Plan
             for value, group in groups.items()
         ]
     if not rule.sizes:
-        return [_wave(rule, name, _take(selected, len(selected), rule.spread), _describe(rule))]
-    base, waves = len(selected), []
+        return [_wave(rule, name, selected, _describe(rule))]
+    base, begin = len(selected), 0
+    waves: list[PlannedWave] = []
     for position, size in enumerate(_endless(rule) if rule.repeats else rule.sizes):
-        if not selected:
+        if begin >= base:
             break
         amount = parse_amount(size)
-        taken = _take(selected, max(1, amount.resolve(base)), rule.spread)
-        names = {c.name for c in taken}
-        selected = [c for c in selected if c.name not in names]
+        end = begin + max(1, amount.resolve(base))
+        taken, begin = selected[begin:end], end
         label = f"{name}-{position + 1}" if rule.repeats else name
         waves.append(_wave(rule, label, taken, amount.explain(base)))
     return waves
@@ -167,10 +167,10 @@ def _selected(rule: WaveRule, left: Sequence[Candidate]) -> list[Candidate]:
     return [c for c in left if selector.matches(c.node.metadata.labels)]
 
 
-def _take(selected: Sequence[Candidate], count: int, spread: str) -> list[Candidate]:
-    """Take the first `count`, or one of each value of the spread label in turn."""
+def _in_turns(selected: list[Candidate], spread: str) -> list[Candidate]:
+    """Order the nodes so that the values of the spread label take turns."""
     if not spread:
-        return list(selected[:count])
+        return selected
     turns: list[tuple[bool, bool, int, int, Candidate]] = []
     for place, group in enumerate(_groups(spread, selected).values()):
         turn: Counter[bool] = Counter()
@@ -180,7 +180,7 @@ def _take(selected: Sequence[Candidate], count: int, spread: str) -> list[Candid
             )
             turn[candidate.available] += 1
     turns.sort(key=lambda item: item[:4])
-    return [item[4] for item in turns[:count]]
+    return [item[4] for item in turns]
 
 
 def _groups(key: str, candidates: Iterable[Candidate]) -> dict[str, list[Candidate]]:

@@ -194,6 +194,16 @@ def test_in_a_spread_wave_zones_take_turns_behind_what_is_broken() -> None:
     assert names(waves([{"spread": ZONE}], mixed)) == [["b2", "a1", "b1", "a2", "c1"]]
 
 
+def test_zones_go_on_taking_turns_from_one_wave_to_the_next() -> None:
+    candidates = in_zones(a=2, b=2, c=2)
+    planned = waves([{"size": [2], "spread": ZONE}], candidates)
+    assert [zones_of(wave, candidates) for wave in planned] == [["a", "b"], ["a", "c"], ["b", "c"]]
+
+
+def test_a_wave_for_each_of_very_many_nodes_takes_no_longer_than_they_are_many() -> None:
+    assert len(waves("manual", nodes(20_000))) == 20_000  # minutes, if each looked at all others
+
+
 # Order.
 
 
