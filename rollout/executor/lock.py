@@ -19,7 +19,6 @@ from rollout.errors import ClusterError, LockedError
 from rollout.executor.leaseprotocol import (
     DURATION_S,
     Again,
-    Attempt,
     Busy,
     Holder,
     Kept,
@@ -134,7 +133,7 @@ class Lock:
 
     def valid(self) -> bool:
         """Return whether a write may be sent now; cheap, and safe in any thread."""
-        return self._clock() < self._deadline
+        return not self._lost and self._clock() < self._deadline
 
     @property
     def epoch(self) -> int:
@@ -233,17 +232,19 @@ class Lock:
 
     def renew(self) -> float:
         """Renew all leases once; returns after how many seconds to call it again."""
-        if self._lost:
-            return math.inf
-        self._tell(f"the lock was not renewed for {self._silence_s():.0f} s")
-        try:
-            for name in self._names:
-                self._renew(name)
-        except ClusterError as error:
-            self._tell(f"the lock cannot be renewed: {error}")
-            return RETRY_S
-        self._tell(self._lost or "the renewal of the lock took too long")
+        if not self._lost:
+            self._tell(f"the lock was not renewed for {self._silence_s():.0f} s")
+            try:
+                self._renew_all()
+            except ClusterError as error:
+                self._tell(f"the lock cannot be renewed: {error}")
+                return RETRY_S
         return math.inf if self._lost else self._policy.renew_s
+
+    def _renew_all(self) -> None:
+        for name in self._names:
+            self._renew(name)
+        self._tell(self._lost or "the renewal of the lock took too long")
 
     def _renew(self, name: LeaseName) -> None:
         for _ in range(_ROUNDS):
@@ -262,12 +263,10 @@ class Lock:
     def _hold(self, tenures: Mapping[LeaseName, Tenure]) -> None:
         self._tenures = tenures
         ends = [tenure.valid_until(self._policy) for tenure in tenures.values()]
-        if not self._lost:
-            self._deadline = min(ends, default=-math.inf)
+        self._deadline = min(ends, default=-math.inf)
 
     def _lose(self, why: str) -> None:
         self._lost = self._lost or why
-        self._deadline = -math.inf
 
     def _silence_s(self) -> float:
         return self._clock() - min(tenure.sent for tenure in self._tenures.values())
@@ -294,13 +293,12 @@ class Lock:
 
     def release(self) -> None:
         """Give all leases back, as far as the cluster can be reached; nothing may be in flight."""
-        self._lost = self._lost or "the lock was released"
-        self._deadline = -math.inf
+        self._told_valid = False  # nobody needs to be told
+        self._lose("the lock was released")
         self._alarm.set()
         if self._thread is not None:
             self._thread.join(self._policy.renew_s)
-        held, self._tenures = self._tenures, {}
-        self._give_back(held)
+        self._give_back(self._tenures)
 
     def _give_back(self, held: Mapping[LeaseName, Tenure]) -> None:
         """Release what is still ours; what can't be reached runs out by itself."""
@@ -321,7 +319,7 @@ class Lock:
 
     def _waiting_text(self, name: LeaseName, lease: LeaseState | None) -> str:
         assert lease is not None
-        said = _since(lease, self._store.age_s(lease.renewed))
+        said = held_since(lease, self._store.age_s(lease.renewed))
         return (
             f"DaemonSet {name} is locked by {parse_holder(lease.holder)} ({said}), which looks "
             f"dead; waiting {self._policy.duration_s:.0f} s to be sure"
@@ -339,12 +337,13 @@ def locked_text(name: LeaseName, lease: LeaseState, age_s: float | None) -> str:
     holder = parse_holder(lease.holder)
     cure = f"'rollout unlock {holder.run_id} -n {name.namespace}'"
     return (
-        f"DaemonSet {name} is locked by {holder} ({_since(lease, age_s)}); wait until it has "
+        f"DaemonSet {name} is locked by {holder} ({held_since(lease, age_s)}); wait until it has "
         f"ended, or, if it hangs or is gone: {cure}"
     )
 
 
-def _since(lease: LeaseState, age_s: float | None) -> str:
+def held_since(lease: LeaseState, age_s: float | None) -> str:
+    """Return since when a lease is held, and when it was renewed last (`age_s` ago)."""
     renewed = f"last renewal {lease.renewed or 'unknown'}"
     if age_s is not None:
         renewed += f", {age_s:.0f} s ago"

@@ -1,0 +1,48 @@
+"""`rollout unlock`."""
+
+from __future__ import annotations
+
+import click
+
+from rollout.cli.options import ClusterOptions, cluster_options
+
+
+@click.command()
+@click.argument("run_id")
+@cluster_options
+def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
+    """Break the locks of a run that hangs or is gone; RUN_ID must be that of the holder.
+
+    Shows who holds them and how old they are, takes them away, and waits until the old run, if
+    it lives, must have stopped (15 s). Then the next 'rollout apply' starts at once. Without it a
+    dead run's lock runs out by itself.
+
+    \b
+    Example:
+      rollout unlock 3f2a9c1d -n logging
+    """
+    import threading  # noqa: PLC0415 - imports are slow only together
+
+    from rollout.executor.leaseprotocol import DURATION_S  # noqa: PLC0415
+    from rollout.executor.leases import LeaseStore  # noqa: PLC0415
+    from rollout.executor.lock import steady_clock  # noqa: PLC0415
+    from rollout.executor.processes import this_process  # noqa: PLC0415
+    from rollout.executor.session import whoami  # noqa: PLC0415
+    from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of  # noqa: PLC0415
+
+    client = cluster.connect()
+    try:
+        breaking = Breaking(
+            store=LeaseStore(client, DURATION_S, patience_s=DURATION_S),
+            me=breaker(run_id, whoami(), this_process()),
+            duration_s=DURATION_S,
+            clock=steady_clock,
+            alarm=threading.Event(),
+            tell=click.echo,
+        )
+        locks = locks_of(breaking.store, client.namespace, run_id)
+        break_locks(breaking, locks, run_id)
+    finally:
+        client.close()
+    names = ", ".join(sorted(name.daemon_set for name in locks))
+    click.echo(f"Unlocked {names}: 'rollout apply' may take over at once.")
