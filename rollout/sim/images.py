@@ -105,6 +105,8 @@ class Images:
         self._entries = dict(entries or {})
         self._known: dict[tuple[str, str], Behaviour] = {}
         self._by_node = False
+        self._keys: dict[str, list[str]] = {}  # by the node, or node pattern, in them
+        self._patterns: list[str] = []
         self._forget()
 
     def behaviour(self, image: str, node: str) -> Behaviour:
@@ -140,9 +142,15 @@ class Images:
     def _forget(self) -> None:
         self._known.clear()
         self._by_node = any("@" in key for key in self._entries)
+        self._keys = {}
+        for key in self._entries:
+            self._keys.setdefault(_split(key)[1], []).append(key)
+        self._patterns = [pattern for pattern in self._keys if "*" in pattern]
 
     def _resolve(self, image: str, node: str) -> Behaviour:
-        fitting = [key for key in self._entries if _fits(key, image, node)]
+        places = [node, *(p for p in self._patterns if _like(p, node) and p != node)]
+        keys = [key for place in places for key in self._keys.get(place, ())]
+        fitting = [key for key in keys if _like(_split(key)[0], image)]
         fitting.sort(key=_rank)
         result = Behaviour()
         for key in fitting:
@@ -156,11 +164,6 @@ def _split(key: str) -> tuple[str, str]:
     if not at or ":" in tail:
         return key, "*"
     return head, tail
-
-
-def _fits(key: str, image: str, node: str) -> bool:
-    image_pattern, node_pattern = _split(key)
-    return _like(image_pattern, image) and _like(node_pattern, node)
 
 
 def _rank(key: str) -> tuple[bool, bool, bool, int, str]:
