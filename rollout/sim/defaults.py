@@ -19,6 +19,8 @@ from rollout.sim.store import Object
 FILE_MODE: Final = 0o644  # of files in secret, config map and projected volumes
 TOKEN_SECONDS: Final = 3600
 SESSION_SECONDS: Final = 10_800
+FIRST_NODE_PORT: Final = 30_000
+NODE_PORTS: Final = 2768
 UNLIMITED_RETRIES: Final = 2**31 - 1
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 
@@ -332,6 +334,7 @@ def _service_spec(spec: Object, uid: str) -> Object:
     spec = _filled(spec, clusterIPs=[spec["clusterIP"]], ipFamilies=["IPv4"])
     if spec["type"] in {"NodePort", "LoadBalancer"}:
         spec = _filled_values(spec, externalTrafficPolicy="Cluster")
+        spec = _each(spec, "ports", lambda port: _node_port(port, uid))
     if spec["type"] == "LoadBalancer":
         spec = _filled(spec, allocateLoadBalancerNodePorts=True)
     return spec
@@ -341,10 +344,33 @@ def _service_port(port: Object) -> Object:
     return _filled_values(port, protocol="TCP", targetPort=port["port"])
 
 
+def _node_port(port: Object, uid: str) -> Object:
+    """Give a port of 30000 to 32767 that follows from the service's uid and the port."""
+    number = zlib.crc32(f"{uid}/{port['port']}/{port['protocol']}".encode())
+    return _filled_values(port, nodePort=FIRST_NODE_PORT + number % NODE_PORTS)
+
+
 def _cluster_ip(uid: str) -> str:
     """Return an address of 10.96.0.0/12 that follows from the service's uid."""
     number = zlib.crc32(uid.encode()) & 0xFFFFF
     return f"10.{96 + (number >> 16)}.{number >> 8 & 0xFF}.{number & 0xFF}"
+
+
+# Network policies
+
+
+def _network_policy(policy: Object) -> Object:
+    return _inside(policy, "spec", _network_policy_spec)
+
+
+def _network_policy_spec(spec: Object) -> Object:
+    types = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+    spec = _filled(spec, policyTypes=types)
+    return _each(_each(spec, "ingress", _policy_rule), "egress", _policy_rule)
+
+
+def _policy_rule(rule: Object) -> Object:
+    return _each(rule, "ports", lambda port: _filled_values(port, protocol="TCP"))
 
 
 # The rest
@@ -397,6 +423,7 @@ _RULES: Final[dict[str, Callable[[Object], Object]]] = {
     "DaemonSet": _daemonset,
     "Job": _job,
     "Namespace": _namespace,
+    "NetworkPolicy": _network_policy,
     "Node": _node,
     "Pod": _pod,
     "PriorityClass": _priority_class,

@@ -1,7 +1,8 @@
 """OpenAPI v3 as far as clients ask for it: kubectl's checks before a write, patches, `explain`.
 
 Written from `schema`, so it says exactly what the decoder accepts; there are no descriptions. The
-second version is not served: kubectl takes the third.
+second version is not served: kubectl takes the third. Kinds that `schema` does not describe have
+paths but no schema.
 """
 
 from __future__ import annotations
@@ -123,11 +124,7 @@ def _parameter(name: str, type_: str) -> dict[str, Any]:
 
 def _add_kind(schemas: dict[str, Any], resource: Resource) -> None:
     type_ = schema.kind_type(resource.api_version, resource.kind)
-    if type_ is None:
-        schemas[NAMES + resource.kind] = {
-            "type": "object",
-            "x-kubernetes-group-version-kind": [_gvk(resource)],
-        }
+    if type_ is None:  # without a schema kubectl goes by what it was built with
         return
     _add_struct(schemas, type_.struct)
     schemas[NAMES + type_.name]["x-kubernetes-group-version-kind"] = [_gvk(resource)]
@@ -155,7 +152,8 @@ def _property(schemas: dict[str, Any], type_: Type) -> dict[str, Any]:
                 "default": {},
             }
             if type_.patch_replaces or type_.retains_keys:
-                described["x-kubernetes-patch-strategy"] = "retainKeys"
+                strategy = "replace" if type_.patch_replaces else "retainKeys"
+                described["x-kubernetes-patch-strategy"] = strategy
             return described
         case Form.MAP:
             return {"type": "object", "additionalProperties": _item(schemas, type_)}

@@ -1,73 +1,28 @@
-"""Protobuf bodies of the few kinds that kubectl sends in that form.
+"""Protobuf bodies, as Go's typed clients send them.
 
-kubectl's typed clients (create configmap, auth can-i, drain) write protobuf and read JSON if they
-must. Only the decoding of those kinds is here; anything else is refused with 415.
+kubectl (create configmap, auth can-i, drain) and controllers write protobuf and read JSON if they
+must. The types of the fields are those of `schema`; `kinds.numbers` beside this module has their
+numbers. Knows the wire format only: what the fields mean is decided after decoding, as for JSON.
 """
 
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from importlib import resources
 from typing import Any, Final
 
-from rollout.sim import timestamps
+from rollout.sim import schema, timestamps
 from rollout.sim.errors import StatusError
+from rollout.sim.schema import Form, Type
 from rollout.sim.store import Object
 
 MEDIA_TYPE: Final = "application/vnd.kubernetes.protobuf"
 MAGIC: Final = b"k8s\x00"
-
-# Message: field=number type; `[]` is repeated, `{}` a map with string keys. Numbers as in
-# k8s.io/api and k8s.io/apimachinery, generated.proto.
-_MESSAGES: Final = """
-TypeMeta: apiVersion=1 string; kind=2 string
-Unknown: typeMeta=1 TypeMeta; raw=2 raw; contentEncoding=3 string; contentType=4 string
-ObjectMeta: name=1 string; generateName=2 string; namespace=3 string; uid=5 string; \
-resourceVersion=6 string; generation=7 int; creationTimestamp=8 Time; labels=11 {}string; \
-annotations=12 {}string; ownerReferences=13 []OwnerReference; finalizers=14 []string
-OwnerReference: kind=1 string; name=3 string; uid=4 string; apiVersion=5 string; \
-controller=6 bool; blockOwnerDeletion=7 bool
-Preconditions: uid=1 string; resourceVersion=2 string
-DeleteOptions: gracePeriodSeconds=1 int; preconditions=2 Preconditions; orphanDependents=3 bool; \
-propagationPolicy=4 string; dryRun=5 []string
-LabelSelector: matchLabels=1 {}string; matchExpressions=2 []LabelSelectorRequirement
-LabelSelectorRequirement: key=1 string; operator=2 string; values=3 []string
-Eviction: metadata=1 ObjectMeta; deleteOptions=2 DeleteOptions
-ConfigMap: metadata=1 ObjectMeta; data=2 {}string; binaryData=3 {}bytes; immutable=4 bool
-Secret: metadata=1 ObjectMeta; data=2 {}bytes; type=3 string; stringData=4 {}string; \
-immutable=5 bool
-NamespaceSpec: finalizers=1 []string
-Namespace: metadata=1 ObjectMeta; spec=2 NamespaceSpec
-ServiceAccount: metadata=1 ObjectMeta; automountServiceAccountToken=4 bool
-PodDisruptionBudgetSpec: minAvailable=1 IntOrString; selector=2 LabelSelector; \
-maxUnavailable=3 IntOrString; unhealthyPodEvictionPolicy=4 string
-PodDisruptionBudget: metadata=1 ObjectMeta; spec=2 PodDisruptionBudgetSpec
-PolicyRule: verbs=1 []string; apiGroups=2 []string; resources=3 []string; \
-resourceNames=4 []string; nonResourceURLs=5 []string
-Role: metadata=1 ObjectMeta; rules=2 []PolicyRule
-ClusterRole: metadata=1 ObjectMeta; rules=2 []PolicyRule
-Subject: kind=1 string; apiGroup=2 string; name=3 string; namespace=4 string
-RoleRef: apiGroup=1 string; kind=2 string; name=3 string
-RoleBinding: metadata=1 ObjectMeta; subjects=2 []Subject; roleRef=3 RoleRef
-ClusterRoleBinding: metadata=1 ObjectMeta; subjects=2 []Subject; roleRef=3 RoleRef
-PriorityClass: metadata=1 ObjectMeta; value=2 int; globalDefault=3 bool; description=4 string; \
-preemptionPolicy=5 string
-ResourceAttributes: namespace=1 string; verb=2 string; group=3 string; version=4 string; \
-resource=5 string; subresource=6 string; name=7 string
-NonResourceAttributes: path=1 string; verb=2 string
-SelfSubjectAccessReviewSpec: resourceAttributes=1 ResourceAttributes; \
-nonResourceAttributes=2 NonResourceAttributes
-SelfSubjectAccessReview: metadata=1 ObjectMeta; spec=2 SelfSubjectAccessReviewSpec
-SubjectAccessReviewSpec: resourceAttributes=1 ResourceAttributes; \
-nonResourceAttributes=2 NonResourceAttributes; user=3 string; groups=4 []string; uid=6 string
-SubjectAccessReview: metadata=1 ObjectMeta; spec=2 SubjectAccessReviewSpec
-LocalSubjectAccessReview: metadata=1 ObjectMeta; spec=2 SubjectAccessReviewSpec
-SelfSubjectRulesReviewSpec: namespace=1 string
-SelfSubjectRulesReview: metadata=1 ObjectMeta; spec=2 SelfSubjectRulesReviewSpec
-SelfSubjectReview: metadata=1 ObjectMeta
-"""
 
 _VARINT: Final = 0
 _FIXED64: Final = 1
@@ -77,27 +32,34 @@ _MORE: Final = 0x80
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    name: str
-    type: str
-    repeated: bool
-    is_map: bool
+class _Message:
+    """The fields of one struct by number, and the structs that are part of it on the wire only."""
+
+    fields: dict[int, tuple[str, Type]] = field(default_factory=dict)
+    inlined: dict[int, str] = field(default_factory=dict)
 
 
 @cache
-def _messages() -> dict[str, dict[int, _Field]]:
-    found: dict[str, dict[int, _Field]] = {}
-    for line in _MESSAGES.replace("\\\n", "").strip().splitlines():
-        name, _, body = line.partition(":")
-        found[name] = dict(map(_field, body.split(";")))
-    return found
+def _messages() -> dict[str, _Message]:
+    text = resources.files("rollout.sim").joinpath("kinds.numbers").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    entries = [entry.split() for entry in re.split(r"\n(?=\S)", "\n".join(lines))]
+    numbers = {name.removesuffix(":"): parts for name, *parts in entries}
+    holders = {part.partition("~")[2]: name for name, parts in numbers.items() for part in parts}
+    return {name: _read(name, parts, holders) for name, parts in numbers.items()}
 
 
-def _field(text: str) -> tuple[int, _Field]:
-    left, type_ = text.split()
-    name, _, number = left.partition("=")
-    bare = type_.removeprefix("[]").removeprefix("{}")
-    return int(number), _Field(name, bare, type_.startswith("[]"), type_.startswith("{}"))
+def _read(name: str, parts: list[str], holders: dict[str, str]) -> _Message:
+    """Return a struct's message; one that only the wire knows has the fields of its holder."""
+    described = schema.structs().get(name) or schema.structs()[holders[name]]
+    message = _Message()
+    for part in parts:
+        left, _, right = part.partition("=")
+        if right.startswith("~"):
+            message.inlined[int(left)] = right[1:]
+        else:
+            message.fields[int(right)] = (left, described.fields[left].type)
+    return message
 
 
 def decode(body: bytes) -> Object:
@@ -111,14 +73,16 @@ def decode(body: bytes) -> Object:
             400, "BadRequest", "provided data does not appear to be a protobuf message"
         )
     try:
-        envelope = _message("Unknown", body[len(MAGIC) :])
-        meta = envelope.get("typeMeta", {})
-        kind = meta.get("kind", "")
-        if kind not in _messages():
+        envelope = dict(_fields(body[len(MAGIC) :]))
+        meta = dict(_fields(_data(envelope.get(1, b""))))
+        api_version, kind = (_data(meta.get(number, b"")).decode() for number in (1, 2))
+        type_ = schema.kind_type(api_version, kind)
+        if type_ is None or type_.name not in _messages():
             raise _unsupported(kind)
-        return {**meta, **_message(kind, envelope.get("raw", b""))}
-    except (IndexError, KeyError, UnicodeDecodeError) as error:
+        content = _message(type_.name, _data(envelope.get(2, b"")))
+    except (IndexError, KeyError, ValueError) as error:
         raise StatusError(400, "BadRequest", f"invalid protobuf message: {error}") from None
+    return {"apiVersion": api_version, "kind": kind, **content}
 
 
 def _unsupported(kind: str) -> StatusError:
@@ -160,22 +124,34 @@ def _message(name: str, data: bytes) -> dict[str, Any]:
     known = _messages()[name]
     found: dict[str, Any] = {}
     for number, raw in _fields(data):
-        field = known.get(number)
-        if field is None:
-            continue
-        if field.is_map:
-            key, value = _entry(field.type, raw)
-            found.setdefault(field.name, {})[key] = value
-        elif field.repeated:
-            found.setdefault(field.name, []).append(_value(field.type, raw))
-        else:
-            found[field.name] = _value(field.type, raw)
-    return {key: value for key, value in found.items() if value not in ("", None)}
+        if number in known.inlined:
+            found.update(_message(known.inlined[number], _data(raw)))
+        elif number in known.fields:
+            field_name, type_ = known.fields[number]
+            _put(found, field_name, type_, raw)
+    return {key: value for key, value in found.items() if value is not None}
 
 
-def _entry(type_: str, raw: int | bytes) -> tuple[str, Any]:
-    parts = dict(_fields(_data(raw)))
-    return _data(parts.get(1, b"")).decode(), _value(type_, parts.get(2, b""))
+def _put(found: dict[str, Any], name: str, type_: Type, raw: int | bytes) -> None:
+    """Add one occurrence of a field; lists and maps come item by item."""
+    item = type_.item
+    if item is None:
+        found[name] = _value(type_, raw)
+    elif type_.form is Form.MAP:
+        entry = dict(_fields(_data(raw)))
+        key = _data(entry.get(1, b"")).decode()
+        found.setdefault(name, {})[key] = _value(item, entry.get(2, b""))
+    elif item.form is Form.INT and isinstance(raw, bytes):  # packed
+        found.setdefault(name, []).extend(_packed(raw))
+    else:
+        found.setdefault(name, []).append(_value(item, raw))
+
+
+def _packed(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        number, at = _varint(data, at)
+        yield _signed(number)
 
 
 def _data(raw: int | bytes) -> bytes:
@@ -184,36 +160,44 @@ def _data(raw: int | bytes) -> bytes:
     return raw
 
 
-def _value(type_: str, raw: int | bytes) -> Any:  # noqa: ANN401 - JSON
-    if type_ in ("int", "bool"):
+def _value(type_: Type, raw: int | bytes) -> Any:  # noqa: ANN401 - JSON
+    if type_.form in (Form.INT, Form.BOOL):
         number = raw if isinstance(raw, int) else 0
-        return bool(number) if type_ == "bool" else _signed(number)
+        return bool(number) if type_.form is Form.BOOL else _signed(number)
     data = _data(raw)
-    match type_:
-        case "string":
+    match type_.form:
+        case Form.STRING:
             return data.decode()
-        case "raw":
-            return data
-        case "bytes":
+        case Form.BYTES:
             return base64.b64encode(data).decode()
-        case "Time":
-            return _time(data)
-        case "IntOrString":
-            return _int_or_string(data)
-    return _message(type_, data)
+        case Form.STRUCT:
+            return _message(type_.name, data)
+    parts = dict(_fields(data))
+    match type_.form:
+        case Form.TIME | Form.MICRO_TIME:
+            return _time(parts, micro=type_.form is Form.MICRO_TIME)
+        case Form.INT_OR_STRING:
+            return _int_or_string(parts)
+        case Form.QUANTITY:
+            return _data(parts.get(1, b"")).decode()
+    return json.loads(_data(parts.get(1, b"null")))
 
 
 def _signed(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
-def _time(data: bytes) -> str | None:
-    seconds = dict(_fields(data)).get(1, 0)
-    return timestamps.rfc3339(seconds) if isinstance(seconds, int) and seconds > 0 else None
+def _time(parts: dict[int, int | bytes], *, micro: bool) -> str | None:
+    """Return a time; Go's zero time is an empty message."""
+    seconds, nanoseconds = parts.get(1, 0), parts.get(2, 0)
+    if not isinstance(seconds, int) or not isinstance(nanoseconds, int) or not seconds:
+        return None
+    if not micro:
+        return timestamps.rfc3339(seconds)
+    return f"{timestamps.rfc3339(seconds)[:-1]}.{nanoseconds // 1000:06d}Z"
 
 
-def _int_or_string(data: bytes) -> int | str:
-    parts = dict(_fields(data))
+def _int_or_string(parts: dict[int, int | bytes]) -> int | str:
     if parts.get(1):
         return _data(parts.get(3, b"")).decode()
     number = parts.get(2, 0)

@@ -1,7 +1,7 @@
 """The kinds that the embedded cluster serves, and how each is named in paths and in discovery.
 
 The table is that of a Kubernetes 1.36 API server (recorded in `tests/fidelity/`). Kinds that no
-part of the simulation gives a meaning to (Deployments, say) are stored and listed like any other,
+part of the simulation gives a meaning to (StatefulSets, say) are stored and listed like any other,
 so that clients which walk over all of discovery see what they would see on an idle cluster.
 """
 

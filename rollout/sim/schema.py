@@ -2,7 +2,7 @@
 
 `kinds.types` beside this module holds the description, one struct after the other; its head says
 how to read it. Decoding, defaults, patches and field ownership all stand on it, so that a field
-is described once. A kind without a description (Deployment, say) is stored as it comes. Knows
+is described once. A kind without a description (StatefulSet, say) is stored as it comes. Knows
 nothing of values: only of forms.
 """
 
@@ -157,6 +157,7 @@ def _parse(text: str, atomic: set[str]) -> Type:
         match["alias"] or base,
         atomic=base in atomic,
         patch_replaces=mark == "=",
+        retains_keys=mark == "+" and match["many"] is None,
     )
     if match["many"] is None:
         return inner

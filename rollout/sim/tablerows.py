@@ -299,6 +299,11 @@ def _namespace(namespace: Object, now: float) -> Cells:
     return [_name(namespace), phase, age(namespace, now)]
 
 
+def _network_policy(policy: Object, now: float) -> Cells:
+    selector = (policy.get("spec") or {}).get("podSelector") or {}
+    return [_name(policy), _selector(selector), age(policy, now)]
+
+
 def _binding(binding: Object, now: float) -> Cells:
     role, subjects = binding.get("roleRef") or {}, binding.get("subjects") or []
 
@@ -345,6 +350,7 @@ _ROWS: Final[dict[str, Row]] = {
     "Job": _job,
     "Lease": _lease,
     "Namespace": _namespace,
+    "NetworkPolicy": _network_policy,
     "Node": _node,
     "Pod": pod_cells,
     "PodDisruptionBudget": _budget,

@@ -10,11 +10,11 @@ from rollout.sim.resources import (
     BY_KIND,
     CONFIG_MAPS,
     DAEMONSETS,
-    DEPLOYMENTS,
     LEASES,
     NODES,
     PODS,
     SECRETS,
+    STATEFUL_SETS,
 )
 from tests.sim.recorded import answer, objects, request
 
@@ -186,7 +186,7 @@ def test_null_is_as_if_absent() -> None:
 
 def test_a_kind_without_description_comes_as_it_is() -> None:
     body = {"spec": {"replicas": "three", "bogus": 1}}
-    assert decoding.decode(DEPLOYMENTS, body) == (body, [])
+    assert decoding.decode(STATEFUL_SETS, body) == (body, [])
 
 
 def test_a_patch_that_spoils_a_value_is_invalid() -> None:

@@ -8,14 +8,15 @@ from rollout.sim import decoding, defaults
 from rollout.sim.resources import (
     BY_KIND,
     DAEMONSETS,
-    DEPLOYMENTS,
     JOBS,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     PODS,
     ROLE_BINDINGS,
     SECRETS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from tests.sim.recorded import answer, items, objects, request
@@ -219,6 +220,25 @@ def test_a_service_gets_an_address_that_follows_from_its_uid() -> None:
     assert defaulted(SERVICES, body)["spec"] == spec
 
 
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_a_service_on_the_nodes_gets_its_ports(kind: str) -> None:
+    ports = [{"port": 80}, {"port": 53, "protocol": "UDP"}, {"port": 8, "nodePort": 30_001}]
+    body = {"metadata": {"uid": "u"}, "spec": {"type": kind, "ports": ports}}
+    given = [port["nodePort"] for port in defaulted(SERVICES, body)["spec"]["ports"]]
+    assert given[2] == 30_001
+    assert all(30_000 <= port < 32_768 for port in given)
+    assert len(set(given)) == 3
+
+
+def test_a_network_policy_is_of_the_types_that_its_rules_say() -> None:
+    spec = {"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}
+    policy = defaulted(NETWORK_POLICIES, {"spec": spec})["spec"]
+    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["ingress"][0]["ports"] == [{"port": 80, "protocol": "TCP"}]
+    both = defaulted(NETWORK_POLICIES, {"spec": {"podSelector": {}, "egress": [{}]}})["spec"]
+    assert both["policyTypes"] == ["Ingress", "Egress"]
+
+
 def test_the_rest() -> None:
     node = defaulted(NODES, {"status": {"capacity": {"cpu": "4"}}, "spec": {"podCIDR": "10/8"}})
     assert node["status"]["allocatable"] == {"cpu": "4"}
@@ -237,4 +257,4 @@ def test_the_rest() -> None:
 
 def test_a_kind_without_description_is_left_alone() -> None:
     body = {"spec": {"replicas": 1}}
-    assert defaults.with_defaults(DEPLOYMENTS, body) is body
+    assert defaults.with_defaults(STATEFUL_SETS, body) is body

@@ -62,6 +62,69 @@ def test_a_number_or_a_text(number: bytes, expected: int | str) -> None:
     assert decoded["spec"]["minAvailable"] == expected
 
 
+def test_a_container_in_a_template_with_what_json_shows_on_one_level() -> None:
+    probe = field(1, field(2, field(1, "/ok") + field(2, field(1, 1) + field(3, "http"))))
+    probe += field(2, 3) + field(6, 4)
+    variable = field(1, "V") + field(3, field(3, field(1, field(1, "cm")) + field(2, "k")))
+    limits = field(1, field(1, "cpu") + field(2, field(1, "100m")))
+    container = field(1, "c") + field(2, "c:1") + field(7, variable) + field(8, limits)
+    container += field(11, probe)
+    volume = field(1, "v") + field(2, field(19, field(1, field(1, "cm")) + field(3, 420)))
+    pod = field(1, volume) + field(2, container) + field(3, "Never")
+    raw = field(1, field(1, "j")) + field(2, field(6, field(2, pod)) + field(7, 0))
+    spec = decode(envelope("batch/v1", "Job", raw))["spec"]
+    assert spec == {
+        "backoffLimit": 0,
+        "template": {
+            "spec": {
+                "volumes": [{"name": "v", "configMap": {"name": "cm", "defaultMode": 420}}],
+                "containers": [
+                    {
+                        "name": "c",
+                        "image": "c:1",
+                        "env": [
+                            {
+                                "name": "V",
+                                "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}},
+                            }
+                        ],
+                        "resources": {"limits": {"cpu": "100m"}},
+                        "readinessProbe": {
+                            "httpGet": {"path": "/ok", "port": "http"},
+                            "initialDelaySeconds": 3,
+                            "failureThreshold": 4,
+                        },
+                    }
+                ],
+                "restartPolicy": "Never",
+            }
+        },
+    }
+
+
+def test_times_of_both_kinds_and_the_event_of_the_newer_group() -> None:
+    time = field(1, 1_790_000_000) + field(2, 123_456_789)
+    lease = decode(envelope("coordination.k8s.io/v1", "Lease", field(2, field(4, time))))
+    assert lease["spec"]["renewTime"] == "2026-09-21T14:13:20.123456Z"
+    node = decode(envelope("v1", "Node", field(2, field(5, field(1, "k") + field(4, time)))))
+    assert node["spec"]["taints"] == [{"key": "k", "timeAdded": "2026-09-21T14:13:20Z"}]
+    event = decode(envelope("events.k8s.io/v1", "Event", field(2, time) + field(10, "n")))
+    assert (event["eventTime"], event["note"]) == ("2026-09-21T14:13:20.123456Z", "n")
+    assert decode(envelope("v1", "Event", field(4, "m") + field(6, b"")))["message"] == "m"
+
+
+def test_numbers_in_a_list_come_one_by_one_or_packed() -> None:
+    for groups in (field(4, 7) + field(4, 300), field(4, varint(7) + varint(300))):
+        pod = decode(envelope("v1", "Pod", field(2, field(14, groups))))
+        assert pod["spec"]["securityContext"] == {"supplementalGroups": [7, 300]}
+
+
+def test_json_inside_protobuf() -> None:
+    raw = field(2, field(1, b'{"spec": 1}')) + field(3, 4)
+    revision = decode(envelope("apps/v1", "ControllerRevision", raw))
+    assert (revision["data"], revision["revision"]) == ({"spec": 1}, 4)
+
+
 def test_an_unknown_field_is_skipped() -> None:
     raw = field(99, "later") + field(1, field(1, "n"))
     assert decode(envelope("v1", "Namespace", raw))["metadata"] == {"name": "n"}
@@ -71,7 +134,7 @@ def test_an_unknown_field_is_skipped() -> None:
     ("body", "code", "message"),
     [
         (b"{}", 400, "does not appear to be a protobuf message"),
-        (envelope("apps/v1", "Deployment", b""), 415, "reads Deployment as JSON or YAML"),
+        (envelope("apps/v1", "StatefulSet", b""), 415, "reads StatefulSet as JSON or YAML"),
         (envelope("v1", "ConfigMap", field(1, "x" * 9)[:-3]), 400, "invalid protobuf message"),
     ],
 )

@@ -117,4 +117,4 @@ def test_events_of_both_groups_differ() -> None:
 
 
 def test_a_kind_without_description_has_no_type() -> None:
-    assert schema.kind_type("apps/v1", "Deployment") is None
+    assert schema.kind_type("apps/v1", "StatefulSet") is None
