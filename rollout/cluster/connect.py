@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -162,7 +163,7 @@ def _from_files(merged: _Merged, context: str | None) -> Target:
     user = _referenced(merged, name, "user", merged.users) if body.get("user") else {}
     _check_server(f"cluster {body['cluster']!r} in {merged.where}", cluster.get("server"))
     return Target(
-        _load(merged, name, user),
+        _load(merged, name, cluster, user),
         name,
         str(body.get("namespace") or DEFAULT_NAMESPACE),
         tuple(_impersonation(user)),
@@ -193,7 +194,7 @@ def _check_server(place: str, server: object) -> None:
         raise ClusterError(f"{place}: the server {server!r} is not an http or https URL")
 
 
-def _load(merged: _Merged, context: str, user: Entry) -> Configuration:
+def _load(merged: _Merged, context: str, cluster: Entry, user: Entry) -> Configuration:
     configuration = _configuration()
     files = os.pathsep.join(map(str, merged.files))
     with _complaints() as complaints:
@@ -202,9 +203,20 @@ def _load(merged: _Merged, context: str, user: Entry) -> Configuration:
         except Exception as error:  # plugins of any kind run in there
             said = " ".join(str(error).split())
             raise ClusterError(f"kubeconfig {merged.where}: {said}") from error
+    if not cluster.get("proxy-url") and _is_loopback(str(configuration.host)):
+        configuration.proxy = None
     _check_credentials(configuration, user, complaints)
     _keep_token_clean(configuration)
     return configuration
+
+
+def _is_loopback(server: str) -> bool:
+    """Whether the server is this machine: no proxy of the environment leads there, as in Go."""
+    host = urlsplit(server).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _configuration() -> Configuration:

@@ -291,3 +291,29 @@ def test_a_broken_account_is_said(tmp_path: Path) -> None:
     del environ["KUBERNETES_SERVICE_HOST"]
     with pytest.raises(ClusterError, match="inside a pod, but"):
         load_target(None, None, environ=environ, service_account=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("server", "cluster", "expected"),
+    [
+        ("http://127.0.0.1:8001", {}, None),
+        ("http://localhost:8001", {}, None),
+        ("http://[::1]:8001", {}, None),
+        ("http://kube.example:8001", {}, "http://env.example:3128"),
+        ("http://127.0.0.1:8001", {"proxy-url": "http://own.example"}, "http://own.example"),
+        ("http://kube.example:8001", {"proxy-url": "http://own.example"}, "http://own.example"),
+    ],
+)
+def test_the_environments_proxy_is_not_asked_for_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+    cluster: dict[str, str],
+    expected: str | None,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://env.example:3128")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    write_kubeconfig(tmp_path / "config", server, cluster=cluster)
+    assert load_target(tmp_path / "config", None).configuration.proxy == expected
