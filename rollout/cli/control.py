@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rollout.cli.options import ClusterOptions, cluster_options, output_option
-from rollout.errors import NotFound, StaleError
+from rollout.errors import ExitCode, LockedError, NotFound, StaleError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
@@ -97,14 +97,13 @@ def rollback(*, rollout: str, reason: str, output: str, cluster: ClusterOptions)
                 f"run {record.run_id} is {record.phase}: nothing is left to take back; "
                 "'rollout undo DAEMONSET' plans a way back from outside a run"
             )
-        if record.phase == "running":
+        try:
+            return _roll_back(client, keeper, record, output)
+        except LockedError:
             control = _control("rollback", reason)
             keeper.update(record.run_id, lambda found: _with(found, control))
-            click.echo(
-                f"Asked: run {record.run_id} rolls back. If nothing runs any more, ask again."
-            )
-            return 0
-        return _roll_back(client, keeper, record, output)
+            click.echo(f"Asked: run {record.run_id} is at work and rolls back itself.")
+            return ExitCode.DONE
     finally:
         client.close()
 

@@ -22,7 +22,7 @@ from rollout.executor.book import Book
 from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
 from rollout.fleet.objects import strategy_text
 
-_READ_AGAIN_S = 2.0  # seconds until a read that failed is tried again
+_AGAIN_S = 2.0  # seconds until what was not done is tried again
 
 
 def answered(book: Book, event: ev.Answered, now: float) -> None:
@@ -46,8 +46,10 @@ def _prepare_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             ds.generation = event.generation
             ds.phase = Phase.OBSERVING
             observing.resolve(book, ds, now)
-        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT | ev.Answer.NOT_DONE:
+        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:
             book.actions.append(ReadDaemonSet(ds.name))
+        case ev.Answer.NOT_DONE:
+            book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
         case _:
             ds.phase = Phase.UNTOUCHED
             book.refuse(f"the patch of DaemonSet {ds.name} was refused: {event.message}", event)
@@ -59,8 +61,10 @@ def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             ds.phase = Phase.RESTORED
             book.note("restored", ds, message=strategy_text(ds.planned.final_strategy))
             book.finish_step(book.steps[f"restore/{ds.name}"], now)
-        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT | ev.Answer.NOT_DONE:
+        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:
             book.actions.append(ReadDaemonSet(ds.name))
+        case ev.Answer.NOT_DONE:
+            book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
         case _:
             book.refuse(
                 f"the strategy of DaemonSet {ds.name} could not be restored: {event.message}; "
@@ -72,7 +76,7 @@ def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
 def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
     """Decide anew after a patch with a lost answer, or one that met a conflict."""
     if event.answer is not ev.Answer.ACCEPTED:
-        book.at(now + _READ_AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
         return
     assert ds.live is not None
     if ds.phase is Phase.PREPARING:
@@ -105,10 +109,21 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             book.actions.append(ReadPod(write))
         case ev.Answer.NOT_DONE if not book.stopping:
             step.awaiting_answer = True
-            book.actions.append(write)
+            book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
         case _:
             message = event.message or "the run stops"
             book.end(ds, step, StepState.FAILED, f"the pod was not touched: {message}", now)
+
+
+def _write_again(book: Book, write: PodWrite, now: float) -> None:
+    """Repeat a write that was not done; where the run stops meanwhile, the node is let go."""
+    if book.stopping:
+        ds = book.daemon_sets[write.daemon_set]
+        step = ds.steps[write.node]
+        step.awaiting_answer = False
+        book.end(ds, step, StepState.FAILED, "the pod was not touched: the run stops", now)
+    else:
+        book.actions.append(write)
 
 
 def _taken_away(
@@ -141,7 +156,7 @@ def _taken_away(
 def _pod_read(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:
     """Resolve a write without an answer by what the pod is now; nothing is guessed."""
     if event.answer is not ev.Answer.ACCEPTED:
-        book.at(now + _READ_AGAIN_S, lambda _: book.actions.append(ReadPod(write)))
+        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadPod(write)))
         return
     ds = book.daemon_sets[write.daemon_set]
     released = ds.view.released.get(write.node)

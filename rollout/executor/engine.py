@@ -62,6 +62,8 @@ class Engine(Book):
                 self.lost_views.pop(resource, None)
             case ev.Answered():
                 answering.answered(self, event, now)
+            case ev.LockLost(why):
+                self.stop_for_drift(why)
             case ev.StopAsked(why):
                 self.stop_why = self.stop_why or why
 

@@ -143,6 +143,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class LockLost:
+    """Another run has taken the lock: nothing may be written any more (S5)."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The user wants nothing new to start (first Ctrl-C, SIGTERM)."""
 
@@ -165,5 +172,6 @@ Event: TypeAlias = (
     | ViewLost
     | ViewBack
     | Answered
+    | LockLost
     | StopAsked
 )

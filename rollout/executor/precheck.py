@@ -106,6 +106,10 @@ def needed_permissions(plan: Plan) -> list[Permission]:
         verbs = ["get", "list", "watch", *(["patch"] if ds.name in patched else [])]
         found += [Permission(verb, "apps", "daemonsets", space) for verb in verbs]
         found += [Permission(v, "apps", "controllerrevisions", space) for v in ("list", "watch")]
+        found += [
+            Permission(v, "coordination.k8s.io", "leases", space)
+            for v in ("get", "create", "update")
+        ]
     record = plan.namespace
     found += [
         Permission(verb, "", "configmaps", record)

@@ -67,6 +67,9 @@ class Observer(Protocol):
     def heartbeat(self, why: str, engine: Engine) -> None:
         """Nothing happened for a while; `why` says what the run waits for."""
 
+    def waiting(self, why: str) -> None:
+        """The run has not begun yet; `why` says what it waits for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -96,6 +99,7 @@ def run_plan(
     cluster_uid: str,
     on_drift: DriftPolicy,
     record: tuple[str, str] | None,
+    may_write: Callable[[], bool],
 ) -> Result:
     """Carry a plan out.
 
@@ -111,12 +115,22 @@ def run_plan(
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
         record: namespace and name of the ConfigMap in which others leave their wishes; or None.
+        may_write: asked right before every write (S5).
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read at the start.
     """
-    loop = _Loop(client, plan, inbox, observer, before_first_write, run_id=run_id, resumed=resumed)
+    loop = _Loop(
+        client,
+        plan,
+        inbox,
+        observer,
+        before_first_write,
+        may_write,
+        run_id=run_id,
+        resumed=resumed,
+    )
     try:
         loop.open(cluster_uid, approved, on_drift, record)
         return loop.run()
@@ -132,6 +146,7 @@ class _Loop:
         inbox: Inbox,
         observer: Observer,
         before_first_write: Callable[[], None],
+        may_write: Callable[[], bool],
         *,
         run_id: str,
         resumed: bool,
@@ -141,6 +156,7 @@ class _Loop:
         self.inbox = inbox
         self.observer = observer
         self.before_first_write = before_first_write
+        self.may_write = may_write
         self.run_id = run_id
         self.resumed = resumed
         self.engine: Engine  # made when the plan is known to fit, and so is its writer
@@ -193,7 +209,7 @@ class _Loop:
             self._check_drift(self._fleets(cluster_uid), on_drift)
         self.engine = Engine(self.plan, resumed=self.resumed, approved=approved)
         put = self.inbox.put
-        self.writer = Writer(self.client, self.plan, self.engine, self.run_id, put)
+        self.writer = Writer(self.client, self.plan, self.engine, self.run_id, put, self.may_write)
         for item in first:
             self._observe(item)
 

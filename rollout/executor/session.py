@@ -15,10 +15,15 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
 from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
+from rollout.executor import events as ev
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
+from rollout.executor.leaseprotocol import Holder
+from rollout.executor.leases import LeaseName
+from rollout.executor.lock import Lock
 from rollout.executor.precheck import require_permissions
+from rollout.executor.processes import this_process
 from rollout.executor.record import (
     RunPhase,
     RunRecord,
@@ -127,16 +132,41 @@ def carry_out(
         on_drift: what to do about nodes and pods that changed since the plan was made.
 
     Raises:
+        LockedError: when another run works on one of the DaemonSets.
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
-    if session.record.phase in _GOING_BACK:
-        return roll_back(client, session, inbox, observer)
-    result = _run(client, plan, session, inbox, observer, on_drift)
-    failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
-    if result.wrote and (failed or result.wish == "rollback"):
-        return roll_back(client, session, Inbox(), observer)
-    return result
+    with _lock(client, session.record, inbox, observer) as lock:
+        if session.record.phase in _GOING_BACK:
+            return _roll_back(client, session, inbox, observer, lock)
+        result = _run(client, plan, session, inbox, observer, on_drift, lock)
+        failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
+        begun = result.wrote or session.resumed
+        if begun and (failed or result.wish == "rollback"):
+            return _roll_back(client, session, Inbox(), observer, lock)
+        return result
+
+
+def _lock(client: Client, record: RunRecord, inbox: Inbox, observer: Observer) -> Lock:
+    """Return the lock of a run; the run hears of it when it stops being valid (S5)."""
+    lock: Lock
+
+    def changed(reason: str) -> None:
+        if lock.lost:
+            inbox.put(ev.LockLost(lock.lost))
+        elif reason:
+            inbox.put(ev.ViewLost("the lock", reason))
+        else:
+            inbox.put(ev.ViewBack("the lock"))
+
+    lock = Lock(
+        client,
+        [LeaseName(ds.namespace, ds.name) for ds in record.daemon_sets],
+        Holder(record.run_id, whoami(), this_process()),
+        on_change=changed,
+        on_wait=observer.waiting,
+    )
+    return lock
 
 
 def _run(
@@ -146,6 +176,7 @@ def _run(
     inbox: Inbox,
     observer: Observer,
     on_drift: DriftPolicy,
+    lock: Lock,
 ) -> Result:
     """Carry out one plan between two writes of the record."""
     first = session.record
@@ -171,6 +202,7 @@ def _run(
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         record=(plan.namespace, record_name(plan.name)),
+        may_write=lock.valid,
     )
     if result.wrote or session.resumed:
         session.keeper.update(first.run_id, _ended(result.finish, observer))
@@ -190,6 +222,13 @@ def roll_back(client: Client, session: Session, inbox: Inbox, observer: Observer
         StaleError: when a DaemonSet is gone, or its history does not hold the old template.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
+    with _lock(client, session.record, inbox, observer) as lock:
+        return _roll_back(client, session, inbox, observer, lock)
+
+
+def _roll_back(
+    client: Client, session: Session, inbox: Inbox, observer: Observer, lock: Lock
+) -> Result:
     run_id = session.record.run_id
     session.keeper.update(
         run_id,
@@ -208,6 +247,7 @@ def roll_back(client: Client, session: Session, inbox: Inbox, observer: Observer
         cluster_uid=session.cluster_uid,
         on_drift="ignore",
         record=None,
+        may_write=lock.valid,
     )
     finish = _rolled_back(plan, result)
     session.keeper.update(run_id, _ended(finish, observer))

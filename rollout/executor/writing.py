@@ -51,6 +51,7 @@ class Writer:
         engine: of the run; read only.
         run_id: id of the run.
         put: takes events: what was read, and the answer to each action.
+        may_write: asked right before every write: whether the lock still holds (S5).
     """
 
     def __init__(
@@ -60,15 +61,21 @@ class Writer:
         engine: Engine,
         run_id: str,
         put: Callable[[ev.Event], None],
+        may_write: Callable[[], bool],
     ) -> None:
         self._client = client
         self._plan = plan
         self._engine = engine
         self._run_id = run_id
         self._put = put
+        self._may_write = may_write
 
     def perform(self, action: Action) -> None:
         """Run in a writer's thread: one call, one answer."""
+        reads = isinstance(action, ReadPod | ReadDaemonSet)
+        if not reads and not self._may_write():
+            self._put(ev.Answered(action, ev.Answer.NOT_DONE, "the lock is not held"))
+            return
         try:
             answer = self._call(action)
         except UnknownOutcome as error:

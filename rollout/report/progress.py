@@ -62,6 +62,10 @@ class LineReporter:
         done, total = _progress(engine)
         self._line(f"{done} of {total} done; {why}")
 
+    def waiting(self, why: str) -> None:
+        """Say what the run waits for before it begins."""
+        self._line(why)
+
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Show the final table."""
         del code
@@ -115,6 +119,10 @@ class JsonReporter:
         """Say what the run waits for."""
         done, total = _progress(engine)
         self._events.emit("heartbeat", message=why, done=done, total=total)
+
+    def waiting(self, why: str) -> None:
+        """Say what the run waits for before it begins."""
+        self._events.emit("waiting", message=why)
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Give the result of every node."""
