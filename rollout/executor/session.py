@@ -304,6 +304,7 @@ def _ended(finish: Finish, observer: Observer) -> Callable[[RunRecord], RunRecor
             message=finish.message,
             finished_at=format_time(time.time()),
             sequence=observer.sequence + 1,  # the last event, which tells of this end, follows
+            control=None,  # what was asked for is done; the next part of the run starts afresh
         )
 
     return change
