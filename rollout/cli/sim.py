@@ -59,9 +59,7 @@ def start(
       rollout sim start --nodes 50 --kubeconfig /tmp/sim.kubeconfig
       kubectl --kubeconfig /tmp/sim.kubeconfig get nodes
     """
-    import yaml  # noqa: PLC0415 - slow to import
-
-    from rollout.files import write_private  # noqa: PLC0415
+    from rollout.sim import kubeconfigfile  # noqa: PLC0415 - slow to import, as all below
     from rollout.sim.embedded import EmbeddedCluster  # noqa: PLC0415
     from rollout.sim.faultfile import read_faults  # noqa: PLC0415
     from rollout.sim.fleetfile import (  # noqa: PLC0415
@@ -82,20 +80,24 @@ def start(
     else:
         described = default_fleet(count, spread, seed=seed)
     script = read_faults(faults) if faults is not None else None
+    kubeconfigfile.check_replaceable(kubeconfig)
     cluster = EmbeddedCluster(described, port=port, faults=script)
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     try:
         cluster.start()
     except OSError as error:
         reason = error.strerror or str(error)
         raise RolloutError(f"port {port} cannot be opened: {reason}; choose another one") from None
+    config = cluster.kubeconfig()
     try:
-        write_private(kubeconfig, yaml.safe_dump(cluster.kubeconfig()).encode())
+        kubeconfigfile.write(kubeconfig, config)
         click.echo(f"The embedded cluster answers on {cluster.server.url}. Ctrl-C ends it.")
         click.echo(f"  export KUBECONFIG={kubeconfig.absolute()}")
         ended.wait()
     finally:
         cluster.stop()
-        kubeconfig.unlink(missing_ok=True)
+        kubeconfigfile.remove(kubeconfig, config)
+    for line in cluster.fault_report():
+        click.echo(line)

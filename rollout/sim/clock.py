@@ -9,12 +9,14 @@ in the order in which they were asked for, so a seed decides the whole history.
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
+LOG: Final = logging.getLogger(__name__)
 Callback = Callable[[], None]
 
 
@@ -98,7 +100,11 @@ class VirtualClock:
 
 
 class RealClock:
-    """Wall-clock timers, run by one thread that holds `lock` while a callback runs."""
+    """Wall-clock timers, run by one thread that holds `lock` while a callback runs.
+
+    A callback that fails is logged with its traceback and ends nothing: the others still run, as
+    the other controllers of a cluster do.
+    """
 
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
@@ -145,8 +151,15 @@ class RealClock:
                 if timer.cancelled or delay <= 0:
                     heapq.heappop(self._timers)
                     if not timer.cancelled:
-                        timer.callback()
+                        _run_logged(timer.callback)
                         # Give waiting request threads the lock between two callbacks.
                         self._wake.wait(0)
                     continue
                 self._wake.wait(delay)
+
+
+def _run_logged(callback: Callback) -> None:
+    try:
+        callback()
+    except Exception:
+        LOG.exception("a part of the embedded cluster failed")

@@ -13,9 +13,10 @@ from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.faultfile import Script
 from rollout.sim.faults import Injector
 from rollout.sim.fleetfile import Fleet
+from rollout.sim.kubeconfigfile import kubeconfig
 from rollout.sim.logs import scripted
 from rollout.sim.rbac import ADMIN, User
-from rollout.sim.server import Server, kubeconfig
+from rollout.sim.server import Server
 from rollout.sim.store import Object
 
 
@@ -87,6 +88,16 @@ class EmbeddedCluster:
             self.cluster.stop()
         self._clock.stop()
         self.audit.close()
+
+    def fault_report(self) -> list[str]:
+        """Return a line for each fault of the script: how often it struck so far."""
+        if self.injector is None:
+            return []
+        with self.lock:
+            return [
+                f"fault {name}: struck {counter.hits}, matching requests {counter.seen}"
+                for name, counter in self.injector.counters.items()
+            ]
 
     def kubeconfig(self, token: str = "") -> Object:
         """Return a kubeconfig for the administrator, or for the user with this token."""

@@ -28,6 +28,7 @@ from rollout.sim.watches import Watch
 
 SAMPLE_PERIOD: Final = 1.0  # seconds between two marks of which version was when
 OK: Final = 200
+COUNTERS_PATH: Final = "/debug/faults"
 GONE_LIST: Final = "The provided resource version is too old."
 
 
@@ -80,6 +81,8 @@ class _State:
 
 class Injector:
     """Answers requests as the API does, but for the faults of a script.
+
+    `/debug/faults` shows the counters; no fault strikes it.
 
     Args:
         api: answers what no fault touches.
@@ -149,6 +152,8 @@ class Injector:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request, or let a fault do it."""
+        if request.path == COUNTERS_PATH:
+            return Response(OK, encode(describe(self)))
         attributes = attributes_of(target_of(request))
         user = self._user(request)
         if self._clock.now() < self._down_until:
@@ -426,7 +431,7 @@ def _falsify(fault: Fault, response: Response) -> None:
 
 
 def describe(injector: Injector) -> Object:
-    """Return the counters as plain data, for reports."""
+    """Return the counters as plain data."""
     return {
         name: {"seen": counter.seen, "hits": counter.hits}
         for name, counter in injector.counters.items()

@@ -20,7 +20,6 @@ from typing import Final
 from rollout.sim.api import Handler
 from rollout.sim.errors import StatusError
 from rollout.sim.requests import Answer, Request, Response, Stream, refusal
-from rollout.sim.store import Object
 
 LOG: Final = logging.getLogger(__name__)
 MAX_HEAD: Final = 64 * 1024  # bytes of request line and headers
@@ -331,23 +330,3 @@ def _head(status: int, headers: dict[str, str]) -> bytes:
     lines.append("Cache-Control: no-cache, private")
     lines.append(f"Date: {formatdate(usegmt=True)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def kubeconfig(server_url: str, token: str, *, name: str = "rollout-sim") -> Object:
-    """Return a kubeconfig for a user of the embedded cluster.
-
-    Args:
-        server_url: the server's base URL.
-        token: the user's bearer token.
-        name: of cluster, user and context.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": server_url}}],
-        "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [
-            {"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}
-        ],
-        "current-context": name,
-    }

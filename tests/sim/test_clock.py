@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from rollout.sim.clock import RealClock, VirtualClock
 
 
@@ -78,3 +80,30 @@ def test_a_stopped_real_clock_runs_nothing_any_more() -> None:
     clock.stop()
     assert seen == []
     assert all(thread.name != "sim-clock" for thread in threading.enumerate())
+
+
+def test_a_callback_that_fails_is_reported_and_the_others_still_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = RealClock(threading.RLock())
+    done = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("broken part")
+
+    clock.start()
+    try:
+        clock.call_later(0.0, fail)
+        clock.call_later(0.0, done.set)
+        assert done.wait(5)
+    finally:
+        clock.stop()
+    assert "ValueError: broken part" in caplog.text
+
+
+def test_a_callback_that_fails_stops_virtual_time_where_it_is() -> None:
+    clock = VirtualClock(0.0)
+    clock.call_later(3.0, [].pop)
+    with pytest.raises(IndexError):
+        clock.advance(10)
+    assert clock.now() == 3.0

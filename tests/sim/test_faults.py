@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from rollout.sim.faultfile import read_faults
-from rollout.sim.faults import Injector, describe
+from rollout.sim.faults import COUNTERS_PATH, Injector
 from rollout.sim.images import Fault as ImageFault
 from rollout.sim.requests import Response, Stream
 from tests.sim.apiworld import CONFIG_MAP_PATH, DAEMONSET_PATH, ApiWorld, events, raw
@@ -80,7 +80,7 @@ def test_errors_strike_so_many_matching_requests_and_no_others() -> None:
     assert world.get(CONFIG_MAP_PATH).status == 200
     counter = world.injector.counters["e"]
     assert (counter.seen, counter.hits) == (5, 2)
-    assert describe(world.injector) == {"e": {"seen": 5, "hits": 2}}
+    assert world.get(COUNTERS_PATH).body == {"e": {"seen": 5, "hits": 2}}
 
 
 def test_an_error_is_a_status_like_any_other() -> None:

@@ -21,10 +21,11 @@ from kubernetes import client as kubernetes_client
 
 from rollout.sim.api import Api
 from rollout.sim.clock import RealClock
+from rollout.sim.kubeconfigfile import kubeconfig
 from rollout.sim.rbac import ADMIN
 from rollout.sim.registry import Registry
 from rollout.sim.requests import Answer, Request
-from rollout.sim.server import Server, kubeconfig
+from rollout.sim.server import Server
 from rollout.sim.store import Store
 from tests.sim.apiworld import CONFIG_MAP_PATH, DAEMONSET_PATH, daemonset
 
@@ -274,13 +275,6 @@ def test_kubectl_labels_annotates_patches_and_deletes(kubectl: Kubectl) -> None:
     patch = '{"spec":{"minReadySeconds":3}}'
     assert kubectl("patch", "ds/agent", "-p", patch) == "daemonset.apps/agent patched"
     assert kubectl("delete", "ds/agent") == 'daemonset.apps "agent" deleted'
-
-
-def test_a_kubeconfig_names_server_user_and_namespace() -> None:
-    config = kubeconfig("http://127.0.0.1:1", "secret")
-    assert config["clusters"][0]["cluster"] == {"server": "http://127.0.0.1:1"}
-    assert config["users"][0]["user"] == {"token": "secret"}
-    assert config["contexts"][0]["context"]["namespace"] == "default"
 
 
 def test_requests_over_http_are_as_those_without(running: Running) -> None:
