@@ -9,19 +9,15 @@ the start times that the pods of that update tell.
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
-from rollout.sim.fleetfile import Fleet, NodeGroup, default_fleet
-from rollout.sim.images import Behaviour, Timing
 from rollout.sim.resources import DAEMONSETS, PODS
 from rollout.sim.store import Event
+from scripts.benchmarks.fleets import uneven_fleet
 from scripts.benchmarks.updates import (
     CONTAINER,
     DAEMON_SET,
@@ -33,31 +29,8 @@ from scripts.benchmarks.updates import (
 from tests.simulation.driver import VirtualRun, make_plan
 
 MEDIAN_S: Final = 20.0  # of a pod's start
-TIMES: Final = ("constant", "lognormal", "stragglers")
 _LONGEST_S: Final = 86_400.0
-_NODE_SIGMA: Final = 0.54  # with the sigma of each start: 0.6 in all
-_START_SIGMA: Final = 0.26
-_STRAGGLERS: Final = 0.02  # share of the nodes that are slow
-_SLOWER: Final = 5.0
-
-
-def _timing(times: str, rng: random.Random) -> Timing:
-    """Return how long pods take to start on one node."""
-    match times:
-        case "lognormal":
-            return Timing(MEDIAN_S * math.exp(rng.gauss(0.0, _NODE_SIGMA)), sigma=_START_SIGMA)
-        case "stragglers":
-            slower = _SLOWER if rng.random() < _STRAGGLERS else 1.0
-            return Timing(MEDIAN_S * slower, sigma=0.1)
-    return Timing(MEDIAN_S)
-
-
-def _fleet(times: str, nodes: int) -> Fleet:
-    fleet = default_fleet(nodes, seed=1)
-    rng = random.Random(f"{times}/{nodes}")  # noqa: S311 - a simulation
-    names = NodeGroup(count=nodes).names()
-    images = {f"*@{name}": Behaviour(start=_timing(times, rng)) for name in names}
-    return msgspec.structs.replace(fleet, images=images)
+_AGAIN: Final = {"constant": 0.0, "lognormal": 0.26, "stragglers": 0.1}  # sigma of each start
 
 
 @dataclass(slots=True)
@@ -91,7 +64,7 @@ def compare(times: str, nodes: int, percent: int) -> dict[str, Any]:
     """Update one fleet three times.
 
     Args:
-        times: one of `TIMES`.
+        times: `constant`, `lognormal` or `stragglers`.
         nodes: how many there are.
         percent: share of them that may be in flight.
 
@@ -101,7 +74,7 @@ def compare(times: str, nodes: int, percent: int) -> dict[str, Any]:
     limit = max(1, nodes * percent // 100)
     clock = VirtualClock()
     settings = Settings(track_managers=False, events=False)
-    cluster = Cluster(clock, _fleet(times, nodes), settings)
+    cluster = Cluster(clock, uneven_fleet(times, nodes, MEDIAN_S, again=_AGAIN[times]), settings)
     cluster.start()
     return {
         "unknown": _ours(cluster, "log-agent:2.4", limit),

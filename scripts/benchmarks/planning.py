@@ -12,9 +12,9 @@ from typing import Final
 from scripts.benchmarks.processes import ROLLOUT, Usage, child, measured, medians
 from scripts.benchmarks.servers import sim_start
 from scripts.benchmarks.sizes import Sizes
+from scripts.benchmarks.specs import write_spec
 from scripts.benchmarks.table import Row, at_most, plain
 
-SPEC: Final = Path(__file__).parents[2] / "plans" / "log-agent.yaml"
 _LARGE: Final = 100_000  # nodes from which on the promises for large fleets hold
 
 
@@ -27,11 +27,13 @@ def _served(sizes: Sizes) -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         kubeconfig = Path(directory, "kubeconfig")
         with sim_start(sizes.served, kubeconfig):
-            return _against_kubectl(sizes, {"KUBECONFIG": str(kubeconfig), "HOME": directory})
+            spec = write_spec(Path(directory), "log-agent:2.4", "5%")
+            environment = {"KUBECONFIG": str(kubeconfig), "HOME": directory}
+            return _against_kubectl(sizes, spec, environment)
 
 
-def _against_kubectl(sizes: Sizes, environment: dict[str, str]) -> list[Row]:
-    plan = [ROLLOUT, "plan", "-f", str(SPEC), "-o"]
+def _against_kubectl(sizes: Sizes, spec: Path, environment: dict[str, str]) -> list[Row]:
+    plan = [ROLLOUT, "plan", "-f", str(spec), "-o"]
     commands = {
         "json": partial(measured, [*plan, "json"], environment),
         "table": partial(measured, [*plan, "table"], environment),

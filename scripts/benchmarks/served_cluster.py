@@ -3,7 +3,7 @@
 Orders come on standard input, a line each; every one is answered by a line of JSON.
 
     touch COUNT         change that many pods, as fast as it goes
-    builtin IMAGE LIMIT let the built-in controller update; answers with its seconds
+    builtin IMAGE LIMIT let the built-in controller update everything
     watch               note from now on when pods are deleted and become ready, and requests
     noted               what was noted since `watch`
 """
@@ -19,22 +19,20 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import yaml
 
 from rollout.sim.audit import Entry
 from rollout.sim.embedded import EmbeddedCluster
-from rollout.sim.fleetfile import User, default_fleet
-from rollout.sim.images import Behaviour, Timing
+from rollout.sim.fleetfile import User
 from rollout.sim.registry import PatchType
 from rollout.sim.resources import DAEMONSETS, PODS
 from rollout.sim.steadystate import ADMIN
 from rollout.sim.store import Event, Object
+from scripts.benchmarks.fleets import uneven_fleet
 from scripts.benchmarks.updates import DAEMON_SET, NAMESPACE, begin_builtin, is_ready, is_updated
 
 TOKEN: Final = "bench"  # noqa: S105 - of a cluster that lives for minutes, on loopback
 USER: Final = User("bench", TOKEN, ("system:masters",))
-SIGMA: Final = 0.6  # of the logarithm of the seconds that pods take to start
 _LOOK_S: Final = 0.05
 
 
@@ -44,10 +42,26 @@ class Notes:
     def __init__(self, cluster: EmbeddedCluster) -> None:
         self._cluster = cluster
         self.began = time.time()
+        self.changed = 0.0  # when the template was
         self.deleted: list[float] = []
         self.ready: list[float] = []
         with cluster.lock:
-            self.stop = cluster.cluster.store.subscribe(PODS, self._look)
+            store = cluster.cluster.store
+            self._stops = (
+                store.subscribe(PODS, self._look),
+                store.subscribe(DAEMONSETS, self._look_at_daemon_set),
+            )
+
+    def stop(self) -> None:
+        """Note no more."""
+        with self._cluster.lock:
+            for stop in self._stops:
+                stop()
+
+    def _look_at_daemon_set(self, event: Event) -> None:
+        old = event.old or event.object
+        if event.object["spec"]["template"] != old["spec"]["template"]:
+            self.changed = time.time()
 
     def _look(self, event: Event) -> None:
         if event.type != "MODIFIED" or event.old is None:
@@ -96,16 +110,15 @@ def touch(cluster: EmbeddedCluster, count: int) -> float:
     return time.perf_counter() - began
 
 
-def builtin(cluster: EmbeddedCluster, image: str, limit: int) -> float:
-    """Let the built-in controller update everything; returns its seconds."""
-    began = time.perf_counter()
+def builtin(cluster: EmbeddedCluster, image: str, limit: int) -> None:
+    """Let the built-in controller update everything, and wait for its end."""
     with cluster.lock:
         begin_builtin(cluster.cluster, image, limit)
     while True:
         with cluster.lock:
             live = cluster.cluster.store.get(DAEMONSETS, (NAMESPACE, DAEMON_SET))
         if live is not None and is_updated(live):
-            return time.perf_counter() - began
+            return
         time.sleep(_LOOK_S)
 
 
@@ -114,7 +127,8 @@ def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> A
         case ["touch", count]:
             return touch(cluster, int(count))
         case ["builtin", image, limit]:
-            return builtin(cluster, image, int(limit))
+            builtin(cluster, image, int(limit))
+            return True
         case ["watch"]:
             notes.append(Notes(cluster))
             return True
@@ -122,6 +136,7 @@ def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> A
             noted = notes.pop()
             noted.stop()
             return {
+                "changed": noted.changed,
                 "deleted": noted.deleted,
                 "ready": noted.ready,
                 "requests": noted.requests(),
@@ -133,10 +148,7 @@ def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> A
 def main() -> None:
     """Serve until SIGTERM."""
     nodes, start_s, kubeconfig = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    fleet = default_fleet(nodes, seed=1)
-    behaviour = Behaviour(start=Timing(start_s, sigma=SIGMA)).over(fleet.default_behaviour)
-    fleet = msgspec.structs.replace(fleet, users=(USER,), default_behaviour=behaviour)
-    with EmbeddedCluster(fleet) as cluster:
+    with EmbeddedCluster(uneven_fleet("lognormal", nodes, start_s, users=(USER,))) as cluster:
         kubeconfig.write_text(yaml.safe_dump(cluster.kubeconfig(TOKEN)))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         print(json.dumps(cluster.server.url), flush=True)
