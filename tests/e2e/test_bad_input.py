@@ -37,6 +37,7 @@ NO_DELETE = User(
         *READER.rules,
         Rule(("create", "update", "patch"), ("",), ("configmaps",)),
         Rule(("patch",), ("apps",), ("daemonsets",)),
+        Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",)),
     ),
 )
 
