@@ -16,13 +16,14 @@ from rollout.sim import decoding, protobuf
 from rollout.sim.errors import StatusError
 from rollout.sim.patches import go_text
 from rollout.sim.registry import PatchType
-from rollout.sim.requests import Request
+from rollout.sim.requests import JSON, YAML, Request, check_media_type, options_kind
 from rollout.sim.resources import Resource
 from rollout.sim.store import Object
 
 STRICT: Final = "Strict"
 WARN: Final = "Warn"
 IGNORE: Final = "Ignore"
+MEDIA_TYPES: Final = (JSON, YAML, protobuf.MEDIA_TYPE)
 _MISSING: Final = object()
 MAX_BODY: Final = 3 * 1024 * 1024  # bytes, apiserver
 
@@ -55,13 +56,14 @@ class FieldValidation:
         if mode not in (STRICT, WARN, IGNORE):
             supported = f'"", "{IGNORE}", "{STRICT}", "{WARN}"'
             text = f'Unsupported value: "{mode}": supported values: {supported}'
+            kind = options_kind(request)
             raise StatusError(
                 422,
                 "Invalid",
-                f'CreateOptions.meta.k8s.io "" is invalid: fieldValidation: {text}',
+                f'{kind}.meta.k8s.io "" is invalid: fieldValidation: {text}',
                 {
                     "group": "meta.k8s.io",
-                    "kind": "CreateOptions",
+                    "kind": kind,
                     "causes": [
                         {
                             "reason": "FieldValueNotSupported",
@@ -80,11 +82,12 @@ class FieldValidation:
             StatusError: 400 when it is none.
         """
         text = _check_size(request.body)
-        media_type = request.headers.get("content-type", "")
+        media_type = request.media_type or JSON
+        check_media_type(media_type, MEDIA_TYPES)
         duplicates: list[str] = []
-        if media_type.startswith(protobuf.MEDIA_TYPE):
+        if media_type == protobuf.MEDIA_TYPE:
             body: Any = protobuf.decode(text)
-        elif "yaml" in media_type:
+        elif media_type == YAML:
             body = _yaml(text)
         else:
             body, duplicates = self._json(resource, text)

@@ -15,11 +15,18 @@ from rollout.sim import negotiation, newevents
 from rollout.sim.bodies import FieldValidation, patch_body
 from rollout.sim.encoding import Encoder
 from rollout.sim.errors import StatusError
-from rollout.sim.lists import Lister, Options, parse_options
+from rollout.sim.lists import Lister, Options, parse_options, parse_version, too_large
 from rollout.sim.negotiation import Shape, shape_of
 from rollout.sim.rbac import Attributes, Authorizer, User
 from rollout.sim.registry import PatchType, Registry
-from rollout.sim.requests import Answer, Request, Response, Target, status_body
+from rollout.sim.requests import (
+    Answer,
+    Request,
+    Response,
+    Target,
+    check_media_type,
+    status_body,
+)
 from rollout.sim.resources import EVENTS, NEW_EVENTS, Resource
 from rollout.sim.selectors import FieldSelector, FieldTerm
 from rollout.sim.store import Object
@@ -122,6 +129,10 @@ class Handlers:
 
     def _get(self, request: Request, target: Target, resource: Resource, _user: User) -> Answer:
         shape = shape_of(request)
+        version = parse_version(request.query.get("resourceVersion", ""))
+        current = self.registry.store.version
+        if version > current:
+            raise too_large(version, current)
         found = self.registry.get(_stored(resource), target.namespace, target.name)
         return self.object(shape, resource, found)
 
@@ -289,16 +300,8 @@ def _warned(response: Response, validation: FieldValidation) -> Response:
 
 
 def _patch_type(request: Request) -> PatchType:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    patch_type = _PATCH_TYPES.get(content_type)
-    if patch_type is None:
-        supported = ", ".join(_PATCH_TYPES)
-        message = (
-            "the body of the request was in an unknown format - accepted media types include: "
-            f"{supported}"
-        )
-        raise StatusError(415, "UnsupportedMediaType", message)
-    return patch_type
+    check_media_type(request.media_type, _PATCH_TYPES)
+    return _PATCH_TYPES[request.media_type]
 
 
 def _create_attributes(target: Target, resource: Resource) -> Attributes:

@@ -13,11 +13,10 @@ import yaml
 from rollout.sim import tables
 from rollout.sim.encoding import Encoder
 from rollout.sim.errors import StatusError
-from rollout.sim.requests import JSON, Request, Response, encode
+from rollout.sim.requests import JSON, YAML, Request, Response, encode
 from rollout.sim.resources import Resource
 from rollout.sim.store import Object
 
-YAML: Final = "application/yaml"
 ACCEPTED: Final = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _TRANSFORMS: Final = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")

@@ -6,7 +6,7 @@ simulation hands them over in process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
@@ -17,6 +17,7 @@ from rollout.sim.errors import StatusError
 from rollout.sim.resources import BY_PATH, Resource
 
 JSON: Final = "application/json"
+YAML: Final = "application/yaml"
 TEXT: Final = "text/plain; charset=utf-8"
 
 encode: Final = msgspec.json.Encoder().encode
@@ -45,6 +46,11 @@ class Request:
             first.setdefault(key, value)
         path = unquote(path) if "%" in path else path
         return cls(method, path, first, headers or {}, body, target)
+
+    @property
+    def media_type(self) -> str:
+        """What form the body has, without parameters; "" when nobody says."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def flag(self, name: str) -> bool:
         """Whether a boolean query parameter is set (`watch=1`, `watch=true`)."""
@@ -165,7 +171,32 @@ _VERBS: Final = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+_OPTIONS: Final = {
+    "POST": "CreateOptions",
+    "PUT": "UpdateOptions",
+    "PATCH": "PatchOptions",
+    "DELETE": "DeleteOptions",
+}
 _NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
+
+
+def options_kind(request: Request) -> str:
+    """Return what a write's options are called in refusals (`CreateOptions`)."""
+    return _OPTIONS.get(request.method, "ListOptions")
+
+
+def check_media_type(media_type: str, accepted: Collection[str]) -> None:
+    """Refuse a body in a form that nobody reads.
+
+    Raises:
+        StatusError: 415, with the accepted forms.
+    """
+    if media_type not in accepted:
+        message = (
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{', '.join(accepted)}"
+        )
+        raise StatusError(415, "UnsupportedMediaType", message)
 
 
 def target_of(request: Request) -> Target:

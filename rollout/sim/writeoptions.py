@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rollout.sim import protobuf
-from rollout.sim.bodies import parse_json
+from rollout.sim.bodies import MEDIA_TYPES, parse_json
 from rollout.sim.errors import StatusError
 from rollout.sim.rbac import User
 from rollout.sim.registry import Caller, DeleteOptions, PatchType
-from rollout.sim.requests import Request
+from rollout.sim.requests import JSON, Request, check_media_type, options_kind
 from rollout.sim.store import Object
 
 MAX_MANAGER: Final = 128
@@ -30,13 +30,14 @@ def is_dry_run(request: Request) -> bool:
     Raises:
         StatusError: 422 for a value other than `All`.
     """
-    return _dry_run([request.query["dryRun"]] if "dryRun" in request.query else [])
+    values = [request.query["dryRun"]] if "dryRun" in request.query else []
+    return _dry_run(values, options_kind(request))
 
 
-def _dry_run(values: list[str]) -> bool:
+def _dry_run(values: list[str], kind: str) -> bool:
     if any(value != "All" for value in values):
         text = f'Unsupported value: ["{values[0]}"]: supported values: "All"'
-        raise _invalid("UpdateOptions", "dryRun", text, "FieldValueNotSupported")
+        raise _invalid(kind, "dryRun", text, "FieldValueNotSupported")
     return bool(values)
 
 
@@ -72,7 +73,8 @@ def delete_options(request: Request) -> tuple[DeleteOptions, bool]:
 
 
 def _parse(request: Request) -> Object:
-    if request.headers.get("content-type", "").startswith(protobuf.MEDIA_TYPE):
+    check_media_type(request.media_type or JSON, MEDIA_TYPES)
+    if request.media_type == protobuf.MEDIA_TYPE:
         return protobuf.decode(request.body)
     try:
         parsed = parse_json(request.body)[0]
@@ -101,7 +103,7 @@ def read_delete_options(body: Object) -> tuple[DeleteOptions, bool]:
         preconditions.get("resourceVersion"),
         _propagation(body.get("propagationPolicy"), body.get("orphanDependents")),
     )
-    return options, _dry_run(body.get("dryRun") or [])
+    return options, _dry_run(body.get("dryRun") or [], "DeleteOptions")
 
 
 def _propagation(policy: Any, orphan: bool | None) -> str | None:  # noqa: ANN401, FBT001 - JSON

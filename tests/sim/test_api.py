@@ -13,6 +13,7 @@ from tests.sim.apiworld import (
     APPLY,
     CONFIG_MAP_PATH,
     DAEMONSET_PATH,
+    MERGE,
     POD_PATH,
     STRATEGIC,
     TESTER,
@@ -117,6 +118,36 @@ def test_an_unknown_patch_format_is_refused(world: ApiWorld) -> None:
     filled(world, "a")
     answer = world.patch(f"{CONFIG_MAP_PATH}/a", {}, "application/json")
     assert (answer.status, answer.body["reason"]) == (415, "UnsupportedMediaType")
+
+
+def test_a_form_that_nobody_reads_is_refused(world: ApiWorld) -> None:
+    form = "application/x-www-form-urlencoded"
+    for method, target in (("POST", CONFIG_MAP_PATH), ("DELETE", f"{CONFIG_MAP_PATH}/a")):
+        answer = world.send(method, target, {}, content_type=form)
+        assert (answer.status, answer.body["reason"]) == (415, "UnsupportedMediaType")
+        assert "application/json, application/yaml" in answer.body["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("POST", "Create"), ("PUT", "Update"), ("PATCH", "Patch"), ("DELETE", "Delete")],
+)
+def test_another_dry_run_than_all_is_refused(world: ApiWorld, method: str, kind: str) -> None:
+    filled(world, "a")
+    target = CONFIG_MAP_PATH if method == "POST" else f"{CONFIG_MAP_PATH}/a"
+    form = MERGE if method == "PATCH" else "application/json"
+    body = None if method == "DELETE" else {"metadata": {"name": "a"}}
+    answer = world.send(method, f"{target}?dryRun=Some", body, content_type=form)
+    assert answer.status == 422
+    assert answer.body["message"].startswith(f'{kind}Options.meta.k8s.io "" is invalid: dryRun:')
+
+
+@pytest.mark.parametrize(("version", "status"), [("1", 200), ("999999", 504), ("x", 500)])
+def test_a_read_may_ask_for_a_version_that_is_new_enough(
+    world: ApiWorld, version: str, status: int
+) -> None:
+    filled(world, "a")
+    assert world.get(f"{CONFIG_MAP_PATH}/a?resourceVersion={version}").status == status
 
 
 def test_a_shape_that_nobody_serves_is_refused(world: ApiWorld) -> None:
