@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
@@ -54,6 +54,7 @@ def _reaction(sizes: Sizes) -> list[Row]:
         *_request_rows(noted["requests"], len(noted["deleted"])),
         at_most("  lists of one collection", max(noted["lists"].values()), 1, digits=0),
         plain("  peak memory of apply", f"{usage.peak_mb:.0f} MB"),
+        *_growth_rows(usage.memory_mb),
         plain("  CPU time of apply per node", f"{usage.cpu_s * 1000 / sizes.replaced:.1f} ms"),
     ]
 
@@ -71,6 +72,16 @@ def _reaction_rows(where: str, noted: Mapping[str, Any], flying: int) -> list[Ro
         at_most(f"pod ready to next delete, p50; {where}", median(waits), 50, "ms", digits=0),
         at_most("  p99", hundredth[98], 500, "ms", digits=0),
         plain("  longest", f"{max(waits):.0f} ms"),
+    ]
+
+
+def _growth_rows(memory_mb: Sequence[float]) -> list[Row]:
+    """Say how the memory grew once the run was under way."""
+    if not memory_mb:
+        return []
+    early = memory_mb[len(memory_mb) // 4]
+    return [
+        plain("  its memory after a quarter, at the end", f"{early:.0f}, {memory_mb[-1]:.0f} MB")
     ]
 
 

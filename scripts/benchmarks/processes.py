@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,7 +22,8 @@ from typing import Any, Final
 
 ROLLOUT: Final = str(Path(sys.executable).with_name("rollout"))
 PYTHON: Final = sys.executable
-_MB: Final = 1024  # ru_maxrss counts kilobytes
+SAMPLE_S: Final = 0.5
+_MB: Final = 1024  # the system counts kilobytes
 
 
 class CommandFailed(Exception):
@@ -35,6 +38,7 @@ class Usage:
     cpu_s: float
     peak_mb: float
     output: bytes
+    memory_mb: tuple[float, ...] = ()  # a sample every `SAMPLE_S`
 
 
 def measured(
@@ -60,7 +64,8 @@ def measured(
         with subprocess.Popen(  # noqa: S603 - our own commands
             command, env={**os.environ, **(environment or {})}, stdout=out, stderr=errors
         ) as process:
-            _, status, used = os.wait4(process.pid, 0)
+            with _sampled(process.pid) as samples:
+                _, status, used = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - began
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in expected:
@@ -69,7 +74,35 @@ def measured(
             raise CommandFailed(f"{' '.join(command)}: exit code {process.returncode}: {said}")
         out.seek(0)
         output = out.read() if keep_output else b""
-    return Usage(wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / _MB, output)
+    cpu_s, peak_mb = used.ru_utime + used.ru_stime, used.ru_maxrss / _MB
+    return Usage(wall_s, cpu_s, peak_mb, output, tuple(samples))
+
+
+@contextmanager
+def _sampled(pid: int) -> Iterator[list[float]]:
+    """Note how much memory another process has in use, until the block ends."""
+    samples: list[float] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(SAMPLE_S):
+            with suppress(OSError, StopIteration):  # it has ended in this moment
+                samples.append(resident_mb(pid))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Return the memory that a process has in use now, MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in lines if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / _MB
 
 
 def medians(

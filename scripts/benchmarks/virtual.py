@@ -13,18 +13,11 @@ from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import default_fleet
 from rollout.sim.images import Behaviour, Timing
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
+from scripts.benchmarks.processes import resident_mb
 from scripts.benchmarks.updates import DAEMON_SET, NAMESPACE, begin_builtin, is_updated
 
 START: Final = Timing(15.0, sigma=0.3)  # seconds; 100 turns of it are half an hour
 TURNS: Final = 100
-_MB: Final = 1024
-
-
-def resident_mb() -> float:
-    """Return the memory of this process that is in use now, MiB."""
-    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - no file of ours
-        line = next(line for line in file if line.startswith("VmRSS:"))
-    return int(line.split()[1]) / _MB
 
 
 def store(nodes: int) -> dict[str, Any]:
