@@ -39,7 +39,7 @@ def test_the_smallest_spec_has_every_default(tmp_path: Path) -> None:
     spec = load(tmp_path, HEAD).spec
     body = spec.spec
     assert (spec.metadata.name, spec.metadata.namespace) == ("agent-2", "logging")
-    assert body.waves == "standard"
+    assert body.waves is None  # the profile standard
     assert body.nodes.order == ()
     assert body.nodes.defer_not_ready
     assert body.nodes.cordoned == "include"

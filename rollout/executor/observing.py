@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rollout.executor.book import OVER, Book
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Phase, StepState
-from rollout.fleet.objects import DaemonSet, Node, Pod
+from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.revisions import revision_hash, template_digest
 
 
@@ -100,7 +100,7 @@ def node_gone(book: Book, name: str, now: float) -> None:
 
 def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
     """A DaemonSet as it is now: is it as we left it?"""
-    if ds.live is not None and seen.metadata.generation < ds.live.metadata.generation:
+    if ds.live is not None and _is_older(seen, ds.live):
         return
     first = ds.live is None
     ds.live = seen
@@ -113,6 +113,13 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     if drift:
         book.stop_for_drift(drift)
     resolve(book, ds, now)
+
+
+def _is_older(seen: DaemonSet, known: DaemonSet) -> bool:
+    """Whether news is older than what is known: the answer to a patch can come behind the watch."""
+    new, old = seen.metadata, known.metadata
+    versions = version_number(new.resource_version), version_number(old.resource_version)
+    return new.generation < old.generation or (all(versions) and versions[0] < versions[1])
 
 
 def _find_phase(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rollout.fleet.objects import Pod, parse_time
+from rollout.fleet.objects import Pod, parse_time, version_number
 
 
 class PodView:
@@ -45,7 +45,7 @@ class PodView:
     def see(self, pod: Pod, now: float) -> str | None:
         """Take in a pod; returns the node whose state may have changed, or None for old news."""
         uid = pod.metadata.uid
-        if uid in self._gone and _version(pod.metadata.resource_version) <= self._gone[uid]:
+        if uid in self._gone and version_number(pod.metadata.resource_version) <= self._gone[uid]:
             return None
         known = self.pods.get(uid)
         if known is not None and _is_older(pod, known):
@@ -76,8 +76,8 @@ class PodView:
             Its node, or None when it was not known.
         """
         pod = self.pods.pop(uid, None)
-        known = _version(pod.metadata.resource_version) if pod is not None else 0
-        self._gone[uid] = max(_version(version), known, self._gone.get(uid, 0))
+        known = version_number(pod.metadata.resource_version) if pod is not None else 0
+        self._gone[uid] = max(version_number(version), known, self._gone.get(uid, 0))
         if pod is None:
             return None
         self.ready_since.pop(uid, None)
@@ -155,10 +155,8 @@ def _ready_time(pod: Pod, now: float) -> float:
 
 def _is_older(pod: Pod, known: Pod) -> bool:
     """Whether news is older than what is known (a lagging watch); unreadable versions are not."""
-    new, old = _version(pod.metadata.resource_version), _version(known.metadata.resource_version)
+    new, old = (
+        version_number(pod.metadata.resource_version),
+        version_number(known.metadata.resource_version),
+    )
     return bool(new and old) and new < old
-
-
-def _version(text: str) -> int:
-    """Return a resource version as a number; 0 for one that is none."""
-    return int(text) if text.isdecimal() else 0

@@ -303,3 +303,11 @@ def strategy_text(strategy: JsonObject) -> str:
     rolling = strategy.get("rollingUpdate") or {}
     parts += [f"{key} {rolling[key]}" for key in ("maxUnavailable", "maxSurge") if key in rolling]
     return ", ".join(parts)
+
+
+def version_number(text: str) -> int:
+    """Return a resource version as a number, for telling older from newer; 0 for one that is none.
+
+    Comparable since Kubernetes 1.35.
+    """
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,62 @@
+"""News that comes late must not undo what is known."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rollout.executor import events as ev
+from rollout.executor.engine import Engine
+from rollout.executor.state import Phase
+from rollout.fleet import marks
+from rollout.fleet.objects import DaemonSet
+from rollout.planner.delta import apply_difference
+from rollout.planner.plan import Plan
+from rollout.sim.clock import VirtualClock
+from rollout.sim.cluster import Cluster
+from rollout.sim.fleetfile import default_fleet
+from tests.simulation.driver import make_plan, read_fleet
+
+NOW = 1_790_000_000.0
+
+
+def test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news() -> None:
+    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
+    cluster.start()
+    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
+    plan = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
+    fleet = read_fleet(cluster, "logging", "log-agent")
+    engine = Engine(plan)
+    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
+    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+    (prepare,) = engine.decide(NOW)
+    patched = _patched(fleet.raw, plan, version="500", observed=1)
+    observed = _patched(fleet.raw, plan, version="510", observed=2)
+    template = observed.spec.template
+    newest = msgspec.structs.replace(
+        fleet.revisions[-1], revision=2, data={"spec": {"template": template}}
+    )
+
+    engine.observe(ev.DaemonSetSeen("log-agent", observed), NOW)  # by the watch
+    engine.observe(ev.RevisionsSeen("log-agent", (*fleet.revisions, newest)), NOW)
+    engine.observe(ev.DaemonSetSeen("log-agent", patched), NOW)  # by the answer, too late
+    engine.observe(ev.Answered(prepare, ev.Answer.ACCEPTED, generation=2), NOW)
+
+    assert engine.daemon_sets["log-agent"].phase is Phase.OPEN
+    assert engine.drift_why == ""
+
+
+def _patched(raw: dict[str, object], plan: Plan, *, version: str, observed: int) -> DaemonSet:
+    live = msgspec.convert(raw, DaemonSet)
+    metadata = msgspec.structs.replace(
+        live.metadata,
+        generation=2,
+        resource_version=version,
+        annotations={**live.metadata.annotations, marks.PLAN: plan.digest},
+    )
+    spec = msgspec.structs.replace(
+        live.spec,
+        template=apply_difference(live.spec.template, plan.daemon_sets[0].template_changes),
+        update_strategy={"type": "OnDelete"},
+    )
+    status = msgspec.structs.replace(live.status, observed_generation=observed)
+    return msgspec.structs.replace(live, metadata=metadata, spec=spec, status=status)
