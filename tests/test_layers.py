@@ -29,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "cluster": {"errors", "quantity", "fleet"},
     "executor": {"errors", "quantity", "fleet", "planner", "gates", "cluster"},
     "report": {"errors", "quantity", "fleet", "spec", "planner", "gates", "executor"},
-    "sim": {"errors", "quantity", "files", "yamlsource", "fleet"},
+    "sim": {"errors", "quantity", "files", "memory", "yamlsource", "fleet"},
     "cli": {
         *("errors", "quantity", "files", "memory", "yamlsource", "fleet", "spec", "specfile"),
         *("planner", "gates", "cluster", "executor", "report", "sim"),
