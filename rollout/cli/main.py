@@ -25,6 +25,7 @@ _COMMANDS = {
     "pause": ("rollout.cli.control", "pause", "Let a running apply start nothing new."),
     "rollback": ("rollout.cli.control", "rollback", "Take a stopped run back."),
     "undo": ("rollout.cli.undo", "undo", "Go back to an earlier revision, from outside a run."),
+    "unlock": ("rollout.cli.unlock", "unlock", "Break the locks of a run that hangs or is gone."),
     "show": ("rollout.cli.show", "show", "Show a saved plan; needs no cluster."),
     "graph": ("rollout.cli.graph", "graph", "Draw the dependency graph of a saved plan."),
     "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rollout.cluster.client import Client, PatchKind
+import msgspec
+
+from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
-from rollout.errors import Conflict, NotFound, UnknownOutcome
+from rollout.errors import ClusterError, Conflict, NotFound, UnknownOutcome
 from rollout.executor.leaseprotocol import Attempt, LeaseState
 from rollout.executor.record import MANAGED_BY
 from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
@@ -90,20 +92,18 @@ class LeaseStore:
         self._duration_s = duration_s
         self._wall = wall
         self._last_stamp_us = 0
+        self._seen: dict[LeaseName, JsonObject] = {}  # what others wrote into it stays
 
     def read(self, name: LeaseName) -> LeaseState | None:
         """Return the lease of a DaemonSet, or None if there is none."""
-        found = self._client.get_or_none(_path(name), Lease)
-        return found.state() if found else None
+        found: JsonObject | None = self._client.get_or_none(_path(name), dict)
+        return None if found is None else self._understand(name.namespace, found)[1]
 
     def held(self, namespace: str) -> dict[LeaseName, LeaseState]:
         """Return all leases of ours in a namespace that somebody holds."""
-        found = self._client.list(_collection(namespace), Lease, label_selector=_SELECTOR).items
-        return {
-            LeaseName(namespace, lease.metadata.name.removeprefix(PREFIX)): lease.state()
-            for lease in found
-            if lease.spec.holder_identity
-        }
+        found = self._client.list(_collection(namespace), dict, label_selector=_SELECTOR).items
+        leases = dict(self._understand(namespace, raw) for raw in found)
+        return {name: lease for name, lease in leases.items() if lease.holder}
 
     def write(self, name: LeaseName, attempt: Attempt) -> LeaseState | None:
         """Try a write, and return what there is after it; None: no lease.
@@ -112,7 +112,7 @@ class LeaseStore:
             ClusterError: when the write is refused, or it can't be found out what came of it.
         """
         try:
-            return self._send(name, attempt).state()
+            return self._understand(name.namespace, self._send(name, attempt))[1]
         except (Conflict, UnknownOutcome):
             return self.read(name)
 
@@ -132,24 +132,40 @@ class LeaseStore:
     def _server_time(self) -> float:
         return self._wall() - (self._client.clock_skew_s or 0.0)
 
-    def _send(self, name: LeaseName, attempt: Attempt) -> Lease:
-        spec: JsonObject = {
+    def _understand(self, namespace: str, raw: JsonObject) -> tuple[LeaseName, LeaseState]:
+        try:
+            lease = msgspec.convert(raw, Lease)
+        except msgspec.ValidationError as error:
+            raise ClusterError(f"the server's answer is no lease: {error}") from None
+        name = LeaseName(namespace, lease.metadata.name.removeprefix(PREFIX))
+        self._seen[name] = raw
+        return name, lease.state()
+
+    def _send(self, name: LeaseName, attempt: Attempt) -> JsonObject:
+        """Create or replace the lease; the UID keeps a replacement from creating a deleted one."""
+        base = attempt.base
+        known = self._seen[name] if base else {}
+        metadata: JsonObject = {**known.get("metadata", {}), "name": name.name}
+        metadata["labels"] = {**(metadata.get("labels") or {}), **MANAGED_BY}
+        metadata.pop("managedFields", None)
+        body: JsonObject = {"apiVersion": COORDINATION, "kind": "Lease", "metadata": metadata}
+        body["spec"] = {**(known.get("spec") or {}), **self._spec(attempt)}
+        if base is None:
+            return self._client.create(_collection(name.namespace), body, dict)
+        metadata |= {"uid": base.uid, "resourceVersion": base.version}
+        try:
+            return self._client.replace(_path(name), body, dict)
+        except NotFound as error:
+            raise Conflict(str(error)) from None
+
+    def _spec(self, attempt: Attempt) -> JsonObject:
+        return {
             "holderIdentity": attempt.holder or None,
             "leaseDurationSeconds": max(1, math.ceil(self._duration_s)),
             "leaseTransitions": attempt.epoch,
             "acquireTime": attempt.acquired or None,
             "renewTime": attempt.renewed,
         }
-        metadata: JsonObject = {"name": name.name, "labels": dict(MANAGED_BY)}
-        body: JsonObject = {"metadata": metadata, "spec": spec}
-        if attempt.base is None:
-            body |= {"apiVersion": COORDINATION, "kind": "Lease"}
-            return self._client.create(_collection(name.namespace), body, Lease)
-        metadata |= {"resourceVersion": attempt.base.version}
-        try:
-            return self._client.patch(_path(name), body, PatchKind.MERGE, Lease)
-        except NotFound as error:
-            raise Conflict(str(error)) from None
 
 
 def micro_time(microseconds: int) -> str:
