@@ -152,8 +152,8 @@ def _property(schemas: dict[str, Any], type_: Type) -> dict[str, Any]:
                 "default": {},
             }
             if type_.patch_replaces or type_.retains_keys:
-                strategy = "replace" if type_.patch_replaces else "retainKeys"
-                described["x-kubernetes-patch-strategy"] = strategy
+                # With the real `replace` kubectl calls a budget "configured" on every apply.
+                described["x-kubernetes-patch-strategy"] = "retainKeys"
             return described
         case Form.MAP:
             return {"type": "object", "additionalProperties": _item(schemas, type_)}

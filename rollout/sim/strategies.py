@@ -63,6 +63,8 @@ def prepare_create(resource: Resource, obj: Object) -> Object:
         return {**obj, "status": _PDB_STATUS}
     if resource is NAMESPACES:
         return _new_namespace(obj)
+    if resource is JOBS:
+        return {**_new_job(obj), "status": {}}
     if resource.has_status and resource is not NODES:
         return {**obj, "status": {}}
     return obj
@@ -158,6 +160,26 @@ def _with_template_generation(daemonset: Object, generation: int) -> Object:
         return daemonset
     annotations = {**annotations, TEMPLATE_GENERATION: str(generation)}
     return {**daemonset, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _new_job(job: Object) -> Object:
+    """Let a Job select the pods that carry its uid, unless its writer chose a selector."""
+    spec, metadata = job.get("spec") or {}, job["metadata"]
+    if spec.get("manualSelector"):
+        return job
+    uid, name = metadata["uid"], metadata["name"]
+    template = spec.get("template") or {}
+    template_metadata = template.get("metadata") or {}
+    labels = {
+        **(template_metadata.get("labels") or {}),
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
+    selector = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    template = {**template, "metadata": {**template_metadata, "labels": labels}}
+    return {**job, "spec": {**spec, "selector": selector, "template": template}}
 
 
 def _new_namespace(namespace: Object) -> Object:

@@ -157,18 +157,9 @@ class JobController:
 
     def _create(self, job: Object) -> Object | None:
         meta, template = job["metadata"], job["spec"]["template"]
-        own = template.get("metadata") or {}
-        labels = {
-            **(own.get("labels") or {}),
-            "batch.kubernetes.io/controller-uid": meta["uid"],
-            "batch.kubernetes.io/job-name": meta["name"],
-            "controller-uid": meta["uid"],
-            "job-name": meta["name"],
-        }
         body: Object = {
             "metadata": {
-                **own,
-                "labels": labels,
+                **(template.get("metadata") or {}),
                 "generateName": f"{meta['name']}-",
                 "ownerReferences": [controller_reference(job, JOBS.api_version, JOBS.kind)],
             },

@@ -40,6 +40,20 @@ def test_a_job_is_complete_when_its_pod_succeeded() -> None:
     (pod,) = world.pods()
     assert pod["status"]["phase"] == "Succeeded"
     assert pod["metadata"]["labels"]["job-name"] == "check"
+    ((key, uid),) = world.get(JOBS, "check")["spec"]["selector"]["matchLabels"].items()
+    assert pod["metadata"]["labels"][key] == uid == world.get(JOBS, "check")["metadata"]["uid"]
+
+
+def test_a_job_may_choose_its_pods_itself() -> None:
+    world = world_with()
+    labels = {"my": "label"}
+    pod_spec = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "check:1"}]}
+    template = {"metadata": {"labels": labels}, "spec": pod_spec}
+    selector = {"matchLabels": labels}
+    job(world, manualSelector=True, selector=selector, template=template)
+    world.wait(0.5)
+    assert world.get(JOBS, "check")["spec"]["selector"] == selector
+    assert "job-name" not in world.pods()[0]["metadata"]["labels"]
 
 
 def test_a_job_fails_when_its_pods_failed_too_often() -> None:
