@@ -22,6 +22,11 @@ from rollout.executor.book import Book
 from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
 from rollout.fleet.objects import strategy_text
 
+_DONE_TO: dict[type[PodWrite], str] = {
+    DeletePod: "deleted, waiting for its successor",
+    ReleasePod: "handed over, waiting for its successor",
+    TakeBack: "taken back, waiting for its successor to go",
+}
 _AGAIN_S = 2.0  # seconds until what was not done is tried again
 
 
@@ -139,6 +144,8 @@ def _taken_away(
         ds.view.forget(write.uid, now)
     if step.state is StepState.DELETING:
         step.state = StepState.REPLACING
+        message = f"pod {write.pod} {_DONE_TO[type(write)] if done else 'was gone already'}"
+        book.note("node-started", ds, node=step.node, wave=step.step.wave, message=message)
     match write:
         case ReleasePod():
             step.replaced_uid = write.uid

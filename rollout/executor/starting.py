@@ -22,12 +22,6 @@ from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
 from rollout.quantity import cut, format_duration
 
-_DONE_TO: dict[type[PodWrite], str] = {
-    DeletePod: "deleted, waiting for its successor",
-    ReleasePod: "handed over, waiting for its successor",
-    TakeBack: "taken back, waiting for its successor to go",
-}
-
 
 def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
@@ -129,8 +123,6 @@ def _start(book: Book, run: StepRun, now: float) -> None:
         run.state = StepState.DELETING
         run.awaiting_answer = True
         book.actions.append(write)
-        message = f"pod {write.pod} {_DONE_TO[type(write)]}"
-        book.note("node-started", ds, node=run.node, wave=run.step.wave, message=message)
     book.advance(ds, run, now)
 
 

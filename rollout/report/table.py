@@ -35,7 +35,7 @@ def plan_text(plan: Plan) -> str:
     head = f"Plan {plan.id} for rollout {plan.name}, made {plan.created_at}"
     where = f"Cluster {plan.cluster.uid} ({plan.cluster.version}), digest {plan.digest}"
     parts = [f"{head}\n{where}"]
-    parts += [_daemon_set_text(ds) for ds in plan.daemon_sets]
+    parts += [_daemon_set_text(plan, ds) for ds in plan.daemon_sets]
     if plan.waves:
         parts.append(_waves_text(plan))
     parts.append(_nodes_text(plan))
@@ -68,12 +68,12 @@ def _s(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _daemon_set_text(ds: PlannedDaemonSet) -> str:
+def _daemon_set_text(plan: Plan, ds: PlannedDaemonSet) -> str:
     change = f"{_revision_text(ds.current)} -> {_revision_text(ds.target)}"
     if not ds.changes_template:
         change = f"{_revision_text(ds.current)}, the template does not change"
     lines = [f"DaemonSet {ds.key}: {change} (target: {ds.target_kind})"]
-    lines.append(f"  {ds.budget_text}; {_strategy_text(ds)}")
+    lines.append(f"  {ds.budget_text}; {_strategy_text(plan, ds)}")
     if ds.hand_over is not None:
         lines.append(
             f"  surge by hand-over: an old pod loses the label {ds.hand_over.label} and goes on "
@@ -90,9 +90,11 @@ def _revision_text(revision: Revision) -> str:
     return f"revision {revision.revision} ({revision.hash})"
 
 
-def _strategy_text(ds: PlannedDaemonSet) -> str:
+def _strategy_text(plan: Plan, ds: PlannedDaemonSet) -> str:
     if ds.owner_on_delete:
         return "the strategy is OnDelete by its owner's choice and stays so"
+    if not any(step.daemon_set == ds.name and step.kind == "prepare" for step in plan.steps):
+        return "the strategy is not touched" if not ds.changes_settings else "only settings change"
     final = ds.final_strategy.get("type", "RollingUpdate")
     kind = ds.original_strategy.get("type", "RollingUpdate")
     if final != kind:
