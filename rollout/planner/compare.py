@@ -44,7 +44,11 @@ def _daemon_set(old: PlannedDaemonSet, new: PlannedDaemonSet) -> list[tuple[str,
 
 def _fields(name: str, old: msgspec.Struct, new: msgspec.Struct) -> list[tuple[str, str, str]]:
     before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
-    return [(f"{name}.{key}", str(before[key]), str(after[key])) for key in before]
+    return [(f"{name}.{key}", _json(before[key]), _json(after[key])) for key in before]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _waves(plan: Plan) -> str:
