@@ -1,0 +1,223 @@
+"""Plans a spec with the real command, and plays the plan on the embedded cluster's virtual clock.
+
+The cluster is served over HTTP while its clock stands still, so `rollout plan` runs as users run
+it; then the same plan is carried out with the spec's own soak and bake times, minutes in a blink.
+The journal looks at the store alone and knows nothing of the engine.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from rollout.executor.actions import Finish
+from rollout.fleet import marks
+from rollout.fleet.objects import Pod
+from rollout.planner.plan import Plan, decode
+from rollout.sim.api import Api
+from rollout.sim.clock import VirtualClock
+from rollout.sim.cluster import Cluster, Settings
+from rollout.sim.fleetfile import Fleet
+from rollout.sim.kubeconfigfile import kubeconfig
+from rollout.sim.rbac import ADMIN
+from rollout.sim.resources import DAEMONSETS, PODS
+from rollout.sim.server import Server
+from rollout.sim.store import Event, Object
+from tests.e2e.world import Done, environment, run
+from tests.simulation.driver import Oracle, VirtualRun
+
+SETTLED_S = 30.0  # until a fleet that starts in the middle of something has come to rest
+ROUNDING_S = 1.0  # Kubernetes' time stamps are whole seconds
+
+Subject = tuple[str, str]  # DaemonSet, node
+
+
+class Stage:
+    """A cluster on a virtual clock on which specs are planned and played.
+
+    Args:
+        fleet: what it holds.
+        directory: for its kubeconfig and the saved plans.
+    """
+
+    def __init__(self, fleet: Fleet, directory: Path) -> None:
+        self.clock = VirtualClock()
+        settings = Settings(track_managers=len(fleet.nodes) < 100, events=False)
+        self.cluster = Cluster(self.clock, fleet, settings)
+        self.cluster.start()
+        self.clock.advance(SETTLED_S)
+        self._directory = directory
+
+    def plan(self, spec: Path) -> Planned:
+        """Plan a spec with the real command, over HTTP."""
+        saved = self._directory / "plan.json"
+        server = Server(Api(self.cluster.registry, anonymous=ADMIN), threading.RLock())
+        server.start()
+        try:
+            config = self._directory / "kubeconfig"
+            config.write_text(yaml.safe_dump(kubeconfig(server.url, "admin")))
+            env = environment(KUBECONFIG=str(config))
+            done = run("plan", "-f", spec, "--out", saved, env=env)
+        finally:
+            server.stop()
+        return Planned(done, decode(saved.read_bytes(), "plan.json") if done.code == 0 else None)
+
+    def play(self, plan: Plan, *, approved: Iterable[int] = ()) -> Played:
+        """Carry a plan out; every wave in `approved` (1-based) has its approval already."""
+        before = self.daemon_sets(plan)
+        old = self.pods(plan)
+        oracle, journal = Oracle(self.cluster, plan), Journal(self.cluster, plan)
+        carried = VirtualRun(self.cluster, plan, random.Random(1), approved=frozenset(approved))
+        carried.start()
+        finish = carried.run()
+        oracle.close()
+        journal.close()
+        after = self.daemon_sets(plan)
+        return Played(plan, finish, oracle, journal, before, after, old, self.pods(plan))
+
+    def daemon_sets(self, plan: Plan) -> dict[str, Object]:
+        """Return the plan's DaemonSets as they are now, by name."""
+        found = {
+            ds.name: self.cluster.store.get(DAEMONSETS, (ds.namespace, ds.name))
+            for ds in plan.daemon_sets
+        }
+        return {name: obj for name, obj in found.items() if obj is not None}
+
+    def pods(self, plan: Plan) -> dict[Subject, Object]:
+        """Return the pods of the plan's DaemonSets as they are now."""
+        names = {ds.uid: ds.name for ds in plan.daemon_sets}
+        return {
+            (names[owner], pod["spec"]["nodeName"]): pod
+            for pod in self.cluster.store.scan(PODS)
+            if (owner := _owner(pod)) in names
+        }
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What `rollout plan` said, and the plan that it saved."""
+
+    done: Done
+    saved: Plan | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan; planning has to have succeeded."""
+        assert self.saved is not None, self.done.err
+        return self.saved
+
+
+@dataclass(frozen=True)
+class Played:
+    """A plan that was carried out: how it ended, and what the store saw."""
+
+    plan: Plan
+    finish: Finish
+    oracle: Oracle
+    journal: Journal
+    before: Mapping[str, Object]  # the DaemonSets by name
+    after: Mapping[str, Object]
+    old: Mapping[Subject, Object]  # the pods
+    new: Mapping[Subject, Object]
+
+    @property
+    def daemon_set(self) -> str:
+        """The name of the only DaemonSet."""
+        (ds,) = self.plan.daemon_sets
+        return ds.name
+
+    def replaced(self) -> set[Subject]:
+        """Return where there is another pod than before."""
+        return {at for at, pod in self.new.items() if _uid(pod) != _uid(self.old[at])}
+
+    def wave(self, number: int) -> list[str]:
+        """Return the nodes of a wave (1-based)."""
+        steps = (s for s in self.plan.steps if s.kind == "update" and s.wave == number)
+        return list(dict.fromkeys(step.node for step in steps))
+
+    def subjects(self, number: int) -> list[Subject]:
+        """Return all that a wave updates."""
+        steps = (s for s in self.plan.steps if s.kind == "update" and s.wave == number)
+        return [(step.daemon_set, step.node) for step in steps]
+
+    def zone(self, node: str) -> str:
+        """Return the node's zone."""
+        return next(n.zone for ds in self.plan.daemon_sets for n in ds.nodes if n.name == node)
+
+    def assert_waves_follow_each_other(self) -> None:
+        """Nothing of a wave begins before all of the one before is ready, soaked and baked."""
+        waves = [self.subjects(number + 1) for number in range(len(self.plan.waves))]
+        for number, (earlier, later) in enumerate(pairwise(waves)):
+            end = max(self.journal.ended(at) for at in earlier) + self.plan.waves[number].bake_s
+            assert min(self.journal.began[at] for at in later) >= end - ROUNDING_S
+
+
+class Journal:
+    """When each node's old pod was taken away or released, and when its new one became ready."""
+
+    def __init__(self, cluster: Cluster, plan: Plan) -> None:
+        self._clock = cluster.clock
+        self._names = {ds.uid: ds.name for ds in plan.daemon_sets}
+        self._soak = {ds.name: max(plan.health.soak_s, ds.min_ready_s) for ds in plan.daemon_sets}
+        self._old = {_uid(pod) for pod in cluster.store.scan(PODS)}
+        self.began: dict[Subject, float] = {}
+        self.ready: dict[Subject, float] = {}
+        self._stop = cluster.store.subscribe(PODS, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stop()
+
+    def ended(self, at: Subject) -> float:
+        """Return when the new pod had been ready for the soak time."""
+        return self.ready[at] + self._soak[at[0]]
+
+    def order(self, daemon_set: str) -> list[str]:
+        """Return the nodes in the order in which their pods were taken."""
+        return [node for name, node in self.began if name == daemon_set]
+
+    def most_at_once(self, subjects: Iterable[Subject]) -> int:
+        """Return how many of these were at work at once: from the old pod's end to the soak's."""
+        changes = []
+        for at in subjects:
+            changes += [(self.began[at], 1), (max(self.began[at], self.ended(at) - ROUNDING_S), -1)]
+        most = now = 0
+        for _, change in sorted(changes):
+            now += change
+            most = max(most, now)
+        return most
+
+    def most_begun_in_a_second(self) -> int:
+        """Return the largest number of pods that were taken within any second."""
+        times = sorted(self.began.values())
+        return max(sum(1 for t in times if 0 <= t - start < 1.0) for start in times)
+
+    def _look(self, event: Event) -> None:
+        meta = event.object["metadata"]
+        labels = meta.get("labels") or {}
+        name = self._names.get(_owner(event.object) or labels.get(marks.RELEASED_FROM, ""))
+        if name is None:
+            return
+        pod = msgspec.convert(event.object, Pod)
+        at = (name, pod.target_node)
+        if _uid(event.object) not in self._old:
+            if pod.ready:
+                self.ready.setdefault(at, self._clock.now())
+        elif pod.terminating or marks.RELEASED_FROM in labels:
+            self.began.setdefault(at, self._clock.now())
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"]["uid"])
+
+
+def _owner(pod: Object) -> str:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
