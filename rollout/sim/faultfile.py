@@ -1,35 +1,7 @@
 """The fault script: what goes wrong, when, and for whom (`--faults FILE`).
 
-```yaml
-seed: 7                      # of all chance in this file
-faults:
-  - name: flaky-deletes      # for the counters; default: the action and its place
-    match:                   # which requests; what is left out matches everything
-      verbs: [delete]        # get list watch create update patch delete deletecollection
-      resources: [pods, daemonsets.apps, pods/eviction]
-      namespaces: [logging]
-      names: ["log-agent-*"]
-      users: [ci]
-    from: 10s                # since the start; default: from the start on
-    until: 2m                # default: for good
-    after: 2                 # let so many matching requests pass first
-    every: 3                 # then hit each third
-    count: 5                 # and no more than five
-    chance: 0.5              # and those only with this probability
-    error: 503               # exactly one action
-```
-
-Actions on requests: `error` (a status, or `{status, reason, message, retryAfter}`), `throttle`
-(429; the value is Retry-After), `lose` (done, but the answer is lost), `refuse` (lost before it is
-done), `delay`, `stale` (lists and reads as they were so long ago, watches behind by as much),
-`expire` (410), `revoke` (403, also in access reviews). Actions on watches: `drop` (cut after a
-time, or after `{events: 3}`), `duplicate` (each event so many times), `stall` (silent for so
-long). Answers that lie: `truncate` (the body ends in the middle), `empty` (a list without its
-items). Actions on the cluster, which last from `from` to `until`, or for `for` after a request that
-`match`es: `restart` (the API server is down), `stopControllers`, `loseNode`, `loseZone`,
-`removeNode`, `breakImage` (`{image, fault}`), `compact` (old versions are gone).
-
-A strict schema: an unknown key is refused with its file and line.
+README.md in this directory describes it. A strict schema: an unknown key is refused with its file
+and line.
 """
 
 from __future__ import annotations

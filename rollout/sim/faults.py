@@ -16,18 +16,29 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from rollout.sim import watchfaults
 from rollout.sim.api import Api
 from rollout.sim.audit import Entry
 from rollout.sim.errors import StatusError
 from rollout.sim.faultfile import CLUSTER_ACTIONS, WATCH_ACTIONS, Fault, Match, Script
 from rollout.sim.images import Fault as ImageFault
 from rollout.sim.rbac import ANONYMOUS, Attributes, User, attributes_of
-from rollout.sim.requests import Answer, Request, Response, Stream, encode, refusal, target_of
+from rollout.sim.refusals import not_found
+from rollout.sim.requests import (
+    Answer,
+    Request,
+    Response,
+    Stream,
+    encode,
+    refusal,
+    target_of,
+)
 from rollout.sim.store import Compacted, Object
 from rollout.sim.watches import Watch
 
 SAMPLE_PERIOD: Final = 1.0  # seconds between two marks of which version was when
 OK: Final = 200
+NOT_FOUND: Final = 404
 COUNTERS_PATH: Final = "/debug/faults"
 GONE_LIST: Final = "The provided resource version is too old."
 
@@ -250,7 +261,8 @@ class Injector:
     def _stale(self, request: Request, version: int) -> Answer:
         """Answer a read as it would have been answered at an older version."""
         target = target_of(request)
-        if target.resource is None or target.verb not in ("get", "list"):
+        readable = target.verb in ("get", "list") and not target.subresource
+        if target.resource is None or not readable:
             return self.api.handle(request)
         if target.verb == "list":
             if "continue" in request.query:
@@ -262,9 +274,11 @@ class Injector:
         except Compacted:
             return self.api.handle(request)
         answer = self.api.handle(request)
-        found = past.get((target.namespace, target.name))
-        if found is None or not isinstance(answer, Response) or answer.status != OK:
+        if not isinstance(answer, Response) or answer.status not in (OK, NOT_FOUND):
             return answer
+        found = past.get((target.namespace, target.name))
+        if found is None:
+            return refusal(not_found(target.resource, target.name))
         return Response(OK, encode(found))
 
     # What happens to an answer
@@ -280,58 +294,7 @@ class Injector:
         if isinstance(answer, Response):
             _falsify(fault, answer)
         if isinstance(answer, Watch):
-            self._alter_watch(fault, answer)
-
-    def _alter_watch(self, fault: Fault, watch: Watch) -> None:
-        match fault.action:
-            case "expire":
-                watch.take()
-                watch.expire()
-            case "drop":
-                self._drop(watch, *fault.value)
-            case "duplicate":
-                watch.relay(lambda chunk: watch.deliver(chunk * fault.value))
-            case "stale":
-                watch.relay(self._later(watch, fault.value))
-            case "stall":
-                self._stall(watch, fault.value)
-
-    def _later(self, watch: Watch, seconds: float) -> Callable[[bytes], None]:
-        def send(chunk: bytes) -> None:
-            self._clock.call_later(seconds, lambda: watch.deliver(chunk))
-
-        return send
-
-    def _drop(self, watch: Watch, after: float | None, events: int | None) -> None:
-        def cut() -> None:
-            watch.lost = True
-            watch.close()
-
-        if after is not None:
-            self._clock.call_later(after, cut)
-            return
-        left = events or 0
-
-        def send(chunk: bytes) -> None:
-            nonlocal left
-            if left > 0:
-                left -= 1
-                watch.deliver(chunk)
-            if left == 0:
-                cut()
-
-        watch.relay(send)
-
-    def _stall(self, watch: Watch, seconds: float) -> None:
-        held: list[bytes] = []
-
-        def release() -> None:
-            watch.relay(None)
-            for chunk in held:
-                watch.deliver(chunk)
-
-        watch.relay(held.append)
-        self._clock.call_later(seconds, release)
+            watchfaults.alter(self._clock, fault, answer)
 
     # The cluster
 

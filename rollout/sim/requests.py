@@ -91,6 +91,10 @@ class Response:
         return self.body if isinstance(self.body, bytes) else self.body()
 
 
+Relay: TypeAlias = Callable[[bytes, Callable[[bytes], None]], None]
+"""Gets a chunk, and what passes it on."""
+
+
 class Stream:
     """An answer that goes on: watch events or followed logs, as bytes in order.
 
@@ -107,27 +111,27 @@ class Stream:
         self.wake: Callable[[], None] = _nothing
         self.on_close: list[Callable[[], None]] = []
         self._chunks: list[bytes] = []
-        self._relay: Callable[[bytes], object] | None = None
+        self._relays: list[Relay] = []
 
     def send(self, chunk: bytes) -> None:
-        """Queue bytes for the client, by way of the relay if there is one."""
-        if self._relay is not None:
-            self._relay(chunk)
-        else:
-            self.deliver(chunk)
+        """Queue bytes for the client, by way of the relays if there are any."""
+        self._pass_on(0, chunk)
 
-    def deliver(self, chunk: bytes) -> None:
-        """Queue bytes for the client."""
-        if not self.closed:
+    def _pass_on(self, place: int, chunk: bytes) -> None:
+        if place < len(self._relays):
+            self._relays[place](chunk, lambda passed: self._pass_on(place + 1, passed))
+        elif not self.closed:
             self._chunks.append(chunk)
             self.wake()
 
-    def relay(self, relay: Callable[[bytes], object] | None) -> None:
-        """Give all bytes, also those still queued, to `relay`, which may deliver them."""
-        self._relay = relay
-        if relay is not None:
-            for chunk in self.take():
-                relay(chunk)
+    def relay(self, relay: Relay) -> None:
+        """Give all bytes, also those still queued, to `relay`, which may pass them on.
+
+        Several relays stand in a row; a later one gets what an earlier one passes on.
+        """
+        self._relays.append(relay)
+        for chunk in self.take():
+            self._pass_on(len(self._relays) - 1, chunk)
 
     def take(self) -> list[bytes]:
         """Return what has been queued since the last call."""

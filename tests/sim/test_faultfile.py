@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
+
 import pytest
 
-from rollout.sim.faultfile import DropAction, ErrorAction, Match, read_faults
+from rollout.sim.faultfile import (
+    CLUSTER_ACTIONS,
+    REQUEST_ACTIONS,
+    WATCH_ACTIONS,
+    DropAction,
+    ErrorAction,
+    Match,
+    read_faults,
+)
+
+README = resources.files("rollout.sim").joinpath("README.md").read_text(encoding="utf-8")
 
 
 def read(text: str) -> list[object]:
@@ -75,3 +88,24 @@ def test_mistakes_are_refused_with_their_line(text: str, message: str) -> None:
         read(text)
     assert message in str(refused.value)
     assert "<stdin>:" in str(refused.value)
+
+
+def documented() -> str:
+    """The part of the README about this file."""
+    return README.partition("## The fault file")[2].partition("\n## ")[0]
+
+
+def test_the_example_of_the_readme_is_one() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", documented(), re.DOTALL)
+    names = [fault.name for fault in read_faults(None, example).faults]
+    assert names[0] == "flaky-deletes"
+    assert len(names) == 11
+
+
+def test_the_readme_lists_every_action() -> None:
+    listed = set(re.findall(r"^\| `(\w+)` \|", documented(), re.MULTILINE))
+    spelled = {
+        re.sub(r"_(.)", lambda found: found[1].upper(), action)
+        for action in (*REQUEST_ACTIONS, *WATCH_ACTIONS, *CLUSTER_ACTIONS)
+    }
+    assert listed == spelled

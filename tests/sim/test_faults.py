@@ -147,10 +147,13 @@ def test_stale_reads_show_the_past() -> None:
     world.patch(A, {"data": {"x": "new"}})
     world.send("DELETE", f"{CONFIG_MAP_PATH}/b")
     world.clock.advance(15)
+    world.config_map("c")
     assert world.get(CONFIG_MAP_PATH).names == ["a", "b"]
     assert "data" not in world.get(A).body
-    world.clock.advance(30)
-    assert world.get(CONFIG_MAP_PATH).names == ["a"]
+    assert world.get(f"{CONFIG_MAP_PATH}/b").status == 200
+    assert world.get(f"{CONFIG_MAP_PATH}/c").body["reason"] == "NotFound"
+    world.clock.advance(31)
+    assert world.get(CONFIG_MAP_PATH).names == ["a", "c"]
     assert world.get(A).body["data"] == {"x": "new"}
 
 
@@ -211,6 +214,20 @@ def test_events_can_come_twice() -> None:
     stream = world.open_watch()
     world.config_map("c")
     assert events(stream) == [("ADDED", "c"), ("ADDED", "c")]
+
+
+def test_two_faults_of_one_watch_work_one_behind_the_other() -> None:
+    world = FaultyWorld("{duplicate: 2}, {stale: 10s}, {drop: {events: 2}}")
+    world.config_map("c")
+    stream = world.watch(f"{CONFIG_MAP_PATH}?labelSelector=!kind")
+    world.clock.advance(9)
+    world.config_map("d")
+    assert events(stream) == []
+    world.clock.advance(1)
+    assert events(stream) == [("ADDED", "c"), ("ADDED", "c")]
+    world.clock.advance(9)
+    assert events(stream) == [("ADDED", "d"), ("ADDED", "d")]
+    assert stream.lost
 
 
 def test_a_stalled_watch_is_silent_and_then_tells_all() -> None:
