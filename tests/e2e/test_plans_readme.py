@@ -1,0 +1,176 @@
+"""plans/README.md is the reference of the spec: every key with its default, every example right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+import yaml
+
+from rollout import spec
+from rollout.fleet.objects import Node
+from rollout.planner.waves import Candidate, plan_waves
+from rollout.specfile import load_spec
+
+README = (Path(__file__).parents[2] / "plans" / "README.md").read_text()
+STRUCTS: dict[str, type[msgspec.Struct]] = {
+    "The document": spec.Spec,
+    "metadata": spec.Metadata,
+    "spec": spec.Body,
+    "spec.daemonSets[]": spec.DaemonSetItem,
+    "spec.daemonSets[].target": spec.Target,
+    "spec.daemonSets[].target.set": spec.SetTarget,
+    "spec.daemonSets[].strategy": spec.Strategy,
+    "spec.daemonSets[].after": spec.After,
+    "spec.nodes": spec.NodeRules,
+    "spec.waves[]": spec.WaveRule,
+    "spec.health": spec.Health,
+    "spec.failure": spec.Failure,
+    "spec.limits": spec.Limits,
+}
+ITEM: dict[str, Any] = {"name": "log-agent", "target": {"restart": True}}
+
+
+def section(heading: str) -> str:
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str, columns: int) -> list[list[str]]:
+    """Return the cells of all tables with so many columns, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    heads = {i - 1 for i, line in enumerate(lines) if line.startswith("|--")}
+    return [
+        row
+        for i, row in enumerate(cells)
+        if len(row) == columns and i not in heads and not lines[i].startswith("|--")
+    ]
+
+
+def blocks() -> list[Any]:
+    return [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+
+
+def document(body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rollout/v1",
+        "kind": "Rollout",
+        "metadata": {"name": "example"},
+        "spec": {"daemonSets": [ITEM]} | body,
+    }
+
+
+def load(directory: Path, written: dict[str, Any]) -> spec.Body:
+    path = directory / "spec.yaml"
+    path.write_text(yaml.safe_dump(written))
+    return load_spec(path).spec.spec
+
+
+def test_every_struct_of_the_spec_has_its_section() -> None:
+    found = {
+        item
+        for item in vars(spec).values()
+        if isinstance(item, type) and issubclass(item, msgspec.Struct) and item is not spec.Struct
+    }
+    assert set(STRUCTS.values()) == found
+
+
+@pytest.mark.parametrize("heading", STRUCTS)
+def test_a_section_has_every_key_in_any_order_and_no_other(heading: str) -> None:
+    keys = [row[0] for row in rows(section(heading), 4)]
+    wanted = [f"`{field.encode_name}`" for field in msgspec.structs.fields(STRUCTS[heading])]
+    assert sorted(keys) == sorted(wanted)
+
+
+@pytest.mark.parametrize("heading", STRUCTS)
+def test_a_section_has_the_right_defaults(heading: str) -> None:
+    cells = {row[0].strip("`"): row[2] for row in rows(section(heading), 4)}
+    for field in msgspec.structs.fields(STRUCTS[heading]):
+        said = cells[field.encode_name]
+        match field.default:
+            case msgspec.NODEFAULT if field.default_factory is msgspec.NODEFAULT:
+                assert said == "required"
+            case bool() | int() | float() | str() as default if default != "":
+                assert said == f"`{yaml.safe_dump(default).partition(chr(10))[0]}`"
+            case (_, *_) as names:
+                assert said == ", ".join(f"`{name}`" for name in names)
+            case _:  # nothing, or a mapping: the cell says in words what holds then
+                assert said
+                assert said != "required"
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return every word that a key takes, with the section of the key."""
+    return [
+        (heading, str(word))
+        for heading, struct in STRUCTS.items()
+        for field in msgspec.structs.fields(struct)
+        for part in (field.type, *get_args(field.type))
+        for word in get_args(part)
+        if isinstance(word, str)
+    ]
+
+
+def test_every_choice_is_in_its_section() -> None:
+    assert ("spec.failure", "rollback") in choices()
+    assert [(h, w) for h, w in choices() if f"`{w}`" not in section(h)] == []
+
+
+def test_every_key_of_the_order_is_there() -> None:
+    with pytest.raises(ValueError, match="is not a key") as caught:
+        spec.NodeRules(order=("bogus",))
+    words = str(caught.value).partition("use ")[2].replace(" or label:KEY", "").split(", ")
+    assert len(words) > 5
+    assert [word for word in words if f"`{word}`" not in section("spec.nodes")] == []
+
+
+def test_every_example_is_a_spec_or_a_part_of_one(tmp_path: Path) -> None:
+    item_keys = {field.encode_name for field in msgspec.structs.fields(spec.DaemonSetItem)}
+    for block in blocks():
+        if "apiVersion" in block:
+            load(tmp_path, block)
+        elif set(block) <= item_keys:
+            load(tmp_path, document({"daemonSets": [ITEM | block]}))
+        else:
+            load(tmp_path, document(block))
+    assert len(blocks()) > 8
+
+
+def profiles() -> list[tuple[str, str]]:
+    found = rows(section("spec.waves[]"), 2)
+    return [(name.strip("`"), written.strip("`")) for name, written in found]
+
+
+def test_a_profile_is_what_it_is_said_to_be_short_for(tmp_path: Path) -> None:
+    assert {name for name, _ in profiles()} == set(spec.PROFILES)
+    for name, written in profiles():
+        short, long = (
+            load(tmp_path, document({"waves": waves})) for waves in (name, yaml.safe_load(written))
+        )
+        assert waves_of(short, 50) == waves_of(long, 50)
+
+
+def waves_of(body: spec.Body, nodes: int) -> list[tuple[Any, ...]]:
+    """Return the waves of so many nodes in two zones."""
+    made = plan_waves(body, [candidate(number) for number in range(nodes)])
+    return [(w.name, w.nodes, w.pause, w.bake_s) for w in made]
+
+
+def candidate(number: int) -> Candidate:
+    labels = {spec.ZONE_LABEL: f"zone-{number % 2}"}
+    raw = {"metadata": {"name": f"node-{number:04}", "uid": str(number), "labels": labels}}
+    node = msgspec.convert(raw, Node)
+    return Candidate(node, available=True, restarts=0, pod_created="", predicted_s=0.0)
+
+
+@pytest.mark.parametrize(
+    "row", rows(section("spec.waves[]"), 3), ids=lambda row: f"{row[0]}-{row[1]}"
+)
+def test_a_worked_example_of_waves_is_right(row: list[str], tmp_path: Path) -> None:
+    written, nodes, sizes = row
+    body = load(tmp_path, document({"waves": yaml.safe_load(written.strip("`"))}))
+    made = [len(wave[1]) for wave in waves_of(body, int(nodes))]
+    assert made == [int(size) for size in sizes.split(", ")]
