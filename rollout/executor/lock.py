@@ -110,6 +110,7 @@ class Lock:
         self._tenures: Mapping[LeaseName, Tenure] = {}
         self._deadline = -math.inf
         self._lost = ""
+        self._trouble = ""  # why the last renewal failed
         self._told_valid = True
         self._thread: threading.Thread | None = None
 
@@ -233,17 +234,19 @@ class Lock:
     def renew(self) -> float:
         """Renew all leases once; returns after how many seconds to call it again."""
         if not self._lost:
-            self._tell(f"the lock was not renewed for {self._silence_s():.0f} s")
+            self._tell(self._trouble or f"the lock was not renewed for {self._silence_s():.0f} s")
             try:
                 self._renew_all()
             except ClusterError as error:
-                self._tell(f"the lock cannot be renewed: {error}")
+                self._trouble = f"the lock cannot be renewed: {error}"
+                self._tell(self._trouble)
                 return RETRY_S
         return math.inf if self._lost else self._policy.renew_s
 
     def _renew_all(self) -> None:
         for name in self._names:
             self._renew(name)
+        self._trouble = ""
         self._tell(self._lost or "the renewal of the lock took too long")
 
     def _renew(self, name: LeaseName) -> None:
@@ -259,6 +262,7 @@ class Lock:
                 case Lost(why):
                     self._lose(f"the lease of {name} {why}")
                     return
+        raise ClusterError(f"DaemonSet {name}: its lease changes, or cannot be written")
 
     def _hold(self, tenures: Mapping[LeaseName, Tenure]) -> None:
         self._tenures = tenures

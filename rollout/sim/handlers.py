@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rollout.sim import negotiation, newevents
+from rollout.sim import negotiation, newevents, refusals
 from rollout.sim.bodies import FieldValidation, patch_body
 from rollout.sim.encoding import Encoder
 from rollout.sim.errors import StatusError
@@ -201,6 +201,7 @@ class Handlers:
         stored, caller, dry_run = _stored(resource), caller_of(request, user), is_dry_run(request)
         missing = self.registry.store.get(stored, key) is None
         if missing and resource.plural in _CREATED_BY_UPDATE and not target.subresource:
+            _refuse_uid(stored, target, body)
             created = self.registry.create(
                 stored, target.namespace, _without_version(body), caller, dry_run=dry_run
             )
@@ -306,6 +307,14 @@ def _patch_type(request: Request) -> PatchType:
 
 def _create_attributes(target: Target, resource: Resource) -> Attributes:
     return Attributes("create", resource.group, resource.plural, "", target.namespace, target.name)
+
+
+def _refuse_uid(resource: Resource, target: Target, body: Object) -> None:
+    """Refuse to create what the sender takes for an object that exists."""
+    uid = (body.get("metadata") or {}).get("uid")
+    if uid:
+        place = {"namespace": target.namespace, "name": target.name, "uid": ""}
+        raise refusals.wrong_uid(resource, {"metadata": place}, uid)
 
 
 def _without_version(body: Object) -> Object:

@@ -183,6 +183,13 @@ def test_a_put_creates_a_missing_lease_but_no_config_map(world: ApiWorld) -> Non
     assert missing.status == 404
 
 
+def test_a_put_with_a_uid_makes_no_lease_anew(world: ApiWorld) -> None:
+    lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l"
+    refused = world.send("PUT", lease, {"metadata": {"name": "l", "uid": "gone"}})
+    assert refused.status == 409
+    assert refused.body["message"].endswith("UID in precondition: gone, UID in object meta: ")
+
+
 @pytest.mark.parametrize(
     ("method", "target"),
     [("POST", f"{CONFIG_MAP_PATH}/a"), ("PUT", CONFIG_MAP_PATH), ("DELETE", "/api/v1/namespaces")],
