@@ -34,7 +34,6 @@ from tests.e2e.world import Done, environment, run
 from tests.simulation.driver import Oracle, VirtualRun
 
 SETTLED_S = 30.0  # until a fleet that starts in the middle of something has come to rest
-ROUNDING_S = 1.0  # Kubernetes' time stamps are whole seconds
 
 Subject = tuple[str, str]  # DaemonSet, node
 
@@ -156,7 +155,7 @@ class Played:
         waves = [self.subjects(number + 1) for number in range(len(self.plan.waves))]
         for number, (earlier, later) in enumerate(pairwise(waves)):
             end = max(self.journal.ended(at) for at in earlier) + self.plan.waves[number].bake_s
-            assert min(self.journal.began[at] for at in later) >= end - ROUNDING_S
+            assert min(self.journal.began[at] for at in later) >= end
 
 
 class Journal:
@@ -187,7 +186,7 @@ class Journal:
         """Return how many of these were at work at once: from the old pod's end to the soak's."""
         changes = []
         for at in subjects:
-            changes += [(self.began[at], 1), (max(self.began[at], self.ended(at) - ROUNDING_S), -1)]
+            changes += [(self.began[at], 1), (self.ended(at), -1)]
         most = now = 0
         for _, change in sorted(changes):
             now += change
