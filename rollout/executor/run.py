@@ -225,7 +225,8 @@ class _Loop:
         """End all threads that this loop started."""
         for reflector in self.reflectors:
             reflector.stop()
-        self.writers.shutdown(wait=False, cancel_futures=True)
+        # A write in flight must have ended before the lock is given back (S5).
+        self.writers.shutdown(wait=True, cancel_futures=True)
 
     def run(self) -> Result:
         """Loop until the engine says that nothing is left to do."""
