@@ -8,7 +8,7 @@ all of them work on this one state, and nothing here looks at anything else.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -56,6 +56,8 @@ class Book:
         self.zone_load: dict[str, int] = {}
         self.in_flight = 0
         self.failed = 0
+        self.done_in: Counter[int] = Counter()  # nodes that are done, by wave
+        self.failed_in: Counter[int] = Counter()
         self.done_count = 0  # nodes that are done
         self.waves_begun: set[int] = set()
         self.resumed = resumed
@@ -135,6 +137,7 @@ class Book:
         self.pending -= 1
         if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))
+            self._require_a_success(run.step.wave)
         for successor in run.successors:
             successor.blockers -= 1
             if not successor.blockers:
@@ -187,17 +190,31 @@ class Book:
             self.release(ds, run)
         if state is StepState.FAILED:
             self.failed += 1
+            self.failed_in[run.step.wave] += 1
             self.note("node-failed", ds, node=run.node, wave=run.step.wave, message=reason)
             if self.failed > self.plan.limits.max_failures.value and not self.hold_why:
                 self.hold_why = f"{run.node} failed: {reason}"
                 self.note("held", ds, message=self.hold_why)
         else:
             self.failed -= healed
+            self.failed_in[run.step.wave] -= healed
+            self.done_in[run.step.wave] += state is StepState.DONE
             self.done_count += state is StepState.DONE
             name = "node-done" if state is StepState.DONE else "node-gone"
             self.note(name, ds, node=run.node, wave=run.step.wave, message=reason)
         if not healed:
             self.finish_step(run, now)
+
+    def _require_a_success(self, wave: int) -> None:
+        """Hold behind a wave without a single success, whatever `maxFailures` would still bear.
+
+        A way back, which no failure stops (S10), bears all of them.
+        """
+        bears_all = self.plan.limits.max_failures.value >= self.plan.totals.update
+        if self.failed_in[wave] and not self.done_in[wave] and not bears_all and not self.hold_why:
+            name = self.plan.waves[wave - 1].name
+            self.hold_why = f"no node of wave {name} succeeded"
+            self.tell(Notice("held", wave=wave, message=self.hold_why))
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""

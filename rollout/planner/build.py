@@ -405,9 +405,20 @@ def _warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -> li
     for ds in daemon_sets:
         warnings.extend(_budget_warning(ds))
         warnings.extend(_dead_node_warning(ds))
+        warnings.extend(_strategy_warning(ds))
         warnings.extend(_manager_warnings(ds))
         warnings.extend(_hand_over_warnings(ds))
     return warnings
+
+
+def _strategy_warning(ds: PlannedDaemonSet) -> list[str]:
+    """Say so when the strategy cannot come back without undoing what the user left out."""
+    kept = [node.name for node in ds.nodes if node.deferred_by in ("excluded", "cordoned")]
+    if not kept or ds.owner_on_delete or not any(n.fate == "update" for n in ds.nodes):
+        return []
+    why = f"RollingUpdate would at once replace the pods of the nodes left out ({cut(kept)})"
+    text = f"DaemonSet {ds.name}: the strategy stays OnDelete after the run: {why}"
+    return [f"{text}; a later plan without them restores it"]
 
 
 def _dead_node_warning(ds: PlannedDaemonSet) -> list[str]:

@@ -12,7 +12,7 @@ from rollout.executor.actions import Finish, Outcome
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, read_fault
 from rollout.sim.registry import Caller, PatchType
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
 from tests.simulation.driver import Oracle, VirtualRun, make_plan, read_fleet
@@ -215,6 +215,17 @@ def test_an_approval_is_waited_for_and_the_run_goes_on_with_it() -> None:
 
     assert again.run().outcome is Outcome.DONE
     assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_a_wave_without_a_success_is_not_passed_whatever_failures_are_allowed() -> None:
+    world = World(12, waves=[1, 5, 6], failure={"maxFailures": 10})
+    world.cluster.set_image_fault("log-agent:2.4", read_fault("crash"))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert finish.message == "no node of wave wave-1 succeeded"
+    assert len(world.oracle.order) == 1
 
 
 def test_a_stopped_run_finishes_what_is_in_flight_and_starts_nothing() -> None:
