@@ -7,6 +7,7 @@ HTTP; on a virtual clock the same script gives the same history.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -387,10 +388,18 @@ def _falsify(fault: Fault, response: Response) -> None:
     if fault.action == "truncate":
         response.body = true_body[: len(true_body) // 2]
         return
-    document = msgspec.json.decode(true_body)
-    if isinstance(document, dict) and "items" in document:
-        version = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
-        response.body = encode({**document, "metadata": version, "items": []})
+    with contextlib.suppress(msgspec.DecodeError):  # a log, or truncated already
+        response.body = _emptied(msgspec.json.decode(true_body), true_body)
+
+
+def _emptied(document: Any, true_body: bytes) -> bytes:  # noqa: ANN401 - JSON
+    if not isinstance(document, dict):
+        return true_body
+    for rows in ("items", "rows"):
+        if rows in document:
+            version = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
+            return encode({**document, "metadata": version, rows: []})
+    return true_body
 
 
 def describe(injector: Injector) -> Object:

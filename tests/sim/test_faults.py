@@ -189,6 +189,17 @@ def test_a_truncated_answer_is_no_json_and_an_empty_one_is_a_lie() -> None:
     assert world.get(CONFIG_MAP_PATH).names == ["a", "b"]
 
 
+def test_an_answer_may_be_emptied_and_torn_at_once() -> None:
+    for script in ("{truncate: true}, {empty: true}", "{empty: true}, {truncate: true}"):
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(FaultyWorld(script).get(CONFIG_MAP_PATH).text)
+
+
+def test_an_emptied_table_has_no_rows() -> None:
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    assert FaultyWorld("{empty: true}").get(CONFIG_MAP_PATH, accept=table).body["rows"] == []
+
+
 # Watches
 
 
