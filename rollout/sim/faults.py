@@ -177,7 +177,7 @@ class Injector:
             if (answer := self._instead(fault, request, user)) is not None:
                 return answer
         answer = self._answer(request, struck)
-        for fault in struck:
+        for fault in sorted(struck, key=_ends_a_watch):
             self._alter(fault, answer)
         if isinstance(answer, Stream):
             self._streams = [stream for stream in self._streams if not stream.closed]
@@ -348,6 +348,11 @@ class Injector:
             stream.close()
         self._streams.clear()
         self._restart(seconds)
+
+
+def _ends_a_watch(fault: Fault) -> bool:
+    """Whether no other fault can have a say behind this one."""
+    return fault.action in ("drop", "expire")
 
 
 def matches(match: Match, user: User, attributes: Attributes) -> bool:

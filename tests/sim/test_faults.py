@@ -241,6 +241,13 @@ def test_two_faults_of_one_watch_work_one_behind_the_other() -> None:
     assert stream.lost
 
 
+def test_what_a_cut_watch_has_told_is_told_twice_as_well() -> None:
+    for script in ("{drop: {events: 1}}, {duplicate: 2}", "{expire: true}, {duplicate: 2}"):
+        stream = FaultyWorld(script).watch(CONFIG_MAP_PATH)
+        assert stream.closed
+        assert len(stream.take()) == 1
+
+
 def test_a_stalled_watch_is_silent_and_then_tells_all() -> None:
     world = FaultyWorld("{stall: 40s}")
     stream = world.open_watch()
