@@ -13,6 +13,7 @@ from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
 from rollout.planner import budget, graph, handover
 from rollout.planner.accounting import planned_node, totals
+from rollout.planner.advice import plan_warnings
 from rollout.planner.delta import difference
 from rollout.planner.desired import NOT_DESIRED, Desired
 from rollout.planner.diff import object_diff
@@ -31,7 +32,7 @@ from rollout.planner.plan import (
     seal,
 )
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
-from rollout.quantity import cut, parse_amount
+from rollout.quantity import parse_amount
 from rollout.spec import Body, LoadedSpec, WaveRule
 
 
@@ -117,7 +118,7 @@ def build_plan(
         rules=body.nodes,
         limits=_limits(body, sum(len(part.updates) for part in parts.values())),
         totals=totals(daemon_sets),
-        warnings=tuple(_warnings(loaded, daemon_sets)),
+        warnings=tuple(plan_warnings(loaded, daemon_sets)),
     )
     graph.digraph(steps)
     return seal(plan)
@@ -396,73 +397,3 @@ def _limits(body: Body, updates: int) -> RunLimits:
         max_nodes_in_flight=body.limits.max_nodes_in_flight,
         max_per_zone=body.limits.max_per_zone,
     )
-
-
-def _warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -> list[str]:
-    warnings = [
-        f"the manifest also holds {other}, which rollout leaves alone" for other in loaded.ignored
-    ]
-    for ds in daemon_sets:
-        warnings.extend(_budget_warning(ds))
-        warnings.extend(_dead_node_warning(ds))
-        warnings.extend(_strategy_warning(ds))
-        warnings.extend(_manager_warnings(ds))
-        warnings.extend(_hand_over_warnings(ds))
-    return warnings
-
-
-def _strategy_warning(ds: PlannedDaemonSet) -> list[str]:
-    """Say so when the strategy cannot come back without undoing what the user left out."""
-    kept = [node.name for node in ds.nodes if node.deferred_by in ("excluded", "cordoned")]
-    if not kept or ds.owner_on_delete or not any(n.fate == "update" for n in ds.nodes):
-        return []
-    why = f"RollingUpdate would at once replace the pods of the nodes left out ({cut(kept)})"
-    text = f"DaemonSet {ds.name}: the strategy stays OnDelete after the run: {why}"
-    return [f"{text}; a later plan without them restores it"]
-
-
-def _dead_node_warning(ds: PlannedDaemonSet) -> list[str]:
-    """Name nodes that are down: elsewhere they would use up the budget and block the update."""
-    down = [node.name for node in ds.nodes if node.deferred_by in ("not-ready", "stuck")]
-    if len(down) < ds.budget.value or not any(n.fate == "update" for n in ds.nodes):
-        return []
-    why = "they were down before the run (nodes.deferNotReady) and do not block it"
-    budget_text = f"DaemonSet {ds.name}: {cut(down)} would use up the budget ({ds.budget_text})"
-    return [f"{budget_text}; they are left out because {why}"]
-
-
-def _manager_warnings(ds: PlannedDaemonSet) -> list[str]:
-    return [
-        f"DaemonSet {ds.name}: {manager} also manages {cut(fields, 3)} and may set it back"
-        for manager, fields in ds.managers.items()
-    ]
-
-
-def _hand_over_warnings(ds: PlannedDaemonSet) -> list[str]:
-    if ds.hand_over is None:
-        return []
-    label = ds.hand_over.label
-    return [
-        f"DaemonSet {ds.name}: old pods lose the label {label} while their successors start: "
-        f"{other} no longer selects them then"
-        for other in ds.hand_over.affected
-    ]
-
-
-def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
-    """Say so when nodes that are broken already use up the budget, and name the way out."""
-    broken = [
-        n.name
-        for n in ds.nodes
-        if not n.available and n.fate in ("update", "current") and n.pod is not None
-    ]
-    healthy = any(n.fate == "update" and n.available for n in ds.nodes)
-    if len(broken) < ds.budget.value or not healthy:
-        return []
-    return [
-        (
-            f"DaemonSet {ds.name}: the budget ({ds.budget_text}) is "
-            f"already used up by {cut(broken)}; healthy nodes wait until these are available "
-            "again. Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
-        )
-    ]
