@@ -289,7 +289,7 @@ class Client:
             UnknownOutcome: it may have been created; read before anything else.
         """
         query = bodies.write_query(field_manager, dry_run=dry_run)
-        return self._write(Request("POST", path, query, Effect.WRITE, body), type_)
+        return self._write(Request("POST", path, query, _effect(dry_run=dry_run), body), type_)
 
     def replace(
         self,
@@ -307,7 +307,7 @@ class Client:
             UnknownOutcome: it may have been replaced; read before anything else.
         """
         query = bodies.write_query(field_manager, dry_run=dry_run)
-        return self._write(Request("PUT", path, query, Effect.WRITE, body), type_)
+        return self._write(Request("PUT", path, query, _effect(dry_run=dry_run), body), type_)
 
     def patch(
         self,
@@ -338,7 +338,7 @@ class Client:
         query = bodies.write_query(field_manager, dry_run=dry_run)
         if force:
             query["force"] = "true"
-        request = Request("PATCH", path, query, Effect.WRITE, body, kind.value)
+        request = Request("PATCH", path, query, _effect(dry_run=dry_run), body, kind.value)
         return self._write(request, type_)
 
     def delete(
@@ -357,7 +357,7 @@ class Client:
             UnknownOutcome: it may have been deleted; read before anything else.
         """
         body = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
-        self._write(Request("DELETE", path, {}, Effect.WRITE, body), msgspec.Raw)
+        self._write(Request("DELETE", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
 
     def evict(
         self,
@@ -378,7 +378,7 @@ class Client:
         options = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
         body = bodies.eviction(namespace, name, options)
         path = resource_path("v1", "pods", namespace=namespace, name=name, subresource="eviction")
-        self._write(Request("POST", path, {}, Effect.WRITE, body), msgspec.Raw)
+        self._write(Request("POST", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
 
     # How it's done
 
@@ -439,6 +439,11 @@ class Client:
             return page
         message = f"GET {self.server}{request.path}: the answer is no list but {page.kind!r}"
         raise lost(message, Effect.READ)
+
+
+def _effect(*, dry_run: bool) -> Effect:
+    """A dry run changes nothing, so it may be asked again whatever became of its answer."""
+    return Effect.READ if dry_run else Effect.WRITE
 
 
 @functools.cache
