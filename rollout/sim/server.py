@@ -171,8 +171,7 @@ class _Connection:
         request, keep_alive = self._read()
         answer = self._answer(request)
         if isinstance(answer, Stream):
-            self._stream(answer)
-            return False
+            return self._stream(answer, keep_alive=keep_alive) and keep_alive
         self._wait(answer.delay)
         if answer.lost:
             return False
@@ -260,15 +259,20 @@ class _Connection:
             headers["Connection"] = "close"
         self._socket.sendall(_head(response.status, headers) + (b"" if head else body))
 
-    def _stream(self, stream: Stream) -> None:
+    def _stream(self, stream: Stream, *, keep_alive: bool) -> bool:
+        """Send a stream to its end; whether the client is still there to ask for more."""
         try:
             self._wait(stream.delay)
             headers = {"Content-Type": stream.content_type, "Transfer-Encoding": "chunked"}
+            if not keep_alive:
+                headers["Connection"] = "close"
             self._socket.sendall(_head(200, {**headers, **stream.headers}))
             for data in self._chunks(stream):
                 self._socket.sendall(b"%x\r\n%s\r\n" % (len(data), data))
-            if not stream.lost:
+            ended = stream.closed and not stream.lost
+            if ended:
                 self._socket.sendall(b"0\r\n\r\n")
+            return ended
         finally:
             with self._server.lock:
                 stream.close()

@@ -143,11 +143,13 @@ def test_watchers_hear_of_a_change_at_once(running: Running) -> None:
         connection.close()
 
 
-def test_a_watch_ends_with_a_proper_last_chunk(running: Running) -> None:
+def test_a_watch_ends_with_a_proper_last_chunk_and_leaves_the_connection(running: Running) -> None:
     connection = running.connect()
     try:
         connection.request("GET", f"{CONFIG_MAP_PATH}?watch=1&timeoutSeconds=1")
         assert connection.getresponse().read() == b""
+        connection.request("GET", "/readyz")  # on the same connection
+        assert connection.getresponse().read() == b"ok"
     finally:
         connection.close()
 
