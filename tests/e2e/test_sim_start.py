@@ -225,3 +225,30 @@ def sim_start(directory: Path, *arguments: str | Path) -> Done:
     done = run("sim", "start", *arguments, "--kubeconfig", kubeconfig, env=environment())
     assert not kubeconfig.exists()
     return done
+
+
+def test_a_kubeconfig_of_real_clusters_is_never_overwritten(tmp_path: Path) -> None:
+    precious = tmp_path / "config"
+    precious.write_text("apiVersion: v1\nkind: Config\nclusters: [{name: prod}]\n")
+    before = precious.read_bytes()
+    done = run("sim", "start", "--nodes", "1", "--kubeconfig", precious)
+    assert done.code == 1
+    assert f"error: {precious}: is there already and is not the kubeconfig of an" in done.err
+    assert precious.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_well_also_while_somebody_watches(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "kubeconfig"
+    with started("--nodes", "1", "--kubeconfig", path) as cluster:
+        server = yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"]
+        host, _, port = server.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as watcher:
+            watcher.sendall(b"GET /api/v1/nodes?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert watcher.recv(100).startswith(b"HTTP/1.1 200")
+            cluster.send(number)
+            done = cluster.end()
+    assert (done.code, done.err) == (0, "")
+    assert not path.exists()
