@@ -17,16 +17,10 @@ from rollout.cluster.fleet import APPS, CORE, daemon_set_path
 from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import (
     Broken,
-    Changed,
     Listed,
-    Outdated,
     Reflector,
-    Removed,
-    Resumed,
-    Stalled,
 )
 from rollout.errors import StaleError
-from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
     Finish,
@@ -38,8 +32,9 @@ from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
-from rollout.executor.record import ConfigMap, decode_record
+from rollout.executor.record import ConfigMap
 from rollout.executor.state import StepRun
+from rollout.executor.translating import Translator
 from rollout.executor.writing import Writer
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
@@ -165,7 +160,7 @@ class _Loop:
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
         self.wrote = False
-        self.wish: str | None = None  # what somebody asked for through the record
+        self.news = Translator({ds.name: ds.uid for ds in plan.daemon_sets}, run_id)
         self._anchor = time.time() - (client.clock_skew_s or 0.0) - time.monotonic()
         self._began = self.now()
 
@@ -316,95 +311,8 @@ class _Loop:
 
     def _observe(self, item: Any) -> None:  # noqa: ANN401 - news of any type of object
         now = self.now()
-        for event in self._translate(item):
+        for event in self.news.translate(item):
             self.engine.observe(event, now)
-
-    def _translate(self, item: Any) -> list[ev.Event]:  # noqa: ANN401 - news of any type
-        match item:
-            case Listed(source, items):
-                return self._listed(source, items)
-            case Changed(source, obj):
-                return self._changed(source, obj)
-            case Removed(source, obj):
-                return self._removed(source, obj)
-            case Stalled(source, silent_s):
-                return [ev.ViewLost(source, f"silent for {silent_s:.0f} s")]
-            case Broken(source, error):
-                return [ev.ViewLost(source, str(error))]
-            case Resumed(source):
-                return [ev.ViewBack(source)]
-            case Outdated():
-                return []
-        event: ev.Event = item
-        return [event]
-
-    def _listed(self, source: str, items: list[Any]) -> list[ev.Event]:
-        kind, _, name = source.partition("/")
-        match kind:
-            case "record":
-                return [event for item in items for event in self._wished(item)]
-            case "nodes":
-                return [ev.NodesListed(tuple(items))]
-            case "pods":
-                return [ev.PodsListed(name, tuple(items))]
-            case "released":
-                return [ev.ReleasedListed(name, tuple(items))]
-            case "revisions":
-                self.lists[source] = items
-                return [self._revisions(name)]
-        return [ev.DaemonSetSeen(name, items[0]) if items else ev.DaemonSetGone(name)]
-
-    def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
-        kind, _, name = source.partition("/")
-        match kind:
-            case "record":
-                return self._wished(obj)
-            case "nodes":
-                return [ev.NodeSeen(obj)]
-            case "pods":
-                return [ev.PodSeen(name, obj)]
-            case "released":
-                return [ev.ReleasedSeen(name, obj)]
-            case "revisions":
-                return [self._revision(source, name, obj, gone=False)]
-        return [ev.DaemonSetSeen(name, obj)]
-
-    def _removed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
-        kind, _, name = source.partition("/")
-        match kind:
-            case "record":
-                return [ev.StopAsked("the run record was deleted")]
-            case "nodes":
-                return [ev.NodeGone(obj.metadata.name)]
-            case "pods":
-                return [ev.PodGone(name, obj.metadata.uid, obj.metadata.resource_version)]
-            case "released":
-                return [ev.ReleasedGone(name, obj.spec.node_name, obj.metadata.uid)]
-            case "revisions":
-                return [self._revision(source, name, obj, gone=True)]
-        return [ev.DaemonSetGone(name)]
-
-    def _wished(self, config_map: ConfigMap) -> list[ev.Event]:
-        """Hear what somebody at another terminal wants of this run."""
-        record = decode_record(config_map)
-        control = record.control
-        if record.run_id != self.run_id or control is None or self.wish is not None:
-            return []
-        self.wish = control.wish
-        why = f": {control.reason}" if control.reason else ""
-        return [ev.StopAsked(f"{control.wish} asked for by {control.by}{why}")]
-
-    def _revision(
-        self, source: str, name: str, obj: ControllerRevision, *, gone: bool
-    ) -> ev.RevisionsSeen:
-        kept = [r for r in self.lists[source] if r.metadata.uid != obj.metadata.uid]
-        self.lists[source] = kept if gone else [*kept, obj]
-        return self._revisions(name)
-
-    def _revisions(self, name: str) -> ev.RevisionsSeen:
-        uid = self.engine.daemon_sets[name].planned.uid
-        mine = [r for r in self.lists[f"revisions/{name}"] if r.metadata.controller_uid == uid]
-        return ev.RevisionsSeen(name, tuple(sorted(mine, key=lambda r: r.revision)))
 
     # Actions out
 
@@ -438,7 +346,7 @@ class _Loop:
             strategies=strategies,
             duration_s=self.now() - self._began,
             unapproved=waits.step.wave if waits is not None else 0,
-            wish=self.wish,
+            wish=self.news.wish,
             wrote=self.wrote,
         )
 
