@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.selectors import parse_label_selector
 from rollout.quantity import Amount, parse_amount, parse_duration
+from rollout.specfields import Name, NonNegative, Positive, Struct, checked
 
 API_VERSION = "rollout/v1"
 SOAK_DEFAULT = "10s"
@@ -31,27 +32,12 @@ FAIL_FAST_DEFAULT = (
     "RunContainerError",
 )
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
-Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
-NonNegative: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-
-
-def _checked(field: str, check: Any, value: object) -> None:  # noqa: ANN401 - any parser
-    try:
-        check(value)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
 
 def _positive_amount(value: int | str) -> Amount:
     amount = parse_amount(value)
     if amount.value == 0:
         raise ValueError("0 would select nothing; write 1 or more")
     return amount
-
-
-class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Base of all spec structs: an unknown key is an error."""
 
 
 class Metadata(Struct, frozen=True):
@@ -64,9 +50,13 @@ class Metadata(Struct, frozen=True):
 class SetTarget(Struct, frozen=True):
     """Change single fields of the template that runs now."""
 
-    image: dict[str, str] = {}  # container -> image
-    env: dict[str, dict[str, str | None]] = {}  # container -> variable -> value; null removes
-    field: dict[str, Any] = {}  # path below the template -> value; null removes
+    image: dict[str, str] = msgspec.field(default_factory=dict)  # container -> image
+    env: dict[str, dict[str, str | None]] = msgspec.field(
+        default_factory=dict
+    )  # container -> variable -> value; null removes
+    field: dict[str, Any] = msgspec.field(
+        default_factory=dict
+    )  # path below the template -> value; null removes
 
     def __post_init__(self) -> None:
         if not (self.image or self.env or self.field):
@@ -103,8 +93,8 @@ class Strategy(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.max_unavailable is not None:
-            _checked("maxUnavailable", parse_amount, self.max_unavailable)
-        _checked("maxSurge", parse_amount, self.max_surge)
+            checked("maxUnavailable", parse_amount, self.max_unavailable)
+        checked("maxSurge", parse_amount, self.max_surge)
         surge = parse_amount(self.max_surge)
         unavailable = parse_amount(1 if self.max_unavailable is None else self.max_unavailable)
         if surge.value and unavailable.value:
@@ -146,7 +136,7 @@ class NodeRules(Struct, frozen=True):
     seed: int = 0  # of the order key `shuffle`
 
     def __post_init__(self) -> None:
-        _checked("selector", parse_label_selector, self.selector)
+        checked("selector", parse_label_selector, self.selector)
         plain = {"name", "zone", "age", "newest", "restarts", "shuffle"}
         for key in self.order:
             if key not in plain and not key.startswith("label:"):
@@ -169,12 +159,12 @@ class WaveRule(Struct, frozen=True):
     pause: Literal["approval"] | None = None  # after the wave
 
     def __post_init__(self) -> None:
-        _checked("selector", parse_label_selector, self.selector)
-        _checked("bake", parse_duration, self.bake)
+        checked("selector", parse_label_selector, self.selector)
+        checked("bake", parse_duration, self.bake)
         for size in self.sizes:
-            _checked("size", _positive_amount, size)
+            checked("size", _positive_amount, size)
         if self.max_unavailable is not None:
-            _checked("maxUnavailable", _positive_amount, self.max_unavailable)
+            checked("maxUnavailable", _positive_amount, self.max_unavailable)
         if self.nodes and (self.selector or self.size is not None or self.by):
             raise ValueError("nodes: excludes selector, size and by; the list is the wave")
         if self.by and (self.spread or self.size is not None):
@@ -218,7 +208,7 @@ class Health(Struct, frozen=True):
                 "nodeTimeout": self.node_timeout,
                 "startGrace": self.start_grace,
             }[field]
-            _checked(field, parse_duration, value)
+            checked(field, parse_duration, value)
         if parse_duration(self.node_timeout) <= parse_duration(self.soak):
             raise ValueError("nodeTimeout: must be longer than soak, or no node can ever be done")
 
@@ -245,7 +235,7 @@ class Failure(Struct, frozen=True):
     on_failure: Literal["hold", "rollback"] = "hold"
 
     def __post_init__(self) -> None:
-        _checked("maxFailures", parse_amount, self.max_failures)
+        checked("maxFailures", parse_amount, self.max_failures)
 
 
 class Limits(Struct, frozen=True):
@@ -282,7 +272,7 @@ class Body(Struct, frozen=True):
                 raise ValueError(f"waves: the name '{name}' stands twice; approvals go by name")
         for item in self.waves:
             if not isinstance(item, WaveRule):
-                _checked("waves", _positive_amount, item)
+                checked("waves", _positive_amount, item)
 
 
 class Spec(Struct, frozen=True):

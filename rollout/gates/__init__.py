@@ -1,0 +1,1 @@
+"""Proof before progress: what is measured, how it is judged, and the kinds of gates."""

@@ -1,0 +1,81 @@
+"""What a gate may know when it measures: one frozen picture, taken in the engine's thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout.cluster.client import Client
+from rollout.fleet.objects import Node, Pod
+from rollout.gates.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WaveInfo:
+    """The wave that the gate belongs to."""
+
+    number: int  # from 1
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSetInfo:
+    """One DaemonSet of the plan, with the hashes of the revision it comes from and goes to."""
+
+    name: str
+    namespace: str
+    uid: str
+    old_revision: str
+    new_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's word on a gate, from the run record."""
+
+    who: str
+    at: float
+    gate: str  # instance id, or the wave's name
+    approved: bool = True
+    reason: str = ""
+    digest: str = ""  # of the plan that it was given for
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The picture.
+
+    Attributes:
+        gate: id of the gate instance: `gate/after-wave/canary/errors`.
+        plan: name of the plan; `digest` and `author` are its own.
+        run: id of the run; "" outside of one.
+        wave: None where the gate belongs to no wave.
+        namespace: of the rollout; a Secret without a namespace is read there.
+        node: for gates that are measured for one node.
+        updated: pods of the new revision; `updated_nodes` are their nodes' names.
+        control: pods of nodes that aren't updated yet.
+        since: when the change was made; samples and events must be newer.
+        began: when this gate instance was asked first.
+        now: when this measurement begins. All three in seconds on the server's clock.
+        approvals: those in the record.
+        client: the cluster.
+        settings: what the caller allows.
+    """
+
+    gate: str
+    plan: str
+    digest: str
+    author: str
+    run: str
+    wave: WaveInfo | None
+    namespace: str
+    daemon_sets: tuple[DaemonSetInfo, ...]
+    node: Node | None
+    updated: tuple[Pod, ...]
+    control: tuple[Pod, ...]
+    updated_nodes: tuple[str, ...]
+    since: float
+    began: float
+    now: float
+    approvals: tuple[Approval, ...]
+    client: Client
+    settings: Settings

@@ -1,0 +1,78 @@
+"""The gates of a spec, as types: one struct for each kind, told apart by `kind`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from rollout.gatespec.base import GateBase, SecretKey, SecretRef, ThresholdRange, When
+from rollout.gatespec.inside import (
+    EventsGate,
+    JobGate,
+    LogsGate,
+    NodeGate,
+    PodsGate,
+    ResourcesGate,
+)
+from rollout.gatespec.outside import (
+    CommandGate,
+    HttpGate,
+    PluginGate,
+    PrometheusGate,
+    WebhookGate,
+)
+from rollout.gatespec.people import ApprovalGate, PauseGate, WindowGate
+
+Gate: TypeAlias = (
+    PodsGate
+    | NodeGate
+    | EventsGate
+    | LogsGate
+    | ResourcesGate
+    | PrometheusGate
+    | HttpGate
+    | WebhookGate
+    | CommandGate
+    | JobGate
+    | ApprovalGate
+    | PauseGate
+    | WindowGate
+    | PluginGate
+)
+
+
+def per_node(gate: Gate) -> bool:
+    """Whether it must be measured for each node; any other is measured once for all of them."""
+    match gate:
+        case NodeGate() | JobGate():
+            return True
+        case HttpGate():
+            return gate.pod_port is not None
+        case CommandGate() | PluginGate():
+            return gate.per_node
+        case _:
+            return False
+
+
+__all__ = [
+    "ApprovalGate",
+    "CommandGate",
+    "EventsGate",
+    "Gate",
+    "GateBase",
+    "HttpGate",
+    "JobGate",
+    "LogsGate",
+    "NodeGate",
+    "PauseGate",
+    "PluginGate",
+    "PodsGate",
+    "PrometheusGate",
+    "ResourcesGate",
+    "SecretKey",
+    "SecretRef",
+    "ThresholdRange",
+    "WebhookGate",
+    "When",
+    "WindowGate",
+    "per_node",
+]
