@@ -49,8 +49,13 @@ class LockMachine(RuleBasedStateMachine):
         if run in self.locks:
             return
         free = self.free()
-        others = list(self.locks.values())
-        self.world.time.meanwhile = lambda: [lock.renew() for lock in others] if alive else None
+        others = list(self.locks.values()) if alive else []
+
+        def meanwhile() -> None:
+            for lock in others:
+                lock.renew()
+
+        self.world.time.meanwhile = meanwhile
         self.processes += 1
         lock = self.world.lock(Holder(run, f"{run}@host", str(self.processes)))
         try:
