@@ -13,6 +13,7 @@
           Unreachable
           Throttled
         UnknownOutcome             a write without an answer: read before anything else
+        Withheld                   our own guard kept a write back: nothing was sent
       StaleError (7)             plan again: the cluster is not what the plan saw
       LockedError (10)           wait for the other run
       HeldError (3)              a failure stopped the run; look, then retry or roll back
@@ -115,6 +116,16 @@ class Throttled(TransientError):
 
 class UnknownOutcome(ClusterError):
     """A write went out and no answer came back: it may or may not have been done."""
+
+
+class Withheld(ClusterError):
+    """Our own guard kept a write back; it was certainly not sent."""
+
+
+class PausedError(RolloutError):
+    """Somebody stopped the command before it was done; the same command goes on."""
+
+    exit_code = ExitCode.PAUSED
 
 
 class StaleError(RolloutError):

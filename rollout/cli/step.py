@@ -103,4 +103,5 @@ def _approve(session: Session, waves: list[int], reason: str) -> None:
             record = approve(record, Approval(name, whoami(), at, reason))
         return record
 
+    session.keeper.read()  # the run has written it since
     session.keeper.update(session.record.run_id, change)

@@ -25,9 +25,9 @@ def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
 
     from rollout.executor.leaseprotocol import DURATION_S  # noqa: PLC0415
     from rollout.executor.leases import LeaseStore  # noqa: PLC0415
-    from rollout.executor.lock import steady_clock  # noqa: PLC0415
     from rollout.executor.processes import this_process  # noqa: PLC0415
     from rollout.executor.session import whoami  # noqa: PLC0415
+    from rollout.executor.steadyclock import steady_clock  # noqa: PLC0415
     from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of  # noqa: PLC0415
 
     client = cluster.connect()

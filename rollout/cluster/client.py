@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ from rollout.cluster.limit import DEFAULT_RATE, Rate, WriteLimiter
 from rollout.cluster.paths import resource_path
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience, build_policy
 from rollout.cluster.transport import Request, Stream, Transport
-from rollout.errors import ClusterError, Gone, NotFound, Throttled
+from rollout.errors import ClusterError, Gone, NotFound, Throttled, Withheld
 
 PAGE_SIZE = 500  # objects per page: bounds what one answer costs both sides
 PAGED_ATTEMPTS = 2  # before a list whose continuation expired is asked for in one piece
@@ -32,6 +32,8 @@ FIELD_MANAGER = "rollout"
 
 T = TypeVar("T")
 Query = Mapping[str, str]
+Guard: TypeAlias = Callable[[], str]
+"""Says why nothing may be written at this moment; "" when it may."""
 
 
 class PatchKind(enum.Enum):
@@ -107,6 +109,8 @@ class Client:
         limiter: shared by all writes; None for no limit.
         stop: ends every wait.
         sleep: in place of waiting for `stop`.
+        guard: asked right before every sending of a write, repetitions included.
+        timeout_s: for each connection and silence; None: the transport's own.
     """
 
     def __init__(
@@ -118,12 +122,17 @@ class Client:
         limiter: WriteLimiter | None,
         stop: threading.Event,
         sleep: Callable[[float], None] | None = None,
+        guard: Guard = lambda: "",
+        timeout_s: float | None = None,
     ) -> None:
         self.namespace = namespace
         self._transport = transport
         self._limiter = limiter
         self._stop = stop
         self._given_sleep = sleep
+        self._guard = guard
+        self._timeout_s = timeout_s
+        self._patience = patience
         self._policy = build_policy(patience, stop, lambda: transport.reached, sleep)
 
     @property
@@ -142,9 +151,10 @@ class Client:
         return self._transport.skew.seconds
 
     def urgent(self, total_s: float) -> Client:
-        """Return a client on the same connections that tries at most `total_s` seconds.
+        """Return a client on the same connections that tries at most `total_s` (> 0) seconds.
 
-        Its writes don't queue behind others: for the lease, which must be renewed in time.
+        Its writes neither queue behind others nor ask a guard: for the lease, which must be
+        renewed in time, and on which the guard itself rests.
         """
         return Client(
             self._transport,
@@ -153,6 +163,24 @@ class Client:
             limiter=None,
             stop=self._stop,
             sleep=self._given_sleep,
+            timeout_s=total_s,
+        )
+
+    def guarded(self, guard: Guard) -> Client:
+        """Return a client on the same connections whose every write asks the guard first.
+
+        It is asked behind all waiting, right before the bytes go out, and again before each
+        repetition; a write that it keeps back raises `Withheld`.
+        """
+        return Client(
+            self._transport,
+            namespace=self.namespace,
+            patience=self._patience,
+            limiter=self._limiter,
+            stop=self._stop,
+            sleep=self._given_sleep,
+            guard=guard,
+            timeout_s=self._timeout_s,
         )
 
     def close(self) -> None:
@@ -391,7 +419,10 @@ class Client:
         return result
 
     def _send(self, request: Request, type_: type[T]) -> T:
-        body = self._transport.send(request)
+        if request.effect is Effect.WRITE:
+            body = self._transport.send(request, permit=self._permit, timeout_s=self._timeout_s)
+        else:
+            body = self._transport.send(request, timeout_s=self._timeout_s)
         try:
             result: T = _decoder(type_).decode(body)  # type: ignore[arg-type] # a type has a hash
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -411,6 +442,11 @@ class Client:
             raise
         self._limiter.accepted()
         return result
+
+    def _permit(self) -> None:
+        why_not = self._guard()
+        if why_not:
+            raise Withheld(f"nothing was sent to {self.server}: {why_not}")
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0:

@@ -99,13 +99,25 @@ class Transport:
         """Where requests go, and as whom."""
         return self._session.target
 
-    def send(self, request: Request) -> bytes:
+    def send(
+        self,
+        request: Request,
+        *,
+        permit: Callable[[], None] = lambda: None,
+        timeout_s: float | None = None,
+    ) -> bytes:
         """Return the body of the answer to a request that the server accepted.
+
+        Args:
+            request: what to send.
+            permit: called right before every sending, also before the one with renewed
+                credentials; keeps the request back by raising.
+            timeout_s: for the connection and for each silence, where it must be shorter than usual.
 
         Raises:
             ClusterError: the one that says what to do next.
         """
-        response = self._exchange(request, self._timeout)
+        response = self._exchange(request, self._shortened(timeout_s), permit)
         if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             raise self._refusal(request, response)
         return self._read(request, response)
@@ -117,7 +129,7 @@ class Transport:
             request: a watch.
             silence_s: without a byte for so long, reading raises TimeoutError.
         """
-        response = self._exchange(request, (CONNECT_TIMEOUT_S, silence_s))
+        response = self._exchange(request, (CONNECT_TIMEOUT_S, silence_s), lambda: None)
         if response.status != HTTPStatus.OK:
             raise self._refusal(request, response)
         return Stream(response.response, lambda error: self._failure(request, error))
@@ -126,16 +138,29 @@ class Transport:
         """Close the idle connections."""
         self._session.close()
 
-    def _exchange(self, request: Request, timeout: tuple[float, float]) -> Any:  # noqa: ANN401 - the client's untyped response
+    def _shortened(self, limit_s: float | None) -> tuple[float, float]:
+        connect_s, read_s = self._timeout
+        return self._timeout if limit_s is None else (min(connect_s, limit_s), min(read_s, limit_s))
+
+    def _exchange(  # the client's response is untyped
+        self, request: Request, timeout: tuple[float, float], permit: Callable[[], None]
+    ) -> Any:  # noqa: ANN401
         session = self._session
-        response = self._attempt(session, request, timeout)
+        response = self._attempt(session, request, timeout, permit)
         if response.status != HTTPStatus.UNAUTHORIZED:
             return response
         response.response.drain_conn()
-        return self._attempt(self._renewed(session), request, timeout)
+        return self._attempt(self._renewed(session), request, timeout, permit)
 
-    def _attempt(self, session: _Session, request: Request, timeout: tuple[float, float]) -> Any:  # noqa: ANN401 - as above
+    def _attempt(
+        self,
+        session: _Session,
+        request: Request,
+        timeout: tuple[float, float],
+        permit: Callable[[], None],
+    ) -> Any:  # noqa: ANN401 - as above
         prepared = session.prepare(request)
+        permit()  # behind the plugin that may have run just now
         asked = self._now()
         try:
             response = session.api.call_api(*prepared, _request_timeout=timeout)

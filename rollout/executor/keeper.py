@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
-from rollout.cluster.client import Client
+from rollout.cluster.client import Client, Guard
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
 from rollout.errors import Conflict, StaleError, UnknownOutcome
@@ -37,6 +38,12 @@ class Keeper:
         self._name = record_name(plan_name)
         self._version = ""
         self.found: RunRecord | None = None  # what an earlier run left
+
+    def guarded(self, guard: Guard) -> Keeper:
+        """Return a keeper that goes on from here, and whose every write asks the guard first."""
+        keeper = copy.copy(self)
+        keeper._client = self._client.guarded(guard)  # noqa: SLF001 - of the same class
+        return keeper
 
     def read(self) -> RunRecord | None:
         """Return the record that is there.
@@ -88,8 +95,9 @@ class Keeper:
                     f"ConfigMap {self._namespace}/{self._name} is no longer the record of run "
                     f"{run_id}; see 'rollout status'"
                 )
+            changed = change(record)
             try:
-                self.write(change(record))
+                self.write(changed)
             except StaleError:
                 self.read()
                 continue

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rollout.cluster.client import Client
-from rollout.errors import ClusterError, LockedError
+from rollout.errors import ClusterError, LockedError, PausedError
 from rollout.executor.leaseprotocol import (
     DURATION_S,
     Again,
@@ -41,17 +41,10 @@ from rollout.executor.leaseprotocol import (
 )
 from rollout.executor.leases import LeaseName, LeaseStore
 from rollout.executor.processes import has_ended
+from rollout.executor.steadyclock import steady_clock
 
 RETRY_S = 1.0  # between two tries to renew while the cluster can't be reached
 _ROUNDS = 5  # swaps lost in a row before something other than a run must be at it
-
-# `time.monotonic` stands still on Linux while the machine sleeps, and so would a lease's age.
-_AWAKE_OR_NOT: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-
-
-def steady_clock() -> float:
-    """Return seconds on a clock that is never set, and that goes on while the machine sleeps."""
-    return time.monotonic() if _AWAKE_OR_NOT is None else time.clock_gettime(_AWAKE_OR_NOT)
 
 
 class Alarm(Protocol):
@@ -74,10 +67,13 @@ class Lock:
         client: of the cluster.
         leases: one for each DaemonSet.
         holder: who asks.
+        above: an epoch that is known to have been held; ours will be higher.
         duration_s: after which a silent holder counts as dead; also for leases of others.
         clock: own steady clock in seconds.
         wall: seconds since the epoch; only for times that people read.
-        alarm: how to wait.
+        alarm: how to wait between two renewals.
+        pause: how to wait before the lock is held; returns True, at once, when somebody wants us
+            to stop. None: as the alarm does.
         ended: whether the process of a holder has certainly ended.
         on_change: called with the reason when the lock stops being valid, and with "" when it is
             valid again; by the thread that renews, after the start.
@@ -90,10 +86,12 @@ class Lock:
         leases: Sequence[LeaseName],
         holder: Holder,
         *,
+        above: int = 0,
         duration_s: float = DURATION_S,
         clock: Callable[[], float] = steady_clock,
         wall: Callable[[], float] = time.time,
         alarm: Alarm | None = None,
+        pause: Callable[[float], bool] | None = None,
         ended: Callable[[str], bool] = has_ended,
         on_change: Callable[[str], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
@@ -102,8 +100,10 @@ class Lock:
         self._store = LeaseStore(client, duration_s, self._policy.renew_s / 2, wall)
         self._names = sorted(set(leases))
         self._me = holder
+        self._above = above
         self._clock = clock
         self._alarm: Alarm = alarm or threading.Event()
+        self._pause = pause or self._alarm.wait
         self._ended = ended
         self._on_change = on_change or _say_nothing
         self._on_wait = on_wait or _say_nothing
@@ -136,6 +136,23 @@ class Lock:
         """Return whether a write may be sent now; cheap, and safe in any thread."""
         return not self._lost and self._clock() < self._deadline
 
+    def objection(self) -> str:
+        """Return why nothing may be written at this moment, "" when it may: a client's guard."""
+        if self.valid():
+            return ""
+        return self._lost or self._trouble or self._silence_text()
+
+    def outrun(self, epoch: int, by: str) -> None:
+        """Hear of an epoch that somebody has written under; a higher one ends this lock (S9).
+
+        Args:
+            epoch: as it stands in a run record.
+            by: whose it is, for the message.
+        """
+        if self._tenures and epoch > self.epoch:
+            self._lose(f"{by} writes under epoch {epoch}, ours is {self.epoch}")
+            self._tell(self._lost)
+
     @property
     def epoch(self) -> int:
         """The fencing number, the same in all leases; higher than that of any earlier holder."""
@@ -153,6 +170,7 @@ class Lock:
 
         Raises:
             LockedError: another run holds one of them.
+            PausedError: somebody wants us to stop.
             ClusterError: they cannot be read or written.
         """
         seen: dict[LeaseName, Observation] = {}
@@ -160,7 +178,7 @@ class Lock:
         while rounds < _ROUNDS:
             pause_s = self._look(seen)
             if pause_s > 0:
-                self._pause(pause_s)
+                self._rest(pause_s)
             elif self._take_all(seen):
                 return
             else:
@@ -201,14 +219,15 @@ class Lock:
             ended=lease is not None and self._ended(parse_holder(lease.holder).process),
         )
 
-    def _pause(self, seconds: float) -> None:
-        if self._alarm.wait(seconds):
-            raise LockedError("stopped while waiting for the lock; nothing was changed")
+    def _rest(self, seconds: float) -> None:
+        if self._pause(seconds):
+            raise PausedError("stopped while waiting for the lock; nothing was changed")
 
     def _take_all(self, seen: Mapping[LeaseName, Observation]) -> bool:
         """Take all leases under one epoch; returns whether nobody came between."""
         known = [observation.lease for observation in seen.values()]
         epoch = 1 + max((lease.epoch for lease in known if lease), default=0)
+        epoch = max(epoch, self._above + 1)
         taken: dict[LeaseName, Tenure] = {}
         try:
             for name in self._names:
@@ -234,7 +253,7 @@ class Lock:
     def renew(self) -> float:
         """Renew all leases once; returns after how many seconds to call it again."""
         if not self._lost:
-            self._tell(self._trouble or f"the lock was not renewed for {self._silence_s():.0f} s")
+            self._tell(self._trouble or self._silence_text())
             try:
                 self._renew_all()
             except ClusterError as error:
@@ -272,8 +291,11 @@ class Lock:
     def _lose(self, why: str) -> None:
         self._lost = self._lost or why
 
-    def _silence_s(self) -> float:
-        return self._clock() - min(tenure.sent for tenure in self._tenures.values())
+    def _silence_text(self) -> str:
+        sent = min((tenure.sent for tenure in self._tenures.values()), default=None)
+        if sent is None:
+            return "the lock is not held"
+        return f"the lock was not renewed for {self._clock() - sent:.0f} s"
 
     def _tell(self, why_not: str) -> None:
         """Tell whether the lock is valid, if that has changed."""

@@ -85,6 +85,7 @@ class RunRecord(Struct, frozen=True):
     approvals: tuple[Approval, ...] = ()
     control: Control | None = None
     sequence: int = 0  # number of the last event that was told
+    epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
 
 class ConfigMap(msgspec.Struct, frozen=True):

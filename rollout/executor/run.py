@@ -34,7 +34,9 @@ from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
 from rollout.executor.record import ConfigMap
 from rollout.executor.state import StepRun
+from rollout.executor.steadyclock import steady_clock
 from rollout.executor.translating import Translator
+from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.writing import Writer
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
@@ -45,7 +47,6 @@ from rollout.planner.plan import Plan
 from rollout.planner.reconcile import reconcile
 
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
-HEARTBEAT_S = 30.0  # seconds between two lines that say what the run waits for
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 
 
@@ -64,6 +65,9 @@ class Observer(Protocol):
 
     def waiting(self, why: str) -> None:
         """The run has not begun yet; `why` says what it waits for."""
+
+    def warning(self, text: str) -> None:
+        """Something is not as it should be; the run goes on, or has ended all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,13 @@ def run_plan(
     cluster_uid: str,
     on_drift: DriftPolicy,
     record: tuple[str, str] | None,
-    may_write: Callable[[], bool],
+    saw_epoch: Callable[[int, str], None],
+    tuning: Tuning = DEFAULT_TUNING,
 ) -> Result:
     """Carry a plan out.
 
     Args:
-        client: of the cluster.
+        client: of the cluster; its guard keeps writes back while the lock is not held (S5).
         plan: what to do.
         inbox: where a stop can be asked for.
         observer: who is told.
@@ -110,7 +115,8 @@ def run_plan(
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
         record: namespace and name of the ConfigMap in which others leave their wishes; or None.
-        may_write: asked right before every write (S5).
+        saw_epoch: told the epoch of each record that is seen, and whose it is (S9).
+        tuning: how long its own parts may take.
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
@@ -122,9 +128,10 @@ def run_plan(
         inbox,
         observer,
         before_first_write,
-        may_write,
+        saw_epoch,
         run_id=run_id,
         resumed=resumed,
+        tuning=tuning,
     )
     try:
         loop.open(cluster_uid, approved, on_drift, record)
@@ -141,32 +148,34 @@ class _Loop:
         inbox: Inbox,
         observer: Observer,
         before_first_write: Callable[[], None],
-        may_write: Callable[[], bool],
+        saw_epoch: Callable[[int, str], None],
         *,
         run_id: str,
         resumed: bool,
+        tuning: Tuning,
     ) -> None:
         self.client = client
         self.plan = plan
         self.inbox = inbox
         self.observer = observer
         self.before_first_write = before_first_write
-        self.may_write = may_write
         self.run_id = run_id
         self.resumed = resumed
+        self.tuning = tuning
         self.engine: Engine  # made when the plan is known to fit, and so is its writer
         self.writer: Writer
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
         self.wrote = False
-        self.news = Translator({ds.name: ds.uid for ds in plan.daemon_sets}, run_id)
-        self._anchor = time.time() - (client.clock_skew_s or 0.0) - time.monotonic()
+        uids = {ds.name: ds.uid for ds in plan.daemon_sets}
+        self.news = Translator(uids, run_id, saw_epoch)
+        self._anchor = time.time() - (client.clock_skew_s or 0.0) - steady_clock()
         self._began = self.now()
 
     def now(self) -> float:
-        """Seconds since the epoch by the server's clock; never jumps (own monotonic clock)."""
-        return self._anchor + time.monotonic()
+        """Seconds since the epoch by the server's clock; never jumps (own steady clock)."""
+        return self._anchor + steady_clock()
 
     # Start and end
 
@@ -203,8 +212,7 @@ class _Loop:
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
         self.engine = Engine(self.plan, resumed=self.resumed, approved=approved)
-        put = self.inbox.put
-        self.writer = Writer(self.client, self.plan, self.engine, self.run_id, put, self.may_write)
+        self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
 
@@ -225,7 +233,7 @@ class _Loop:
 
     def run(self) -> Result:
         """Loop until the engine says that nothing is left to do."""
-        heartbeat = self.now() + HEARTBEAT_S
+        heartbeat = self.now() + self.tuning.heartbeat_s
         while True:
             for action in self.engine.decide(self.now()):
                 self._carry_out(action)
@@ -237,7 +245,7 @@ class _Loop:
                 self._observe(item)
             if self.now() >= heartbeat:
                 self.observer.heartbeat(explain(self.engine, self.now()), self.engine)
-                heartbeat = self.now() + HEARTBEAT_S
+                heartbeat = self.now() + self.tuning.heartbeat_s
 
     def _subjects(self) -> list[tuple[str, str, str, str]]:
         subjects = []
@@ -267,6 +275,7 @@ class _Loop:
             self.inbox.put,
             label_selector=label_selector,
             field_selector=field_selector,
+            timing=self.tuning.watch,
         )
         self.reflectors.append(reflector)
         self.lists[source] = []
@@ -281,7 +290,7 @@ class _Loop:
         missing = set(self.lists)
         later: list[Any] = []
         while missing:
-            for item in self.inbox.take(HEARTBEAT_S):
+            for item in self._news_or_heartbeat(missing):
                 match item:
                     case Listed(source, items) if source in missing:
                         missing.discard(source)
@@ -290,6 +299,12 @@ class _Loop:
                         raise error
                 later.append(item)
         return later
+
+    def _news_or_heartbeat(self, missing: set[str]) -> list[Any]:
+        items = self.inbox.take(self.tuning.heartbeat_s)
+        if not items:
+            self.observer.waiting(f"waiting for the first list of {', '.join(sorted(missing))}")
+        return items
 
     def _fleets(self, cluster_uid: str) -> dict[str, Fleet]:
         fleets = {}

@@ -6,22 +6,24 @@ import getpass
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
 from rollout.cluster.release import check_release
-from rollout.errors import ExitCode, StaleError
+from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
 from rollout.executor.leases import LeaseName
-from rollout.executor.lock import Lock
+from rollout.executor.lock import RETRY_S, Lock
 from rollout.executor.precheck import require_permissions
 from rollout.executor.processes import this_process
 from rollout.executor.record import (
@@ -32,6 +34,7 @@ from rollout.executor.record import (
     record_name,
 )
 from rollout.executor.run import DriftPolicy, Observer, Result, run_plan
+from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.fleet.objects import format_time
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
@@ -58,6 +61,7 @@ _PHASES: dict[Outcome, RunPhase] = {
     Outcome.ROLLED_BACK: "rolled back",
     Outcome.ROLLBACK_INCOMPLETE: "rollback incomplete",
 }
+_LAST_TRIES = 5  # at the last record, a second apart
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
 
 
@@ -118,6 +122,7 @@ def carry_out(
     inbox: Inbox,
     observer: Observer,
     on_drift: DriftPolicy = "fail",
+    tuning: Tuning = DEFAULT_TUNING,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -130,25 +135,67 @@ def carry_out(
         inbox: where a stop can be asked for.
         observer: who is told.
         on_drift: what to do about nodes and pods that changed since the plan was made.
+        tuning: how long the run's own parts may take.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
+        PausedError: when a stop was asked for before the lock was held.
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
-    with _lock(client, session.record, inbox, observer) as lock:
+    with _held(client, session, inbox, observer, tuning) as run:
         if session.record.phase in _GOING_BACK:
-            return _roll_back(client, session, inbox, observer, lock)
-        result = _run(client, plan, session, inbox, observer, on_drift, lock)
+            return _roll_back(run)
+        result = _run(run, plan, on_drift)
         failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
         begun = result.wrote or session.resumed
         if begun and (failed or result.wish == "rollback"):
-            return _roll_back(client, session, Inbox(), observer, lock)
+            inbox.forget()
+            return _roll_back(run)
         return result
 
 
-def _lock(client: Client, record: RunRecord, inbox: Inbox, observer: Observer) -> Lock:
-    """Return the lock of a run; the run hears of it when it stops being valid (S5)."""
+def roll_back(
+    client: Client,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    tuning: Tuning = DEFAULT_TUNING,
+) -> Result:
+    """Take a run back: the old template, and the touched nodes only (S10).
+
+    Args:
+        client: of the cluster.
+        session: of the run.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+        tuning: how long the run's own parts may take.
+
+    Raises:
+        StaleError: when a DaemonSet is gone, or its history does not hold the old template.
+        ClusterError: when the cluster cannot be read, or the record not be written.
+    """
+    with _held(client, session, inbox, observer, tuning) as run:
+        return _roll_back(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A session under its lock: whatever is written through it asks the lock first (S5)."""
+
+    client: Client
+    session: Session
+    inbox: Inbox
+    observer: Observer
+    lock: Lock
+    tuning: Tuning
+
+
+@contextmanager
+def _held(
+    client: Client, session: Session, inbox: Inbox, observer: Observer, tuning: Tuning
+) -> Iterator[_Held]:
+    """Hold the lock of a run; the run hears of it when it stops being valid."""
     lock: Lock
 
     def changed(reason: str) -> None:
@@ -159,42 +206,39 @@ def _lock(client: Client, record: RunRecord, inbox: Inbox, observer: Observer) -
         else:
             inbox.put(ev.ViewBack("the lock"))
 
+    found = session.keeper.found
     lock = Lock(
         client,
-        [LeaseName(ds.namespace, ds.name) for ds in record.daemon_sets],
-        Holder(record.run_id, whoami(), this_process()),
+        [LeaseName(ds.namespace, ds.name) for ds in session.record.daemon_sets],
+        Holder(session.record.run_id, whoami(), this_process()),
+        above=found.epoch if found is not None else 0,
+        duration_s=tuning.lease_s,
+        pause=inbox.stopped_within,
         on_change=changed,
         on_wait=observer.waiting,
     )
-    return lock
+    with lock:
+        guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
+        yield _Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning)
 
 
-def _run(
-    client: Client,
-    plan: Plan,
-    session: Session,
-    inbox: Inbox,
-    observer: Observer,
-    on_drift: DriftPolicy,
-    lock: Lock,
-) -> Result:
+def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
     """Carry out one plan between two writes of the record."""
+    session = run.session
     first = session.record
+    started = _stamped(run.lock, phase="running", message="", finished_at="", control=None)
 
     def start() -> None:
-        record = msgspec.structs.replace(
-            first, phase="running", message="", finished_at="", control=None
-        )
         if session.resumed:
-            session.keeper.update(first.run_id, lambda _: record)
+            session.keeper.update(first.run_id, started)
         else:
-            session.keeper.write(record)
+            session.keeper.write(started(first))
 
     result = run_plan(
-        client,
+        run.client,
         plan,
-        inbox,
-        observer,
+        run.inbox,
+        run.observer,
         before_first_write=start,
         run_id=first.run_id,
         resumed=session.resumed,
@@ -202,44 +246,24 @@ def _run(
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         record=(plan.namespace, record_name(plan.name)),
-        may_write=lock.valid,
+        saw_epoch=run.lock.outrun,
+        tuning=run.tuning,
     )
     if result.wrote or session.resumed:
-        session.keeper.update(first.run_id, _ended(result.finish, observer))
+        _close(run, result.finish)
     return result
 
 
-def roll_back(client: Client, session: Session, inbox: Inbox, observer: Observer) -> Result:
-    """Take a run back: the old template, and the touched nodes only (S10).
-
-    Args:
-        client: of the cluster.
-        session: of the run.
-        inbox: where a stop can be asked for.
-        observer: who is told.
-
-    Raises:
-        StaleError: when a DaemonSet is gone, or its history does not hold the old template.
-        ClusterError: when the cluster cannot be read, or the record not be written.
-    """
-    with _lock(client, session.record, inbox, observer) as lock:
-        return _roll_back(client, session, inbox, observer, lock)
-
-
-def _roll_back(
-    client: Client, session: Session, inbox: Inbox, observer: Observer, lock: Lock
-) -> Result:
-    run_id = session.record.run_id
-    session.keeper.update(
-        run_id,
-        lambda r: msgspec.structs.replace(r, phase="rolling back", control=None, finished_at=""),
-    )
-    plan = _way_back(client, session)
+def _roll_back(run: _Held) -> Result:
+    session, run_id = run.session, run.session.record.run_id
+    back = _stamped(run.lock, phase="rolling back", control=None, finished_at="")
+    session.keeper.update(run_id, back)
+    plan = _way_back(run.client, session)
     result = run_plan(
-        client,
+        run.client,
         plan,
-        inbox,
-        observer,
+        run.inbox,
+        run.observer,
         before_first_write=lambda: None,
         run_id=run_id,
         resumed=True,
@@ -247,11 +271,56 @@ def _roll_back(
         cluster_uid=session.cluster_uid,
         on_drift="ignore",
         record=None,
-        may_write=lock.valid,
+        saw_epoch=run.lock.outrun,
+        tuning=run.tuning,
     )
     finish = _rolled_back(plan, result)
-    session.keeper.update(run_id, _ended(finish, observer))
+    _close(run, finish)
     return replace(result, finish=finish)
+
+
+def _stamped(lock: Lock, **changes: Any) -> Callable[[RunRecord], RunRecord]:  # noqa: ANN401
+    """Return the change of a record under our epoch; a higher one in it is never overwritten."""
+
+    def change(record: RunRecord) -> RunRecord:
+        if record.epoch > lock.epoch:
+            raise StaleError(
+                f"run {record.run_id} was taken over under epoch {record.epoch}, ours is "
+                f"{lock.epoch}; see 'rollout status'"
+            )
+        return msgspec.structs.replace(record, epoch=lock.epoch, **changes)
+
+    return change
+
+
+def _close(run: _Held, finish: Finish) -> None:
+    """Write the end into the record; how the run ended stays true where that cannot be done."""
+    ended = _stamped(
+        run.lock,
+        phase=_PHASES[finish.outcome],
+        message=finish.message,
+        finished_at=format_time(time.time()),
+        sequence=run.observer.sequence + 1,  # the last event, which tells of this end, follows
+        control=None,  # what was asked for is done; the next part of the run starts afresh
+    )
+    try:
+        _patiently(run, ended)
+    except (ClusterError, StaleError) as error:
+        run.observer.warning(f"the end of the run could not be written into its record: {error}")
+
+
+def _patiently(run: _Held, change: Callable[[RunRecord], RunRecord]) -> None:
+    """Change the record, waiting a little for a lock that may become valid again."""
+    keeper, run_id = run.session.keeper, run.session.record.run_id
+    for _ in range(_LAST_TRIES):
+        try:
+            keeper.update(run_id, change)
+        except Withheld:
+            if run.lock.lost or run.inbox.stopped_within(RETRY_S):
+                break
+        else:
+            return
+    keeper.update(run_id, change)
 
 
 def _way_back(client: Client, session: Session) -> Plan:
@@ -294,20 +363,6 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
         f"not back yet: {', '.join(sorted(names)) or 'the strategy'} "
         f"({result.finish.message}). By hand: {commands or 'apply the plan again'}",
     )
-
-
-def _ended(finish: Finish, observer: Observer) -> Callable[[RunRecord], RunRecord]:
-    def change(record: RunRecord) -> RunRecord:
-        return msgspec.structs.replace(
-            record,
-            phase=_PHASES[finish.outcome],
-            message=finish.message,
-            finished_at=format_time(time.time()),
-            sequence=observer.sequence + 1,  # the last event, which tells of this end, follows
-            control=None,  # what was asked for is done; the next part of the run starts afresh
-        )
-
-    return change
 
 
 def exit_code(finish: Finish) -> ExitCode:

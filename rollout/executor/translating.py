@@ -6,7 +6,7 @@ to hear as a whole (the revisions of a DaemonSet), reads no clock and decides no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rollout.cluster.watch import (
@@ -31,12 +31,16 @@ class Translator:
     Args:
         uids: name of each DaemonSet of the plan -> its UID.
         run_id: id of this run; wishes for another run are not ours.
+        saw_epoch: told the epoch of every record that is seen, and who wrote it (S9).
     """
 
-    def __init__(self, uids: Mapping[str, str], run_id: str) -> None:
+    def __init__(
+        self, uids: Mapping[str, str], run_id: str, saw_epoch: Callable[[int, str], None]
+    ) -> None:
         self.wish: str | None = None  # what somebody asked for through the record
         self._uids = uids
         self._run_id = run_id
+        self._saw_epoch = saw_epoch
         self._revisions: dict[str, dict[str, ControllerRevision]] = {name: {} for name in uids}
 
     def translate(self, item: Any) -> list[ev.Event]:  # noqa: ANN401 - news of any type of object
@@ -110,6 +114,7 @@ class Translator:
     def _wished(self, config_map: ConfigMap) -> list[ev.Event]:
         """Hear what somebody at another terminal wants of this run."""
         record = decode_record(config_map)
+        self._saw_epoch(record.epoch, f"run {record.run_id}")
         control = record.control
         if record.run_id != self._run_id or control is None or self.wish is not None:
             return []

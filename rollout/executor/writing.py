@@ -17,6 +17,7 @@ from rollout.errors import (
     StaleError,
     TransientError,
     UnknownOutcome,
+    Withheld,
 )
 from rollout.executor import events as ev
 from rollout.executor.actions import (
@@ -46,12 +47,11 @@ class Writer:
     """Writes for one run.
 
     Args:
-        client: of the cluster.
+        client: of the cluster; guarded, for nothing here asks whether the lock holds (S5).
         plan: the plan that is carried out.
         engine: of the run; read only.
         run_id: id of the run.
         put: takes events: what was read, and the answer to each action.
-        may_write: asked right before every write: whether the lock still holds (S5).
     """
 
     def __init__(
@@ -61,21 +61,15 @@ class Writer:
         engine: Engine,
         run_id: str,
         put: Callable[[ev.Event], None],
-        may_write: Callable[[], bool],
     ) -> None:
         self._client = client
         self._plan = plan
         self._engine = engine
         self._run_id = run_id
         self._put = put
-        self._may_write = may_write
 
     def perform(self, action: Action) -> None:
         """Run in a writer's thread: one call, one answer."""
-        reads = isinstance(action, ReadPod | ReadDaemonSet)
-        if not reads and not self._may_write():
-            self._put(ev.Answered(action, ev.Answer.NOT_DONE, "the lock is not held"))
-            return
         try:
             answer = self._call(action)
         except UnknownOutcome as error:
@@ -84,7 +78,7 @@ class Writer:
             answer = ev.Answered(action, ev.Answer.CONFLICT, str(error))
         except NotFound as error:
             answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
-        except TransientError as error:
+        except (TransientError, Withheld) as error:
             answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
         except (ClusterError, StaleError) as error:
             answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)

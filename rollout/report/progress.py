@@ -66,6 +66,10 @@ class LineReporter:
         """Say what the run waits for before it begins."""
         self._line(why)
 
+    def warning(self, text: str) -> None:
+        """Say what is not as it should be."""
+        self._line(f"warning: {text}")
+
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Show the final table."""
         del code
@@ -123,6 +127,10 @@ class JsonReporter:
     def waiting(self, why: str) -> None:
         """Say what the run waits for before it begins."""
         self._events.emit("waiting", message=why)
+
+    def warning(self, text: str) -> None:
+        """Say what is not as it should be."""
+        self._events.emit("warning", message=text)
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Give the result of every node."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rollout.errors import (
     Throttled,
     UnknownOutcome,
     Unreachable,
+    Withheld,
 )
 from tests.cluster.world import (
     Answer,
@@ -245,7 +247,7 @@ def test_a_write_to_a_silent_server_is_of_unknown_outcome(tmp_path: Path) -> Non
         with pytest.raises(UnknownOutcome, match="silent"):
             client.delete(f"{PODS}/a", uid="u1")
         with pytest.raises(Unreachable, match="silent"):
-            client.urgent(0.0).get(f"{PODS}/a", Pod)
+            client.urgent(0.05).get(f"{PODS}/a", Pod)
 
 
 def test_a_write_that_could_not_be_sent_is_unreachable(tmp_path: Path) -> None:
@@ -547,3 +549,71 @@ def test_no_library_error_leaves_the_client(tmp_path: Path, answer: Answer) -> N
         for call in calls:
             with pytest.raises(RolloutError):
                 call()
+
+
+# The guard
+
+
+def test_a_guarded_write_is_asked_about_before_each_attempt(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def guard() -> str:
+        asked.append(len(world.asked))
+        return "" if len(asked) < 3 else "the lock is lost"
+
+    busy = status(429, "later", "TooManyRequests")
+    with serve(replies(busy)) as world, talking_to(world.url, tmp_path) as client:
+        guarded = client.guarded(guard)
+        with pytest.raises(Withheld, match=r"nothing was sent to .*: the lock is lost"):
+            guarded.delete(f"{PODS}/a", uid="u1")
+    assert asked == [0, 1, 2], "once before each sending, and the third was not sent"
+    assert len(world.asked) == 2
+
+
+def test_a_guard_is_asked_behind_the_wait_for_the_rate_limit(tmp_path: Path) -> None:
+    now = [0.0]
+    limiter = WriteLimiter(Rate(1.0, 1), clock=lambda: now[0])
+    with (
+        serve(replies(Reply(pod("a", 1)))) as world,
+        talking_to(world.url, tmp_path, limiter=limiter) as client,
+    ):
+        guarded = client.guarded(lambda: "too late" if client_slept else "")
+        client_slept: list[float] = []
+        client._given_sleep = guarded._given_sleep = client_slept.append
+        guarded.delete(f"{PODS}/a", uid="u1")
+        with pytest.raises(Withheld, match="too late"):
+            guarded.delete(f"{PODS}/b", uid="u2")
+    assert client_slept == [1.0]
+    assert world.count("DELETE") == 1
+
+
+def test_a_guard_is_asked_again_behind_a_renewal_of_the_credentials(tmp_path: Path) -> None:
+    answers = iter(["", "the lease ran out while the plugin ran"])
+    with (
+        serve(replies(status(401, "Unauthorized", "Unauthorized"))) as world,
+        talking_to(world.url, tmp_path) as client,
+        pytest.raises(Withheld, match="plugin"),
+    ):
+        client.guarded(lambda: next(answers)).delete(f"{PODS}/a", uid="u1")
+    assert world.count("DELETE") == 1
+
+
+def test_reads_and_urgent_writes_ask_no_guard(tmp_path: Path) -> None:
+    with serve(replies(Reply(pod("a", 1)))) as world, talking_to(world.url, tmp_path) as client:
+        guarded = client.guarded(lambda: "nothing may be written")
+        guarded.get(f"{PODS}/a", Pod)
+        guarded.delete(f"{PODS}/a", uid="u1", dry_run=True)
+        guarded.urgent(1.0).delete(f"{PODS}/a", uid="u1")
+    assert len(world.asked) == 3
+
+
+def test_an_urgent_call_gives_a_silent_server_little_time(tmp_path: Path) -> None:
+    def silent(_: Asked) -> Reply:
+        world.released.wait()
+        return Reply()
+
+    with serve(silent) as world, talking_to(world.url, tmp_path, read_timeout_s=60.0) as client:
+        began = time.monotonic()
+        with pytest.raises(UnknownOutcome, match="silent"):
+            client.urgent(0.1).delete(f"{PODS}/a", uid="u1")
+        assert time.monotonic() - began < 10.0

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rollout.cluster.client import PatchKind
-from rollout.errors import LockedError
+from rollout.errors import LockedError, PausedError, Withheld
 from rollout.executor.leaseprotocol import Holder
-from rollout.executor.lock import steady_clock
+from rollout.executor.steadyclock import steady_clock
 from tests.executor.leaseworld import (
     ANN,
     BOB,
@@ -25,6 +25,7 @@ from tests.executor.leaseworld import (
     lease_world,
 )
 
+PODS = "/api/v1/namespaces/logging/pods"
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -135,7 +136,7 @@ def test_waiting_for_a_lease_can_be_stopped(world: LeaseWorld) -> None:
     world.held()
     world.time.now += 60
     world.time.rung = True
-    with pytest.raises(LockedError, match="nothing was changed"):
+    with pytest.raises(PausedError, match="nothing was changed"):
         world.lock(BOB).acquire()
     assert world.holder() == "run-a"
 
@@ -205,6 +206,59 @@ def test_a_machine_that_slept_writes_nothing_before_it_has_renewed(world: LeaseW
     assert lock.valid()
     assert world.told == ["the lock was not renewed for 7200 s", ""]
     assert not lock.lost
+
+
+def test_fault_28_a_machine_that_wakes_up_between_two_attempts_sends_nothing_more(
+    tmp_path: Path,
+) -> None:
+    busy = "faults: [{match: {verbs: [delete], resources: [pods]}, throttle: 5s, count: 1}]"
+    with lease_world(tmp_path, busy) as world:
+        lock = world.held()
+
+        def sleep(_seconds: float) -> None:
+            world.time.now += 7200
+
+        world.client._given_sleep = sleep
+        pod = world.client.list(PODS, dict).items[0]["metadata"]
+        with pytest.raises(Withheld, match="not renewed for 7200 s"):
+            world.client.guarded(lock.objection).delete(f"{PODS}/{pod['name']}", uid=pod["uid"])
+        assert deletes(world) == [429]
+        assert hits(world) == 1
+        lock.renew()
+        world.client.guarded(lock.objection).delete(f"{PODS}/{pod['name']}", uid=pod["uid"])
+        assert deletes(world) == [429, 200]
+
+
+def deletes(world: LeaseWorld) -> list[int]:
+    with world.cluster.lock:
+        return [e.status for e in world.cluster.audit.entries if e.verb == "delete"]
+
+
+def test_a_write_is_objected_to_with_the_reason(world: LeaseWorld) -> None:
+    lock = world.lock()
+    assert lock.objection() == "the lock is not held"
+    lock.acquire()
+    assert not lock.objection()
+    world.time.now += 11
+    assert lock.objection() == "the lock was not renewed for 11 s"
+    world.delete()
+    lock.renew()
+    assert lock.objection() == lock.lost != ""
+
+
+def test_a_higher_epoch_in_a_record_ends_the_lock_for_good(world: LeaseWorld) -> None:
+    lock = world.held()
+    lock.outrun(0, "run run-0")
+    lock.outrun(1, "run run-a")
+    assert lock.valid()
+    lock.outrun(2, "run run-b")
+    assert world.told == ["run run-b writes under epoch 2, ours is 1"]
+    assert lock.renew() == math.inf
+    assert not lock.valid()
+
+
+def test_an_epoch_is_above_all_that_are_known_to_have_been_held(world: LeaseWorld) -> None:
+    assert world.held(above=7).epoch == world.epoch() == 8
 
 
 def test_a_renewal_leaves_what_others_wrote(world: LeaseWorld) -> None:
