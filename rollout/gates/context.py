@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from rollout.cluster.client import Client
 from rollout.fleet.objects import Node, Pod
+from rollout.gates.secrets import Secret
 from rollout.gates.settings import Settings
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Context:
         approvals: those in the record.
         client: the cluster.
         settings: what the caller allows.
+        secret: what the gate's secretRef names; filled in by `measuring`.
     """
 
     gate: str
@@ -79,3 +83,27 @@ class Context:
     approvals: tuple[Approval, ...]
     client: Client
     settings: Settings
+    secret: Secret | None = None
+
+
+def variables(context: Context) -> dict[str, object]:
+    """Return what conditions see beside `result`, as plain data."""
+    wave = context.wave
+    return {
+        "node": None if context.node is None else describe_node(context.node),
+        "wave": None if wave is None else {"number": wave.number, "name": wave.name},
+        "revisions": {
+            d.name: {"old": d.old_revision, "new": d.new_revision} for d in context.daemon_sets
+        },
+    }
+
+
+def describe_node(node: Node) -> dict[str, object]:
+    """Return a node as conditions, commands and plugins see it."""
+    return {
+        "name": node.metadata.name,
+        "labels": node.metadata.labels,
+        "zone": node.metadata.labels.get(ZONE_LABEL, ""),
+        "ready": node.ready,
+        "conditions": {c.type: c.status for c in node.status.conditions},
+    }
