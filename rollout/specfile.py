@@ -10,7 +10,7 @@ import msgspec
 
 from rollout.errors import UsageError
 from rollout.fleet.objects import JsonObject
-from rollout.spec import API_VERSION, PROFILES, DaemonSetItem, LoadedSpec, Spec
+from rollout.spec import API_VERSION, PROFILES, DaemonSetItem, LoadedSpec, Spec, window_gates
 from rollout.yamlsource import Source, read_document, read_documents
 
 
@@ -34,7 +34,18 @@ def load_spec(path: Path) -> LoadedSpec:
             raise source.error(
                 ("spec", "daemonSets", index, "name"), f"'{item.name}' stands twice; name it once"
             )
+    taken = {gate.name for gate in window_gates(spec.spec)}
+    _check_names(source, "gates", [gate.name for gate in spec.spec.gates], taken)
+    _check_names(source, "notify", [sink.name for sink in spec.spec.notify], set())
     return _with_manifests(path, spec, source)
+
+
+def _check_names(source: Source, key: str, names: list[str], taken: set[str]) -> None:
+    for index, name in enumerate(names):
+        if name in taken:
+            message = f"'{name}' stands twice; verdicts and messages go by name"
+            raise source.error(("spec", key, index, "name"), message)
+        taken.add(name)
 
 
 def _with_manifests(path: Path, spec: Spec, source: Source) -> LoadedSpec:

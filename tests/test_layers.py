@@ -24,9 +24,10 @@ LAYERS: dict[str, set[str]] = {
     "fleet": {"errors", "quantity"},
     "specfields": set(),
     "gatespec": {"quantity", "fleet", "specfields"},
-    "spec": {"errors", "quantity", "fleet", "specfields", "gatespec"},
+    "notifyspec": {"gatespec", "specfields"},
+    "spec": {"errors", "quantity", "fleet", "specfields", "gatespec", "notifyspec"},
     "specfile": {"errors", "fleet", "spec", "yamlsource"},
-    "planner": {"errors", "quantity", "fleet", "spec", "gatespec"},
+    "planner": {"errors", "quantity", "fleet", "spec", "gatespec", "notifyspec"},
     "cluster": {"errors", "quantity", "fleet"},
     "gates": {"errors", "quantity", "files", "yamlsource", "fleet", "gatespec", "cluster"},
     "executor": {"errors", "quantity", "fleet", "gatespec", "planner", "gates", "cluster"},
@@ -44,6 +45,7 @@ PURE = {
     *("__future__", "bisect", "collections", "copy", "dataclasses", "datetime", "difflib", "enum"),
     *("functools", "hashlib", "heapq", "itertools", "math", "re", "typing"),
     *("msgspec", "networkx", "yaml"),
+    "urllib.parse",  # takes addresses apart and asks nobody
 }
 ONLY_AT_THE_EDGE = {"kubernetes", "urllib3", "tenacity"}
 HIDDEN_INPUT = {"open", "input", "print", "exec", "eval", "__import__"}
@@ -100,7 +102,8 @@ def test_the_deciding_part_is_what_it_is_thought_to_be() -> None:
 
 @pytest.mark.parametrize("module", DECIDING)
 def test_deciding_code_imports_nothing_that_talks(module: str) -> None:
-    outside = {name.partition(".")[0] for name in imports(module)} - {"rollout"}
+    names = (name for name in imports(module) if name not in PURE)
+    outside = {name.partition(".")[0] for name in names} - {"rollout"}
     assert outside <= PURE
 
 

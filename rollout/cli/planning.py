@@ -19,6 +19,7 @@ from rollout.cluster.fleet import (
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
+from rollout.executor.session import whoami
 from rollout.fleet.objects import Pod, format_time
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
@@ -68,7 +69,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
         subjects.append(Subject(fleet, _completed(client, where, item.name, desired), selecting))
-    return build_plan(loaded, subjects, version, now, own_node=_own_node(client))
+    return build_plan(loaded, subjects, version, now, own_node=_own_node(client), author=whoami())
 
 
 def _own_node(client: Client) -> str:

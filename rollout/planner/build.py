@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout import __version__
-from rollout.fleet.objects import JsonObject, format_time
+from rollout.fleet.objects import JsonObject, Node, format_time
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
-from rollout.planner import budget, graph, handover
+from rollout.planner import budget, gateplaces, graph, handover
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.advice import plan_warnings
 from rollout.planner.delta import difference
 from rollout.planner.desired import NOT_DESIRED, Desired
 from rollout.planner.diff import object_diff
 from rollout.planner.fates import NodeFate, node_fates, start_time
+from rollout.planner.gateadvice import gate_warnings
 from rollout.planner.owners import foreign_owners
 from rollout.planner.plan import (
     SCHEMA_VERSION,
@@ -69,6 +70,7 @@ def build_plan(
     server_version: str,
     now: float,
     own_node: str = "",
+    author: str = "",
 ) -> Plan:
     """Make the plan.
 
@@ -78,6 +80,7 @@ def build_plan(
         server_version: what the server calls itself.
         now: when the fleets were read, seconds since the epoch.
         own_node: the node that we run on ourselves; "" when we run outside of the cluster.
+        author: who plans.
 
     Raises:
         DocumentError: when the spec does not fit the cluster.
@@ -98,7 +101,10 @@ def build_plan(
     wave_of = _wave_numbers(groups, waves)
     daemon_sets = tuple(_daemon_set(loaded, part, wave_of[name]) for name, part in parts.items())
     planned = {ds.name: ds for ds in daemon_sets}
-    steps = graph.build_steps(_graph_input(groups, waves, parts, planned, links))
+    gates = gateplaces.resolve(body, _typical_step(parts, body))
+    made = [wave for group in waves for wave in group]
+    asked = gateplaces.places(gates, made, _nodes_by_name(parts))
+    steps = graph.build_steps(_graph_input(groups, waves, parts, planned, links, asked))
     base = max((part.base for part in parts.values()), default=0)
     plan = Plan(
         api_version="rollout/v1",
@@ -107,18 +113,24 @@ def build_plan(
         id="",
         digest="",
         created_at=format_time(now),
+        author=author,
         tool_version=__version__,
         name=loaded.spec.metadata.name,
         namespace=subjects[0].fleet.daemon_set.metadata.namespace,
         cluster=ClusterId(uid=subjects[0].fleet.cluster_uid, version=server_version),
         daemon_sets=daemon_sets,
-        waves=tuple(_wave(wave, base) for group in waves for wave in group),
+        waves=tuple(_wave(wave, base) for wave in made),
         steps=steps,
+        gates=gates,
+        notify=body.notify,
         health=_health(body),
         rules=body.nodes,
         limits=_limits(body, sum(len(part.updates) for part in parts.values())),
         totals=totals(daemon_sets),
-        warnings=tuple(plan_warnings(loaded, daemon_sets)),
+        warnings=(
+            *plan_warnings(loaded, daemon_sets),
+            *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
+        ),
     )
     graph.digraph(steps)
     return seal(plan)
@@ -339,6 +351,7 @@ def _graph_input(
     parts: Mapping[str, _Part],
     planned: Mapping[str, PlannedDaemonSet],
     links: Sequence[graph.Link],
+    gates: Sequence[graph.GatePlace],
 ) -> graph.GraphInput:
     """Say which DaemonSets are patched before (`prepare`) and after (`restore`) their nodes."""
     prepares, restores = set(), set()
@@ -358,6 +371,7 @@ def _graph_input(
         restores=frozenset(restores),
         links=links,
         approvals=_approvals([wave for group in waves for wave in group]),
+        gates=gates,
     )
 
 
@@ -397,3 +411,16 @@ def _limits(body: Body, updates: int) -> RunLimits:
         max_nodes_in_flight=body.limits.max_nodes_in_flight,
         max_per_zone=body.limits.max_per_zone,
     )
+
+
+def _nodes_by_name(parts: Mapping[str, _Part]) -> dict[str, Node]:
+    return {
+        name: node for part in parts.values() for name, node in part.subject.fleet.nodes.items()
+    }
+
+
+def _typical_step(parts: Mapping[str, _Part], body: Body) -> float:
+    """Return how long a node usually takes: the median start of its pods, and the soak."""
+    known = [start_time(f.pod) for p in parts.values() for f in p.fates if f.fate == "update"]
+    starts = sorted(seconds for seconds in known if seconds > 0)
+    return round((starts[len(starts) // 2] if starts else 0.0) + body.health.soak_s)

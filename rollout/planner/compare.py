@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from rollout.fleet.revisions import canonical_json
 from rollout.planner.drift import Change
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
 
@@ -24,6 +25,7 @@ def plan_changes(old: Plan, new: Plan) -> list[Change]:
     pairs += _fields("health", old.health, new.health)
     pairs += _fields("limits", old.limits, new.limits)
     pairs += _fields("nodes", old.rules, new.rules)
+    pairs += _gates(old, new)
     changes = [Change(what, a, b) for what, a, b in pairs if a != b]
     for key in sorted(before.keys() & after.keys()):
         changes += _nodes(before[key], after[key], key if len(after) > 1 else "")
@@ -47,8 +49,18 @@ def _fields(name: str, old: msgspec.Struct, new: msgspec.Struct) -> list[tuple[s
     return [(f"{name}.{key}", _json(before[key]), _json(after[key])) for key in before]
 
 
+def _gates(old: Plan, new: Plan) -> list[tuple[str, str, str]]:
+    before = {gate.name: _json(gate) for gate in old.gates}
+    after = {gate.name: _json(gate) for gate in new.gates}
+    pairs = [
+        (f"gate {name}", before.get(name, "absent"), after.get(name, "absent"))
+        for name in dict.fromkeys((*before, *after))
+    ]
+    return [*pairs, ("notify", _json(old.notify), _json(new.notify))]
+
+
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return canonical_json(value).decode()
 
 
 def _waves(plan: Plan) -> str:

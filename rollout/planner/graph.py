@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from rollout.errors import DocumentError
+from rollout.gatespec.base import At
 from rollout.planner.plan import Step, VertexKind
 
 
@@ -26,6 +27,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class GatePlace:
+    """A gate, and where it stands as a vertex."""
+
+    name: str
+    at: At
+    waves: frozenset[int] = frozenset()  # 1-based, over all groups; only for before- and after-wave
+
+
+@dataclass(frozen=True, slots=True)
 class GraphInput:
     """What the graph is made of."""
 
@@ -36,6 +46,7 @@ class GraphInput:
     restores: frozenset[str]  # DaemonSets that are patched at the end
     links: Sequence[Link]
     approvals: frozenset[int] = frozenset()  # waves (1-based, over all groups) that end with one
+    gates: Sequence[GatePlace] = ()
 
 
 def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
@@ -71,7 +82,8 @@ def cycle_edges(names: Sequence[str], links: Sequence[Link]) -> frozenset[tuple[
 def build_steps(given: GraphInput) -> tuple[Step, ...]:
     """Return all steps in an order in which each comes after its predecessors."""
     steps: list[Step] = []
-    previous_end: tuple[str, ...] = ()
+    busy = given.prepares or given.restores or any(given.updates.values())
+    previous_end = _ask(given, steps, "preflight", 0, ()) if busy else ()
     number = 0
     for index, (group, waves) in enumerate(zip(given.groups, given.waves, strict=True)):
         prepares = [n for n in group if n in given.prepares]
@@ -82,11 +94,14 @@ def build_steps(given: GraphInput) -> tuple[Step, ...]:
             front = (steps[-1].id,)
         for nodes in waves:
             number += 1
+            front = _joined(steps, number, _ask(given, steps, "before-wave", number, front))
             steps += _wave_steps(given, group, nodes, number, front)
             front = (f"barrier/{number}",)
             if number in given.approvals:
                 steps.append(_step("approval", f"approval/{number}", front, wave=number))
                 front = (f"approval/{number}",)
+        if busy and index == len(given.groups) - 1:
+            front = _ask(given, steps, "after-run", 0, front)
         restores = [n for n in group if n in given.restores]
         steps += [_step("restore", f"restore/{n}", front, ds=n) for n in restores]
         previous_end = tuple(f"restore/{n}" for n in restores) or front
@@ -132,8 +147,35 @@ def _wave_steps(
                 steps.append(_step("update", step_id, before, ds=name, node=node, wave=wave))
                 tail.append(step_id)
         steps.extend(inner[name] for name in names if name in inner)
-    steps.append(_step("barrier", f"barrier/{wave}", tuple(tail) or front, wave=wave))
+    front = tuple(tail) or front
+    if _asked(given, "after-wave", wave):
+        steps.append(_step("join", f"updated/{wave}", front, wave=wave))
+        front = _ask(given, steps, "after-wave", wave, (steps[-1].id,))
+    steps.append(_step("barrier", f"barrier/{wave}", front, wave=wave))
     return steps
+
+
+def _asked(given: GraphInput, at: At, wave: int) -> list[str]:
+    """Return the names of the gates that stand there."""
+    return [g.name for g in given.gates if g.at == at and (not wave or wave in g.waves)]
+
+
+def _ask(
+    given: GraphInput, steps: list[Step], at: At, wave: int, front: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Add the gates that stand there, side by side; returns what comes after them waits for."""
+    place = f"{at}/{wave}" if wave else at
+    names = _asked(given, at, wave)
+    steps += [_step("gate", f"gate/{place}/{name}", front, wave=wave) for name in names]
+    return tuple(f"gate/{place}/{name}" for name in names) or front
+
+
+def _joined(steps: list[Step], wave: int, front: tuple[str, ...]) -> tuple[str, ...]:
+    """Let several gates meet in one vertex, so that edges don't grow as gates times nodes."""
+    if len(front) < 2 or not front[0].startswith("gate/"):  # noqa: PLR2004 - one needs no meeting
+        return front
+    steps.append(_step("join", f"before/{wave}", front, wave=wave))
+    return (steps[-1].id,)
 
 
 def _stages(group: Sequence[str], links: Sequence[Link]) -> list[list[str]]:

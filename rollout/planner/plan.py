@@ -1,8 +1,9 @@
 """The plan document: what will be done to which node, in which order, and why.
 
 A plan is canonical JSON (sorted keys, no spaces), so the same fleet gives the same bytes. The
-digest covers everything but itself, the id and the time stamp; the id covers those. A file whose
-bytes are not exactly what we would write is refused, so no single byte can change unseen.
+digest covers everything but itself, the id, the author and the time stamp; the id covers those.
+A file whose bytes are not exactly what we would write is refused, so no single byte can change
+unseen.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from rollout import __version__
 from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import canonical_json
+from rollout.gatespec import Gate
+from rollout.notifyspec import Sink
 from rollout.spec import After, NodeRules
 
 SCHEMA_VERSION = 1
 
 Fate: TypeAlias = Literal["update", "current", "deferred", "ineligible"]
-VertexKind: TypeAlias = Literal["prepare", "barrier", "update", "approval", "restore"]
+VertexKind: TypeAlias = Literal[
+    "prepare", "join", "barrier", "update", "gate", "approval", "restore"
+]
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -162,6 +167,11 @@ class Step(Struct, frozen=True):
     node: str = ""
     wave: int = 0
 
+    @property
+    def gate(self) -> str:
+        """Name of the gate that it asks; only with kind `gate`."""
+        return self.id.rpartition("/")[2]
+
 
 class HealthRules(Struct, frozen=True):
     """When a node counts as done and when as failed; seconds."""
@@ -203,6 +213,7 @@ class Plan(Struct, frozen=True):
     id: str
     digest: str
     created_at: str
+    author: str  # who made it; no approval of his or her own counts
     tool_version: str
     name: str
     namespace: str
@@ -210,6 +221,8 @@ class Plan(Struct, frozen=True):
     daemon_sets: tuple[PlannedDaemonSet, ...]
     waves: tuple[Wave, ...]
     steps: tuple[Step, ...]
+    gates: tuple[Gate, ...]
+    notify: tuple[Sink, ...]
     health: HealthRules
     limits: RunLimits
     rules: NodeRules
@@ -223,9 +236,9 @@ class Plan(Struct, frozen=True):
 
 
 def seal(plan: Plan) -> Plan:
-    """Return the plan with its digest, and the id that binds digest and time stamp."""
+    """Return the plan with its digest, and the id that binds digest, author and time stamp."""
     digest = _digest(plan)
-    return msgspec.structs.replace(plan, digest=digest, id=_id(digest, plan.created_at))
+    return msgspec.structs.replace(plan, digest=digest, id=_id(digest, plan))
 
 
 def encode(plan: Plan) -> bytes:
@@ -267,9 +280,10 @@ def decode(data: bytes, name: str) -> Plan:
 
 
 def _digest(plan: Plan) -> str:
-    bare = msgspec.structs.replace(plan, digest="", id="", created_at="")
+    bare = msgspec.structs.replace(plan, digest="", id="", created_at="", author="")
     return "sha256:" + hashlib.sha256(canonical_json(bare)).hexdigest()
 
 
-def _id(digest: str, created_at: str) -> str:
-    return hashlib.sha256(f"{digest} {created_at}".encode()).hexdigest()[:12]
+def _id(digest: str, plan: Plan) -> str:
+    bound = f"{digest} {plan.created_at} {plan.author}"
+    return hashlib.sha256(bound.encode()).hexdigest()[:12]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from rollout.fleet.snapshot import Fleet
-from rollout.planner import graph
+from rollout.planner import gateplaces, graph
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.drift import target_template
 from rollout.planner.fates import NodeFate, node_fates
@@ -115,6 +115,7 @@ def _steps(
             restores=_patched(plan, "restore"),
             links=links,
             approvals=frozenset(step.wave for step in plan.steps if step.kind == "approval"),
+            gates=gateplaces.places_in(plan),
         )
     )
     assert _fixed(steps) == _fixed(plan.steps), "reconciling changed more than updates"

@@ -9,8 +9,10 @@ from rollout.planner.plan import Plan, Step
 
 _SHAPES = {
     "prepare": "box",
+    "join": "point",
     "barrier": "point",
     "update": "ellipse",
+    "gate": "hexagon",
     "approval": "diamond",
     "restore": "box",
 }

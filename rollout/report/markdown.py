@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.quantity import cut
+from rollout.report.gates import GATE_HEADERS, gate_rows
 from rollout.report.table import totals_text
 
 _NODES_SHOWN = 200  # rows of the node table; a comment holds about 60,000 characters
@@ -21,6 +22,10 @@ def plan_markdown(plan: Plan) -> str:
             for number, wave in enumerate(plan.waves, start=1)
         ]
         parts.append("\n".join(["| wave | name | nodes | size |", "|---|---|---|---|", *rows]))
+    if plan.gates:
+        rows = [f"| {' | '.join(map(_cell, row))} |" for row in gate_rows(plan)]
+        head = f"| {' | '.join(GATE_HEADERS).lower()} |"
+        parts.append("\n".join([head, "|---" * len(GATE_HEADERS) + "|", *rows]))
     parts.append(_nodes(plan))
     return "\n\n".join(parts)
 

@@ -26,12 +26,14 @@ def _whole(plan: Plan) -> str:
 def _collapsed(plan: Plan) -> str:
     """Follow the waves: all updates of a wave stand in the box of its barrier."""
     names: dict[str, str] = {}
+    boxed: set[int] = set()  # waves whose box is drawn: by what follows its last update
     lines = ["flowchart LR"]
     for step in plan.steps:
         if step.kind == "update" or (step.kind == "barrier" and step.daemon_set):
             names[step.id] = f"w{step.wave}"
-        elif step.kind == "barrier" and step.wave and f"barrier/{step.wave}" == step.id:
+        elif step.id in (f"updated/{step.wave}", f"barrier/{step.wave}") and step.wave not in boxed:
             wave = plan.waves[step.wave - 1]
+            boxed.add(step.wave)
             names[step.id] = f"w{step.wave}"
             lines.append(f"  w{step.wave}[{_text(f'{wave.name}: {wave.nodes} nodes')}]")
         else:
@@ -50,6 +52,11 @@ def _shape(plan: Plan, step: Step) -> str:
         case "barrier":
             name = plan.waves[step.wave - 1].name if step.wave else "start"
             return f"(({_text(name)}))"
+        case "join":
+            return "(( ))"
+        case "gate":
+            gate = next(gate for gate in plan.gates if gate.name == step.gate)
+            return f"{{{{{_text(f'{gate.kind} {gate.name}')}}}}}"
         case "approval":
             return f"{{{_text(f'approval after {plan.waves[step.wave - 1].name}')}}}"
     return f"[{_text(f'{step.kind} {step.daemon_set}')}]"

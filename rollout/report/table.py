@@ -13,6 +13,7 @@ from tabulate import tabulate
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.quantity import format_duration
 from rollout.report.columns import plain_columns
+from rollout.report.gates import GATE_HEADERS, gate_rows
 
 _MANY = 1000  # rows from which on tabulate is slow (see `columns`)
 _MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
@@ -38,6 +39,8 @@ def plan_text(plan: Plan) -> str:
     parts += [_daemon_set_text(plan, ds) for ds in plan.daemon_sets]
     if plan.waves:
         parts.append(_waves_text(plan))
+    if plan.gates:
+        parts.append(text_table(GATE_HEADERS, gate_rows(plan)))
     parts.append(_nodes_text(plan))
     parts.append(_limits_text(plan))
     parts += [f"Warning: {warning}." for warning in plan.warnings]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollout.fleet.revisions import canonical_json
 from rollout.planner.plan import Plan, Step
+from rollout.report.gates import gate_text
 
 
 def plan_tree(plan: Plan) -> str:
@@ -43,6 +44,8 @@ def _lines(plan: Plan, step: Step, of_wave: dict[int, list[Step]]) -> list[str]:
             return [f"├─ prepare {step.daemon_set}: OnDelete and the new template"]
         case "restore":
             return [f"├─ restore {step.daemon_set}: the strategy"]
+        case "gate":
+            return [f"├─ {gate_text(plan, step)}"]
         case "approval":
             return [f"├─ approval after wave {step.wave}"]
         case "barrier" if step.id == f"barrier/{step.wave}" and step.wave:

@@ -30,6 +30,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "spec.health": spec.Health,
     "spec.failure": spec.Failure,
     "spec.limits": spec.Limits,
+    "spec.windows[]": spec.Window,
 }
 ITEM: dict[str, Any] = {"name": "log-agent", "target": {"restart": True}}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from rollout.errors import DocumentError
 from rollout.planner.graph import (
+    GatePlace,
     GraphInput,
     Link,
     build_steps,
@@ -361,3 +363,57 @@ def test_any_order_with_the_pools_ends_and_keeps_every_limit(
             down = [s for s in flying if s.kind == "update" and s.daemon_set == name]
             assert len(down) <= max_unavailable
     assert len(done) == len(steps)
+
+
+GATES = (
+    GatePlace("ready", "preflight"),
+    GatePlace("quiet", "before-wave", frozenset([1, 2])),
+    GatePlace("calm", "before-wave", frozenset([2])),
+    GatePlace("errors", "after-wave", frozenset([1])),
+    GatePlace("smoke", "after-run"),
+)
+
+
+def gated(waves: Sequence[Sequence[str]], gates: Sequence[GatePlace] = GATES) -> tuple[Step, ...]:
+    return build_steps(dataclasses.replace(given_(waves), gates=gates))
+
+
+def test_gates_stand_where_their_place_says() -> None:
+    after = {step.id: step.after for step in gated([["n1"], ["n2"]])}
+    assert after["gate/preflight/ready"] == ()
+    assert after["prepare/a"] == ("gate/preflight/ready",)
+    assert after["gate/before-wave/1/quiet"] == ("prepare/a",)
+    assert after["update/a/n1"] == ("gate/before-wave/1/quiet",)
+    assert after["updated/1"] == ("update/a/n1",)
+    assert after["gate/after-wave/1/errors"] == ("updated/1",)
+    assert after["barrier/1"] == ("gate/after-wave/1/errors",)
+    assert after["gate/before-wave/2/quiet"] == ("barrier/1",)
+    assert after["gate/after-run/smoke"] == ("barrier/2",)
+    assert after["restore/a"] == ("gate/after-run/smoke",)
+
+
+def test_several_gates_are_asked_side_by_side_and_meet_before_the_nodes() -> None:
+    after = {step.id: step.after for step in gated([["n1"], ["n2", "n3"]])}
+    both = ("gate/before-wave/2/quiet", "gate/before-wave/2/calm")
+    assert after["before/2"] == both
+    assert after["update/a/n2"] == after["update/a/n3"] == ("before/2",)
+
+
+def test_a_gate_behind_a_wave_stands_before_its_approval_and_the_next_wave() -> None:
+    given = dataclasses.replace(given_([["n1"], ["n2"]], approvals=[1]), gates=GATES)
+    steps = build_steps(given)
+    assert before(steps, "gate/after-wave/1/errors", "approval/1")
+    assert before(steps, "approval/1", "gate/before-wave/2/quiet")
+
+
+def test_gates_alone_are_no_change() -> None:
+    nothing = GraphInput((("a",),), ([],), {"a": frozenset()}, frozenset(), frozenset(), ())
+    assert build_steps(dataclasses.replace(nothing, gates=GATES)) == ()
+
+
+def test_edges_grow_as_nodes_plus_gates() -> None:
+    nodes = [f"n{i}" for i in range(100)]
+    places = [GatePlace(f"g{i}", "before-wave", frozenset([1])) for i in range(20)]
+    places += [GatePlace(f"h{i}", "after-wave", frozenset([1])) for i in range(20)]
+    graph = digraph(gated([nodes], places))
+    assert graph.number_of_edges() < len(nodes) * 2 + len(places) * 2 + 10

@@ -160,7 +160,7 @@ def test_what_is_no_plan_is_refused(data: bytes) -> None:
 def test_a_digest_covers_everything_but_itself_the_id_and_the_time_stamp() -> None:
     plan = small_plan()
     for name in plan.__struct_fields__:
-        if name in ("digest", "id", "created_at"):
+        if name in ("digest", "id", "author", "created_at"):
             continue
         value = getattr(plan, name)
         other = "x" if isinstance(value, str) else 99 if isinstance(value, int) else None

@@ -1,0 +1,68 @@
+"""The gates of a plan for people: where each one stands, and by what it decides."""
+
+from __future__ import annotations
+
+from rollout.gatespec import Gate, WindowGate, per_node
+from rollout.gatespec.base import When
+from rollout.planner.plan import Plan, Step
+from rollout.quantity import cut, format_duration, parse_duration
+
+GATE_HEADERS = ("GATE", "KIND", "AT", "WHERE", "MEASURED", "WHEN IT FAILS")
+
+
+def gate_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return a row for each gate, in the order of the spec."""
+    waves: dict[str, list[str]] = {}
+    for step in plan.steps:
+        if step.kind == "gate" and step.wave:
+            waves.setdefault(step.gate, []).append(plan.waves[step.wave - 1].name)
+    return [
+        (
+            gate.name,
+            gate.kind,
+            gate.at,
+            cut(waves.get(gate.name, ())) or where_text(gate),
+            measured_text(gate),
+            failing_text(gate, plan.limits.on_failure),
+        )
+        for gate in plan.gates
+    ]
+
+
+def gate_text(plan: Plan, step: Step) -> str:
+    """Return one gate of the graph as half a sentence: `gate errors (prometheus) after wave 1`."""
+    gate = next(gate for gate in plan.gates if gate.name == step.gate)
+    place = f"{gate.at.partition('-')[0]} wave {step.wave}" if step.wave else gate.at
+    return f"gate {gate.name} ({gate.kind}) {place}: {measured_text(gate)}"
+
+
+def where_text(gate: Gate) -> str:
+    """Return to what a gate's `when` narrows it."""
+    if gate.when == When():
+        return "everywhere"
+    parts = [
+        f"waves {cut(gate.when.waves)}" if gate.when.waves else "",
+        f"zones {cut(gate.when.zones)}" if gate.when.zones else "",
+        f"nodes {gate.when.labels}" if gate.when.labels else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def measured_text(gate: Gate) -> str:
+    """Return how often a gate is measured, and how much it bears."""
+    if isinstance(gate, WindowGate):
+        rules = [f"{r.cron} for {r.duration}" for r in gate.allow]
+        rules += [f"not {r.cron} for {r.duration}" for r in gate.deny]
+        return f"{cut(rules)} ({gate.time_zone})"
+    endless = gate.at == "background"
+    count = "until the end" if endless and gate.count is None else f"{gate.count or 1}x"
+    every = format_duration(parse_duration(gate.interval))
+    text = f"{count}, every {every}" if endless or (gate.count or 1) > 1 else count
+    if gate.failure_limit:
+        text += f", bears {gate.failure_limit} failed"
+    return f"{text}, per node" if per_node(gate) else text
+
+
+def failing_text(gate: Gate, default: str) -> str:
+    """Return what happens when it fails."""
+    return "told only (dryRun)" if gate.dry_run else gate.on_failure or default
