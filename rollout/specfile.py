@@ -10,6 +10,7 @@ import msgspec
 
 from rollout.errors import UsageError
 from rollout.fleet.objects import JsonObject
+from rollout.gates.conditions import ConditionError, check
 from rollout.spec import API_VERSION, PROFILES, DaemonSetItem, LoadedSpec, Spec, window_gates
 from rollout.yamlsource import Source, read_document, read_documents
 
@@ -37,6 +38,7 @@ def load_spec(path: Path) -> LoadedSpec:
     taken = {gate.name for gate in window_gates(spec.spec)}
     _check_names(source, "gates", [gate.name for gate in spec.spec.gates], taken)
     _check_names(source, "notify", [sink.name for sink in spec.spec.notify], set())
+    _check_conditions(source, spec)
     return _with_manifests(path, spec, source)
 
 
@@ -46,6 +48,15 @@ def _check_names(source: Source, key: str, names: list[str], taken: set[str]) ->
             message = f"'{name}' stands twice; verdicts and messages go by name"
             raise source.error(("spec", key, index, "name"), message)
         taken.add(name)
+
+
+def _check_conditions(source: Source, spec: Spec) -> None:
+    for index, gate in enumerate(spec.spec.gates):
+        try:
+            check(gate)
+        except ConditionError as error:
+            field, _, why = str(error).partition(": ")
+            raise source.error(("spec", "gates", index, field), why) from None
 
 
 def _with_manifests(path: Path, spec: Spec, source: Source) -> LoadedSpec:

@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
     "gatespec": {"quantity", "fleet", "specfields"},
     "notifyspec": {"gatespec", "specfields"},
     "spec": {"errors", "quantity", "fleet", "specfields", "gatespec", "notifyspec"},
-    "specfile": {"errors", "fleet", "spec", "yamlsource"},
+    "specfile": {"errors", "fleet", "spec", "gates", "yamlsource"},
     "planner": {"errors", "quantity", "fleet", "spec", "gatespec", "notifyspec"},
     "cluster": {"errors", "quantity", "fleet"},
     "gates": {"errors", "quantity", "files", "yamlsource", "fleet", "gatespec", "cluster"},

@@ -164,3 +164,52 @@ def test_a_daemonset_of_the_spec_is_not_called_left_alone(tmp_path: Path) -> Non
         "    - {name: exporter, target: {manifest: all.yaml}}\n"
     )
     assert load(tmp_path, text).ignored == ()
+
+
+GATED = (
+    HEAD
+    + """\
+  gates:
+    - {name: errors, kind: pods, at: after-wave}
+    - name: %s
+      kind: http
+      at: %s
+      url: https://example.com/
+      successCondition: %s
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "condition", "wanted"),
+    [
+        ("errors", "after-wave", "result < 1", "spec.yaml:10: spec.gates[1].name: 'errors' stands"),
+        ("a", "sometimes", "result < 1", "spec.yaml:12: spec.gates[1].at: "),
+        ("a", "preflight", "result <", "spec.yaml:14: spec.gates[1].successCondition: not CEL"),
+        ("a", "preflight", "bogus", "spec.yaml:14: spec.gates[1].successCondition: 'bogus' is unk"),
+    ],
+)
+def test_what_is_wrong_with_a_gate_is_found_at_its_line(
+    tmp_path: Path, name: str, at: str, condition: str, wanted: str
+) -> None:
+    assert complaint(tmp_path, GATED % (name, at, condition)).startswith(wanted)
+
+
+def test_a_gate_may_not_have_the_name_of_the_windows(tmp_path: Path) -> None:
+    windows = '  windows: [{allow: "0 22 * * *", for: 1h}]\n'
+    assert "spec.gates[1].name: 'windows' stands twice" in complaint(
+        tmp_path, GATED % ("windows", "preflight", "result < 1") + windows
+    )
+
+
+def test_a_sink_is_named_once(tmp_path: Path) -> None:
+    sink = "{name: ops, kind: slack, url: 'https://example.com/'}"
+    text = HEAD + f"  notify: [{sink}, {sink}]\n"
+    assert "spec.notify[1].name: 'ops' stands twice" in complaint(tmp_path, text)
+
+
+def test_windows_open_in_one_time_zone(tmp_path: Path) -> None:
+    window = '{allow: "0 22 * * *", for: 1h, timeZone: ZONE}'
+    one, other = (window.replace("ZONE", zone) for zone in ("UTC", "Asia/Tokyo"))
+    text = HEAD + f"  windows: [{one}, {other}]\n"
+    assert "write all in one timeZone" in complaint(tmp_path, text)

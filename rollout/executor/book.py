@@ -116,6 +116,8 @@ class Book:
                 assert ds is not None
                 run.state = StepState.READY
                 self.enqueue(ds, run)
+            case "join":
+                self.finish_step(run, now)
             case "barrier":
                 bake = self.plan.waves[run.step.wave - 1].bake_s if run.step.wave else 0.0
                 if bake and not run.step.daemon_set and now > BEFORE:
