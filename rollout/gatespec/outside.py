@@ -28,7 +28,13 @@ def check_url(value: str) -> None:
     Raises:
         ValueError: with what is wrong with it.
     """
-    parts = urlsplit(value)
+    if not all("!" <= character <= "~" for character in value):
+        raise ValueError("holds blanks or letters beyond ASCII; escape them (%20)")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"'{value}' is not an address; write https://HOST/PATH") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"'{value}' is not an address; write https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
