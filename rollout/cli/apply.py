@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
+from rollout.cli.options import DURATION, FILE, ClusterOptions, cluster_options, output_option
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
 @click.option("--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out.")
 @click.option("--success-on-pause", is_flag=True, help="Exit with 0 when the run pauses.")
+@click.option(
+    "--grace",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    help="How long the first Ctrl-C waits for what is in flight.",
+)
 @click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
 @click.option(
     "--on-drift",
@@ -43,6 +50,7 @@ def apply(
     yes: bool,
     allow_deferred: bool,
     success_on_pause: bool,
+    grace: float,
     idempotent: bool,
     on_drift: DriftPolicy,
     output: str,
@@ -50,8 +58,8 @@ def apply(
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
 
-    The first Ctrl-C starts nothing new and waits for what is in flight; a second one ends at once.
-    Either way the same command goes on where it stopped.
+    The first Ctrl-C starts nothing new and waits for what is in flight (--grace); a second one ends
+    at once. Either way the same command goes on where it stopped.
 
     \b
     Examples:
@@ -72,7 +80,7 @@ def apply(
         made = _made(client, given, cluster.namespace, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
-        code = _run(client, made, output, on_drift)
+        code = _run(client, made, output, on_drift, grace)
     except AlreadyApplied as error:
         if not idempotent:
             raise
@@ -122,17 +130,21 @@ def _made(
     return made
 
 
-def _run(client: Client, plan: Plan, output: str, on_drift: DriftPolicy) -> ExitCode:
+def _run(
+    client: Client, plan: Plan, output: str, on_drift: DriftPolicy, grace_s: float
+) -> ExitCode:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.executor.tuning import Tuning  # noqa: PLC0415
 
     session = begin(client, plan)
     reporter = reporter_for(output, session.record.sequence if session.resumed else 0)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     with stop_on_signals(inbox):
-        result = carry_out(client, plan, session, inbox, reporter, on_drift)
+        tuning = Tuning(grace_s=grace_s)
+        result = carry_out(client, plan, session, inbox, reporter, on_drift, tuning)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code

@@ -9,11 +9,29 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rollout.quantity import parse_duration
+
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class _Duration(click.ParamType[float, str | float]):
+    name = "duration"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Duration()
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 

@@ -23,6 +23,8 @@ from rollout.planner.plan import Plan, Step
 
 IN_FLIGHT = (StepState.DELETING, StepState.REPLACING, StepState.SOAKING)
 OVER = (StepState.DONE, StepState.FAILED, StepState.GONE)
+GRACE_S = 600.0  # for what is in flight when a run shall stop; the default of a node's deadline
+BLIND_S = 15.0  # the same without a view of the cluster; restarts of API servers are shorter
 BEFORE = float("-inf")  # the time of what is so from the start
 
 
@@ -33,15 +35,26 @@ class Book:
         plan: what to do.
         resumed: an earlier process has begun this run; its patches may be there already.
         approved: waves (1-based) behind which somebody has let the run go on.
+        grace_s: how long what is in flight is awaited after somebody wants the run to stop.
+        blind_s: the same, while nothing of the cluster can be seen.
     """
 
     def __init__(
-        self, plan: Plan, *, resumed: bool = False, approved: frozenset[int] = frozenset()
+        self,
+        plan: Plan,
+        *,
+        resumed: bool = False,
+        approved: frozenset[int] = frozenset(),
+        grace_s: float = GRACE_S,
+        blind_s: float = BLIND_S,
     ) -> None:
         self.plan = plan
         self.nodes: dict[str, Node] = {}
         self.gone_nodes: set[str] = set()
+        self.grace_s = grace_s
+        self.blind_s = blind_s
         self.stop_why = ""  # the user's wish, or ""
+        self.blind_since = BEFORE  # when the first of the views that are lost was lost
         self.hold_why = ""  # too many failures, or ""
         self.drift_why = ""  # somebody else changed what we rely on, or ""
         self.lost_views: dict[str, str] = {}

@@ -9,7 +9,7 @@ the normal start.
 
 from __future__ import annotations
 
-from rollout.executor import answering, observing, starting
+from rollout.executor import answering, observing, starting, stopping
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.book import Book
@@ -57,7 +57,7 @@ class Engine(Book):
                 ds.revisions = revisions
                 observing.resolve(self, ds, now)
             case ev.ViewLost(resource, reason):
-                self.lost_views[resource] = reason
+                stopping.view_lost(self, resource, reason, now)
             case ev.ViewBack(resource):
                 self.lost_views.pop(resource, None)
             case ev.Answered():
@@ -65,7 +65,7 @@ class Engine(Book):
             case ev.LockLost(why):
                 self.stop_for_drift(why)
             case ev.StopAsked(why):
-                self.stop_why = self.stop_why or why
+                stopping.asked_to_stop(self, why, now)
 
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""

@@ -47,6 +47,7 @@ from rollout.planner.plan import Plan
 from rollout.planner.reconcile import reconcile
 
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
+_GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 
 
@@ -211,7 +212,13 @@ class _Loop:
         first = self._await_lists()
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
-        self.engine = Engine(self.plan, resumed=self.resumed, approved=approved)
+        self.engine = Engine(
+            self.plan,
+            resumed=self.resumed,
+            approved=approved,
+            grace_s=self.tuning.grace_s,
+            blind_s=self.tuning.blind_s,
+        )
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
@@ -227,7 +234,9 @@ class _Loop:
     def close(self) -> None:
         """End all threads that this loop started."""
         for reflector in self.reflectors:
-            reflector.stop()
+            reflector.stop(0.0)
+        for reflector in self.reflectors:
+            reflector.stop(_GOODBYE_S)
         # A write in flight must have ended before the lock is given back (S5).
         self.writers.shutdown(wait=True, cancel_futures=True)
 

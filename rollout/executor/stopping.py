@@ -1,0 +1,52 @@
+"""How long a run that shall stop still waits for what is in flight.
+
+Nothing new starts from the first moment on. What is in flight is awaited for a grace; without a
+view of the cluster nothing could be seen of it anyway, so then the wait is short. Whatever is given
+up here is found again by the next `apply` of the same plan.
+"""
+
+from __future__ import annotations
+
+from rollout.executor.actions import Finish, Outcome
+from rollout.executor.book import Book
+from rollout.quantity import cut, format_duration
+
+
+def asked_to_stop(book: Book, why: str, now: float) -> None:
+    """Somebody wants the run to stop; only the first wish counts."""
+    if book.stop_why:
+        return
+    book.stop_why = why
+    over = f"the grace of {format_duration(book.grace_s)} is over"
+    book.at(now + book.grace_s, lambda _: _give_up(book, over))
+    _watch_blindness(book, now)
+
+
+def view_lost(book: Book, resource: str, reason: str, now: float) -> None:
+    """A watch, or the lock, tells nothing any more."""
+    if not book.lost_views:
+        book.blind_since = now
+    book.lost_views[resource] = reason
+    _watch_blindness(book, now)
+
+
+def _watch_blindness(book: Book, now: float) -> None:
+    if book.stop_why and book.lost_views:
+        since = book.blind_since
+        book.at(now + book.blind_s, lambda _: _look(book, since))
+
+
+def _look(book: Book, since: float) -> None:
+    if book.lost_views and book.blind_since == since:
+        _give_up(book, f"no view of {', '.join(sorted(book.lost_views))}")
+
+
+def _give_up(book: Book, why: str) -> None:
+    if book.finished is not None:
+        return
+    nodes = [run.node for run in book.flying]
+    left = cut(nodes) if nodes else "the answer of the API server"
+    outcome = Outcome.DRIFT if book.drift_why else Outcome.PAUSED
+    cause = book.drift_why or book.hold_why or book.stop_why
+    book.finished = Finish(outcome, f"{cause}; not awaited any longer: {left} ({why})")
+    book.actions.append(book.finished)

@@ -1,0 +1,37 @@
+"""Runs `apply` of a saved plan with a short lease: `python -m tests.e2e.shortlease PLAN SECONDS`.
+
+The command itself has no option for it, as no user needs one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rollout.cli.running import reporter_for, stop_on_signals
+from rollout.cli.saved import read_plan
+from rollout.cluster.client import connect
+from rollout.executor.inbox import Inbox
+from rollout.executor.session import begin, carry_out, exit_code
+from rollout.executor.tuning import Tuning
+
+
+def main(path: Path, lease_s: float) -> int:
+    plan = read_plan(path)
+    client = connect()
+    try:
+        session = begin(client, plan)
+        reporter = reporter_for("jsonl", session.record.sequence)
+        inbox = Inbox()
+        with stop_on_signals(inbox):
+            tuning = Tuning(lease_s=lease_s)
+            result = carry_out(client, plan, session, inbox, reporter, tuning=tuning)
+        code = exit_code(result.finish)
+        reporter.end(result.plan, result, code)
+        return code
+    finally:
+        client.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))
