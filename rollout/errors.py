@@ -16,6 +16,7 @@
         Withheld                   our own guard kept a write back: nothing was sent
       StaleError (7)             plan again: the cluster is not what the plan saw
       LockedError (10)           wait for the other run
+      JournalError (1)           make room for the journal, or name another place
       HeldError (3)              a failure stopped the run; look, then retry or roll back
       RolledBackError (4)        the run failed and the old revision is back
       RollbackIncompleteError (5)
@@ -138,3 +139,7 @@ class LockedError(RolloutError):
     """Another run works on the same DaemonSet."""
 
     exit_code = ExitCode.LOCKED
+
+
+class JournalError(RolloutError):
+    """What is about to be done cannot be written down, so it is not done."""

@@ -1,0 +1,242 @@
+"""The file of a journal: lines go to its end, and are on the disk when `sync` has returned.
+
+Whatever fails once fails for ever in this process: after a failed fsync nobody knows what is on
+the disk, and asking again can answer "all well" (that is how fsync works on Linux).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rollout import __version__
+from rollout.errors import DocumentError, JournalError, LockedError
+from rollout.journal.chain import SCHEMA, Head, Reading, read, seal
+
+_LINE_LIMIT = 1 << 24  # bytes; no line of ours is nearly as long
+
+
+class Journal:
+    """A journal that is open for writing; `open_journal` makes one.
+
+    Args:
+        path: for messages.
+        descriptor: of the file, at its end; None: nothing is kept.
+        head: of the chain so far.
+    """
+
+    def __init__(self, path: Path | None, descriptor: int | None, head: Head) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._head = head
+        self._durable = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._unsynced = False
+        self.failed = ""  # why nothing can be written any more
+
+    @property
+    def head(self) -> Head:
+        """Where the chain ends."""
+        return self._head
+
+    def append(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Add a line; empty fields are left out.
+
+        Raises:
+            JournalError: when it cannot be written, now or before.
+        """
+        if self._descriptor is None:
+            return
+        kept = {key: value for key, value in fields.items() if value not in ("", None)}
+        line, head = seal(self._head, {**kept, "type": kind, "time": _now()})
+        with self._for_ever():
+            _write_all(self._descriptor, line)
+        self._head = head
+        self._unsynced = True
+
+    def sync(self) -> None:
+        """Return when all lines are on the disk.
+
+        Raises:
+            JournalError: when they may not be, now or before.
+        """
+        if self._descriptor is None:
+            return
+        with self._for_ever():
+            if self._unsynced and self._durable:
+                os.fsync(self._descriptor)
+        self._unsynced = False
+
+    def close(self) -> None:
+        """Close the file; the lock on it ends."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _for_ever(self) -> Iterator[None]:
+        if self.failed:
+            raise JournalError(self.failed)
+        try:
+            yield
+        except OSError as error:
+            self.failed = _failed(self.path, error)
+            raise JournalError(self.failed) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A journal, and what was found in it.
+
+    Attributes:
+        journal: open for writing.
+        before: what an earlier process of the run left in it; None: it begins here.
+    """
+
+    journal: Journal
+    before: Reading | None
+
+
+def no_journal() -> Journal:
+    """Return a journal that keeps nothing."""
+    return Journal(None, None, Head())
+
+
+def open_journal(path: Path, run_id: str, **about: Any) -> Opened:  # noqa: ANN401 - JSON values
+    """Open the journal of a run, or begin it; a torn last line is cut off.
+
+    Args:
+        path: of the file; its directory is made.
+        run_id: whose journal it must be.
+        about: what the first line shall say about the run.
+
+    Raises:
+        JournalError: when it cannot be opened or written.
+        DocumentError: when the file is broken, or no journal of this run.
+        LockedError: when another process writes it.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(_failed(path, error)) from None
+    try:
+        return _opened(path, descriptor, run_id, about)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_journal(path: Path) -> Reading:
+    """Follow the chain of a journal.
+
+    Raises:
+        DocumentError: when there is no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DocumentError(f"{path}: not a file; give a journal or a run id")
+            return read(iter(lambda: file.readline(_LINE_LIMIT), b""))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DocumentError(
+            f"{path}: cannot be read: {reason}; see 'rollout audit verify'"
+        ) from None
+
+
+def broken_text(path: Path, reading: Reading) -> str:
+    """Return what is wrong with a journal: the file, the line, and why."""
+    return f"{path}:{reading.head.seq + 1}: {reading.broken}"
+
+
+def _opened(path: Path, descriptor: int, run_id: str, about: dict[str, Any]) -> Opened:
+    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    before = None
+    if regular:
+        _own(path, descriptor)
+        before = _continued(path, descriptor, run_id) if os.fstat(descriptor).st_size else None
+    journal = Journal(path, descriptor, before.head if before else Head())
+    if before is None:
+        journal.append("version", schema=SCHEMA, tool=__version__, run=run_id, **about)
+        journal.sync()
+        if regular:
+            _sync_directory(path)  # or a crash could take the new name away again
+    elif before.torn:
+        journal.append("torn", message=torn_text(before), bytes=before.torn)
+    return Opened(journal, before)
+
+
+def torn_text(reading: Reading) -> str:
+    """Return what is known of a last line that was cut off."""
+    return (
+        f"line {reading.head.seq + 1} was cut off in the middle of a write ({reading.torn} bytes "
+        "dropped)"
+    )
+
+
+def _own(path: Path, descriptor: int) -> None:
+    """Keep other processes out, and other users too."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(descriptor, 0o600)
+    except BlockingIOError:
+        raise LockedError(
+            f"{path}: another process writes this journal; wait until it has ended, or give "
+            "another place with --journal"
+        ) from None
+    except OSError as error:
+        raise JournalError(_failed(path, error)) from None
+
+
+def _continued(path: Path, descriptor: int, run_id: str) -> Reading | None:
+    """Return what is in the file, without a torn end; None when nothing is left."""
+    reading = read_journal(path)
+    if reading.broken:
+        raise DocumentError(
+            f"{broken_text(path, reading)}. It is not written on. The state of the run is in the "
+            "cluster: --recover-from-cluster goes on from there with a new journal"
+        )
+    if reading.first and reading.first.get("run") != run_id:
+        raise DocumentError(
+            f"{path}: the journal of run {reading.first.get('run')}, not of {run_id}; give another "
+            "place with --journal"
+        )
+    try:
+        os.ftruncate(descriptor, reading.size)
+    except OSError as error:
+        raise JournalError(_failed(path, error)) from None
+    return reading if reading.size else None
+
+
+def _sync_directory(path: Path) -> None:
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise JournalError(_failed(path, error)) from None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _failed(path: Path | None, error: OSError) -> str:
+    return (
+        f"the journal {path} cannot be written: {error.strerror or error}; nothing is written to "
+        "the cluster without it. Make room, or give another place with --journal, and apply again"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
