@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import DURATION, FILE, ClusterOptions, cluster_options, output_option
+from rollout.cli.options import (
+    DURATION,
+    FILE,
+    ClusterOptions,
+    JournalOptions,
+    cluster_options,
+    journal_option,
+    output_option,
+)
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     help="When nodes or pods changed since the plan: refuse, fit the plan to them, or go on.",
 )
 @output_option("table", "jsonl")
+@journal_option
 @cluster_options
 def apply(
     *,
@@ -54,6 +63,7 @@ def apply(
     idempotent: bool,
     on_drift: DriftPolicy,
     output: str,
+    journal: JournalOptions,
     cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
@@ -80,7 +90,7 @@ def apply(
         made = _made(client, given, cluster.namespace, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
-        code = _run(client, made, output, on_drift, grace)
+        code = _run(client, made, output, on_drift, grace, journal)
     except AlreadyApplied as error:
         if not idempotent:
             raise
@@ -131,15 +141,20 @@ def _made(
 
 
 def _run(
-    client: Client, plan: Plan, output: str, on_drift: DriftPolicy, grace_s: float
+    client: Client,
+    plan: Plan,
+    output: str,
+    on_drift: DriftPolicy,
+    grace_s: float,
+    journal: JournalOptions,
 ) -> ExitCode:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
     from rollout.executor.tuning import Tuning  # noqa: PLC0415
 
-    session = begin(client, plan)
-    reporter = reporter_for(output, session.record.sequence if session.resumed else 0)
+    session = begin(client, plan, journal.place, recover=journal.recover)
+    reporter = reporter_for(output, session.told)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     with stop_on_signals(inbox):

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options, output_option
+from rollout.cli.options import (
+    ClusterOptions,
+    JournalOptions,
+    cluster_options,
+    journal_option,
+    output_option,
+)
 from rollout.errors import ExitCode, LockedError, NotFound, StaleError
 
 if TYPE_CHECKING:
@@ -78,8 +84,11 @@ def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
 @click.argument("rollout")
 @click.option("--reason", default="", help="Why, for the record.")
 @output_option("table", "jsonl")
+@journal_option
 @cluster_options
-def rollback(*, rollout: str, reason: str, output: str, cluster: ClusterOptions) -> int:
+def rollback(
+    *, rollout: str, reason: str, output: str, journal: JournalOptions, cluster: ClusterOptions
+) -> int:
     """Take a ROLLOUT that was held, paused or killed back to the old template.
 
     Only the nodes that the run has touched are replaced. While 'apply' still runs, it is asked to
@@ -98,7 +107,7 @@ def rollback(*, rollout: str, reason: str, output: str, cluster: ClusterOptions)
                 "'rollout undo DAEMONSET' plans a way back from outside a run"
             )
         try:
-            return _roll_back(client, keeper, record, output)
+            return _roll_back(client, keeper, record, output, journal)
         except LockedError:
             control = _control("rollback", reason)
             keeper.update(record.run_id, lambda found: _with(found, control))
@@ -108,14 +117,23 @@ def rollback(*, rollout: str, reason: str, output: str, cluster: ClusterOptions)
         client.close()
 
 
-def _roll_back(client: Client, keeper: Keeper, record: RunRecord, output: str) -> int:
+def _roll_back(
+    client: Client, keeper: Keeper, record: RunRecord, output: str, journal: JournalOptions
+) -> int:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
     from rollout.cluster.fleet import read_cluster_uid  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import Session, exit_code, roll_back  # noqa: PLC0415
 
-    session = Session(keeper, record, read_cluster_uid(client), resumed=True)
-    reporter = reporter_for(output, record.sequence)
+    session = Session(
+        keeper,
+        record,
+        read_cluster_uid(client),
+        resumed=True,
+        place=journal.place,
+        recover=journal.recover,
+    )
+    reporter = reporter_for(output, session.told)
     inbox = Inbox()
     with stop_on_signals(inbox):
         result = roll_back(client, session, inbox, reporter)

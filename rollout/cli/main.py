@@ -31,6 +31,7 @@ _COMMANDS = {
     "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),
     "plan-diff": ("rollout.cli.plan_diff", "plan_diff", "Show how two saved plans differ."),
     "status": ("rollout.cli.status", "status", "Show where a DaemonSet stands, node by node."),
+    "audit": ("rollout.cli.audit", "audit", "Check and show the journals of runs."),
     "sim": ("rollout.cli.sim", "sim", "Run the embedded cluster."),
 }
 

@@ -13,6 +13,7 @@ from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
+    from rollout.journal.place import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +51,21 @@ class ClusterOptions:
         return connect(self.kubeconfig, self.context, self.namespace)
 
 
+@dataclass(frozen=True, slots=True)
+class JournalOptions:
+    """Where the journal of a run shall be, and what to do where it cannot be written on."""
+
+    given: str
+    recover: bool
+
+    @property
+    def place(self) -> Place:
+        """The place that was chosen."""
+        from rollout.journal.place import Place  # noqa: PLC0415 - only for commands that run
+
+        return Place(self.given)
+
+
 def cluster_options(command: F) -> F:
     """Add `--kubeconfig`, `--context` and `-n`; they come in as one `cluster` argument."""
 
@@ -78,6 +94,34 @@ def cluster_options(command: F) -> F:
     for option in options:
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def journal_option(command: F) -> F:
+    """Add `--journal` and `--recover-from-cluster`; they come in as one `journal` argument."""
+
+    def wrapper(
+        *args: Any,  # noqa: ANN401 - whatever the command takes
+        journal: str,
+        recover_from_cluster: bool,
+        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        return command(*args, journal=JournalOptions(journal, recover_from_cluster), **kwargs)
+
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    decorated: Any = click.option(
+        "--journal",
+        metavar="FILE|DIR|none",
+        default="",
+        envvar="ROLLOUT_JOURNAL",
+        help="Where the journal of the run is kept (default: under XDG_STATE_HOME).",
+    )(wrapper)
+    return click.option(  # type: ignore[no-any-return]
+        "--recover-from-cluster",
+        is_flag=True,
+        help="Where the run's journal is broken, begin another one; the cluster is the state.",
+    )(decorated)
 
 
 def output_option(*choices: str) -> Callable[[F], F]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import FILE, ClusterOptions, cluster_options
+from rollout.cli.options import (
+    FILE,
+    ClusterOptions,
+    JournalOptions,
+    cluster_options,
+    journal_option,
+)
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +27,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("plan", type=FILE)
 @click.option("--reason", default="", help="Why, for the record of approvals.")
+@journal_option
 @cluster_options
-def step(*, plan: Path, reason: str, cluster: ClusterOptions) -> int:
+def step(*, plan: Path, reason: str, journal: JournalOptions, cluster: ClusterOptions) -> int:
     """Carry a saved PLAN out wave by wave, asking before each; with 'waves: manual', node by node.
 
     What is left undone today goes on tomorrow with the next one. End of input stops; nothing is
@@ -40,18 +47,18 @@ def step(*, plan: Path, reason: str, cluster: ClusterOptions) -> int:
     saved = read_plan(plan)
     client = cluster.connect()
     try:
-        return _walk(client, saved, reason)
+        return _walk(client, saved, reason, journal)
     finally:
         client.close()
 
 
-def _walk(client: Client, plan: Plan, reason: str) -> ExitCode:
+def _walk(client: Client, plan: Plan, reason: str, journal: JournalOptions) -> ExitCode:
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
 
     while True:
-        session = begin(client, plan)
+        session = begin(client, plan, journal.place, recover=journal.recover)
         reporter = reporter_for("table", 0)
         inbox = Inbox()
         with stop_on_signals(inbox):

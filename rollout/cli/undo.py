@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options, output_option
+from rollout.cli.options import (
+    ClusterOptions,
+    JournalOptions,
+    cluster_options,
+    journal_option,
+    output_option,
+)
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +26,16 @@ if TYPE_CHECKING:
 @click.option("--to-revision", type=click.IntRange(min=1), help="Default: the one before.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
 @output_option("table", "jsonl")
+@journal_option
 @cluster_options
 def undo(
-    *, daemonset: str, to_revision: int | None, yes: bool, output: str, cluster: ClusterOptions
+    *,
+    daemonset: str,
+    to_revision: int | None,
+    yes: bool,
+    output: str,
+    journal: JournalOptions,
+    cluster: ClusterOptions,
 ) -> int:
     """Plan the way back to an earlier revision of a DAEMONSET, show it, and do it.
 
@@ -51,8 +64,8 @@ def undo(
         if not yes and not click.confirm("Go back?", default=False):
             click.echo("Nothing was changed.")
             return ExitCode.DONE
-        session = begin(client, plan)
-        reporter = reporter_for(output, session.record.sequence if session.resumed else 0)
+        session = begin(client, plan, journal.place, recover=journal.recover)
+        reporter = reporter_for(output, session.told)
         reporter.begin(plan, session.record.run_id, resumed=session.resumed)
         inbox = Inbox()
         with stop_on_signals(inbox):

@@ -64,6 +64,8 @@ class Engine(Book):
                 answering.answered(self, event, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why)
+            case ev.JournalLost(why):
+                self.hold(why)
             case ev.StopAsked(why):
                 stopping.asked_to_stop(self, why, now)
 

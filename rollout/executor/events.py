@@ -150,6 +150,13 @@ class LockLost:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalLost:
+    """The journal cannot be written: nothing may be written to the cluster any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The user wants nothing new to start (first Ctrl-C, SIGTERM)."""
 
@@ -173,5 +180,6 @@ Event: TypeAlias = (
     | ViewBack
     | Answered
     | LockLost
+    | JournalLost
     | StopAsked
 )

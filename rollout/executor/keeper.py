@@ -34,7 +34,7 @@ class Keeper:
 
     def __init__(self, client: Client, namespace: str, plan_name: str) -> None:
         self._client = client
-        self._namespace = namespace
+        self.namespace = namespace
         self._name = record_name(plan_name)
         self._version = ""
         self.found: RunRecord | None = None  # what an earlier run left
@@ -72,7 +72,7 @@ class Keeper:
             stored = self._send(record)
         except Conflict:
             raise StaleError(
-                f"ConfigMap {self._namespace}/{self._name} was changed by another run meanwhile; "
+                f"ConfigMap {self.namespace}/{self._name} was changed by another run meanwhile; "
                 "see 'rollout status', then apply again"
             ) from None
         self._version = stored.metadata.resource_version
@@ -92,7 +92,7 @@ class Keeper:
             record = self.found
             if record is None or record.run_id != run_id:
                 raise StaleError(
-                    f"ConfigMap {self._namespace}/{self._name} is no longer the record of run "
+                    f"ConfigMap {self.namespace}/{self._name} is no longer the record of run "
                     f"{run_id}; see 'rollout status'"
                 )
             changed = change(record)
@@ -103,24 +103,22 @@ class Keeper:
                 continue
             assert self.found is not None
             return self.found
-        raise StaleError(
-            f"ConfigMap {self._namespace}/{self._name} changes all the time; try again"
-        )
+        raise StaleError(f"ConfigMap {self.namespace}/{self._name} changes all the time; try again")
 
     def _send(self, record: RunRecord) -> ConfigMap:
         body = self._body(record)
         if self._version:
             return self._client.replace(self._path(), body, ConfigMap)
-        collection = resource_path(CORE, "configmaps", namespace=self._namespace)
+        collection = resource_path(CORE, "configmaps", namespace=self.namespace)
         return self._client.create(collection, body, ConfigMap)
 
     def _path(self) -> str:
-        return resource_path(CORE, "configmaps", namespace=self._namespace, name=self._name)
+        return resource_path(CORE, "configmaps", namespace=self.namespace, name=self._name)
 
     def _body(self, record: RunRecord) -> JsonObject:
         metadata: JsonObject = {
             "name": self._name,
-            "namespace": self._namespace,
+            "namespace": self.namespace,
             "labels": dict(MANAGED_BY),
         }
         if self._version:

@@ -20,7 +20,8 @@ from rollout.cluster.watch import (
     Listed,
     Reflector,
 )
-from rollout.errors import StaleError
+from rollout.errors import ExitCode, StaleError
+from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
     Finish,
@@ -33,6 +34,7 @@ from rollout.executor.explain import explain
 from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
 from rollout.executor.record import ConfigMap
+from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.state import StepRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.translating import Translator
@@ -101,6 +103,7 @@ def run_plan(
     record: tuple[str, str] | None,
     saw_epoch: Callable[[int, str], None],
     tuning: Tuning = DEFAULT_TUNING,
+    log: RunLog,
 ) -> Result:
     """Carry a plan out.
 
@@ -118,6 +121,7 @@ def run_plan(
         record: namespace and name of the ConfigMap in which others leave their wishes; or None.
         saw_epoch: told the epoch of each record that is seen, and whose it is (S9).
         tuning: how long its own parts may take.
+        log: the journal.
 
     Raises:
         StaleError: when the cluster is not what the plan was made for; nothing was written.
@@ -130,6 +134,7 @@ def run_plan(
         observer,
         before_first_write,
         saw_epoch,
+        log,
         run_id=run_id,
         resumed=resumed,
         tuning=tuning,
@@ -150,6 +155,7 @@ class _Loop:
         observer: Observer,
         before_first_write: Callable[[], None],
         saw_epoch: Callable[[int, str], None],
+        log: RunLog,
         *,
         run_id: str,
         resumed: bool,
@@ -160,6 +166,7 @@ class _Loop:
         self.inbox = inbox
         self.observer = observer
         self.before_first_write = before_first_write
+        self.log = log
         self.run_id = run_id
         self.resumed = resumed
         self.tuning = tuning
@@ -172,6 +179,7 @@ class _Loop:
         uids = {ds.name: ds.uid for ds in plan.daemon_sets}
         self.news = Translator(uids, run_id, saw_epoch)
         self._anchor = time.time() - (client.clock_skew_s or 0.0) - steady_clock()
+        self._told_failed = False
         self._began = self.now()
 
     def now(self) -> float:
@@ -244,7 +252,7 @@ class _Loop:
         """Loop until the engine says that nothing is left to do."""
         heartbeat = self.now() + self.tuning.heartbeat_s
         while True:
-            for action in self.engine.decide(self.now()):
+            for action in self._written_down(self.engine.decide(self.now())):
                 self._carry_out(action)
             self._tell()
             if self.engine.finished is not None:
@@ -253,7 +261,9 @@ class _Loop:
             for item in self.inbox.take(wake - self.now()):
                 self._observe(item)
             if self.now() >= heartbeat:
-                self.observer.heartbeat(explain(self.engine, self.now()), self.engine)
+                why = explain(self.engine, self.now())
+                self.log.note("heartbeat", event=self.observer.sequence + 1, message=why)
+                self.observer.heartbeat(why, self.engine)
                 heartbeat = self.now() + self.tuning.heartbeat_s
 
     def _subjects(self) -> list[tuple[str, str, str, str]]:
@@ -336,9 +346,26 @@ class _Loop:
     def _observe(self, item: Any) -> None:  # noqa: ANN401 - news of any type of object
         now = self.now()
         for event in self.news.translate(item):
+            self.log.heard(event)
             self.engine.observe(event, now)
 
     # Actions out
+
+    def _written_down(self, actions: list[Action]) -> list[Action]:
+        """Return what may be carried out: no write goes out before its line is on the disk."""
+        kept = self.log.intend(actions)
+        if self.log.failed and not self._told_failed:
+            self._told_failed = True
+            self.inbox.put(ev.JournalLost(self.log.failed))
+        if kept:
+            return actions
+        for action in actions:
+            if isinstance(action, WRITES):
+                again = isinstance(action, Prepare | Restore)
+                answer = ev.Answer.REFUSED if again else ev.Answer.NOT_DONE
+                why = self.log.failed
+                self.inbox.put(ev.Answered(action, answer, why, exit_code=ExitCode.HELD))
+        return [action for action in actions if not isinstance(action, WRITES)]
 
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Finish):
@@ -353,7 +380,9 @@ class _Loop:
     def _tell(self) -> None:
         notices = self.engine.notices
         while notices:
-            self.observer.notice(notices.popleft(), self.engine)
+            told = notices.popleft()
+            self.log.told(told, self.observer.sequence + 1)
+            self.observer.notice(told, self.engine)
 
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]

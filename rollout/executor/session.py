@@ -34,9 +34,11 @@ from rollout.executor.record import (
     record_name,
 )
 from rollout.executor.run import DriftPolicy, Observer, Result, run_plan
+from rollout.executor.runlog import RunLog, open_log, told_before
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.fleet.objects import format_time
 from rollout.fleet.snapshot import Fleet
+from rollout.journal.place import Place
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import revision_before, rollback_plan
 
@@ -77,14 +79,31 @@ class Session:
     record: RunRecord
     cluster_uid: str
     resumed: bool
+    place: Place  # of the journal
+    recover: bool  # from a journal that cannot be written on
+
+    @property
+    def told(self) -> int:
+        """Number of the last event that an earlier process of this run has told.
+
+        Raises:
+            DocumentError: when its journal cannot be read.
+        """
+        if not self.resumed:
+            return 0
+        if self.recover:
+            return self.record.sequence
+        return told_before(self.place, self.record, self.keeper.namespace, self.cluster_uid)
 
 
-def begin(client: Client, plan: Plan) -> Session:
+def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) -> Session:
     """Look for an earlier run of this plan; nothing is written.
 
     Args:
         client: of the cluster.
         plan: the plan.
+        place: where the journal shall be.
+        recover: a journal that cannot be written on is left, and another one begun.
 
     Raises:
         AlreadyApplied: when a run has completed this plan, or rolled it back.
@@ -108,11 +127,11 @@ def begin(client: Client, plan: Plan) -> Session:
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
         require_permissions(client, plan)
-        return Session(keeper, found, cluster_uid, resumed=True)
+        return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
-    return Session(keeper, record, cluster_uid, resumed=False)
+    return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
 
 
 def carry_out(
@@ -148,7 +167,7 @@ def carry_out(
             return _roll_back(run)
         result = _run(run, plan, on_drift)
         failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
-        begun = result.wrote or session.resumed
+        begun = (result.wrote or session.resumed) and not run.log.failed
         if begun and (failed or result.wish == "rollback"):
             inbox.forget()
             return _roll_back(run)
@@ -181,7 +200,10 @@ def roll_back(
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A session under its lock: whatever is written through it asks the lock first (S5)."""
+    """A session under its lock: whatever is written through it asks the lock first (S5).
+
+    What it does stands in its journal.
+    """
 
     client: Client
     session: Session
@@ -189,6 +211,7 @@ class _Held:
     observer: Observer
     lock: Lock
     tuning: Tuning
+    log: RunLog
 
 
 @contextmanager
@@ -217,9 +240,32 @@ def _held(
         on_change=changed,
         on_wait=observer.waiting,
     )
-    with lock:
+    with lock, _log(session, observer) as log:
         guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
-        yield _Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning)
+        yield _Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning, log)
+
+
+@contextmanager
+def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
+    """Open the journal for the length of a run; only whoever holds the lock may write it."""
+    log = open_log(
+        session.place,
+        session.record,
+        session.keeper.namespace,
+        session.cluster_uid,
+        resumed=session.resumed,
+        recover=session.recover,
+    )
+    if log.found:
+        observer.warning(log.found)
+    log.note("begin", event=observer.sequence, resumed=session.resumed, who=whoami())
+    try:
+        yield log
+    except BaseException as error:
+        log.conclude(event=observer.sequence, message=str(error) or repr(error))
+        raise
+    finally:
+        log.close()
 
 
 def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
@@ -229,6 +275,7 @@ def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
     started = _stamped(run.lock, phase="running", message="", finished_at="", control=None)
 
     def start() -> None:
+        run.log.intend_record(started(first))
         if session.resumed:
             session.keeper.update(first.run_id, started)
         else:
@@ -248,6 +295,7 @@ def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
         record=(plan.namespace, record_name(plan.name)),
         saw_epoch=run.lock.outrun,
         tuning=run.tuning,
+        log=run.log,
     )
     if result.wrote or session.resumed:
         _close(run, result.finish)
@@ -257,6 +305,7 @@ def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
 def _roll_back(run: _Held) -> Result:
     session, run_id = run.session, run.session.record.run_id
     back = _stamped(run.lock, phase="rolling back", control=None, finished_at="")
+    run.log.intend_record(back(session.record))
     session.keeper.update(run_id, back)
     plan = _way_back(run.client, session)
     result = run_plan(
@@ -273,6 +322,7 @@ def _roll_back(run: _Held) -> Result:
         record=None,
         saw_epoch=run.lock.outrun,
         tuning=run.tuning,
+        log=run.log,
     )
     finish = _rolled_back(plan, result)
     _close(run, finish)
@@ -295,6 +345,10 @@ def _stamped(lock: Lock, **changes: Any) -> Callable[[RunRecord], RunRecord]:  #
 
 def _close(run: _Held, finish: Finish) -> None:
     """Write the end into the record; how the run ended stays true where that cannot be done."""
+    number, outcome = run.observer.sequence + 1, finish.outcome.value
+    if not run.log.conclude(event=number, outcome=outcome, message=finish.message):
+        run.observer.warning(f"the end of the run is not in its record: {run.log.failed}")
+        return
     ended = _stamped(
         run.lock,
         phase=_PHASES[finish.outcome],

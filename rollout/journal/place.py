@@ -67,9 +67,16 @@ def journals_of(run_id: str) -> list[Path]:
     return [path for path in all_journals() if path.stem.partition(".")[0] == run_id]
 
 
+def latest(path: Path) -> Path:
+    """Return the journal that was begun last in place of one that could not be written on."""
+    while (later := successor(path)).exists():
+        path = later
+    return path
+
+
 def successor(path: Path) -> Path:
-    """Return the next free name for a journal that cannot be written on: `RUN.2.jsonl`."""
-    number = 2
-    while (found := path.with_suffix(f".{number}{path.suffix}")).exists():
-        number += 1
-    return found
+    """Return the name of the journal behind this one: `RUN.2.jsonl`, then `RUN.3.jsonl`."""
+    stem, _, number = path.stem.rpartition(".")
+    if stem and number.isdecimal():
+        return path.with_name(f"{stem}.{int(number) + 1}{path.suffix}")
+    return path.with_name(f"{path.stem}.2{path.suffix}")

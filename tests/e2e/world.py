@@ -203,7 +203,8 @@ class World:
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Return the environment in which this cluster is the current one."""
-        return environment(KUBECONFIG=str(self.kubeconfig), **changes)
+        state = str(self.directory / "state")
+        return environment(**{"XDG_STATE_HOME": state, **changes}, KUBECONFIG=str(self.kubeconfig))
 
     def plan(self, spec: Path, name: str = "plan.json", *options: str) -> Path:
         """Plan a spec and return the saved plan."""

@@ -1,0 +1,121 @@
+"""`rollout audit`: what is in the journals on this machine, and whether nobody changed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.cli.options import output_option
+from rollout.errors import DocumentError, ExitCode
+
+if TYPE_CHECKING:
+    from rollout.journal.chain import Reading
+
+
+@click.group()
+def audit() -> None:
+    """Check and show the journals that runs keep on this machine.
+
+    A run writes down what it is about to do before it does it, what came of it, and all that it
+    told. The journals are in $XDG_STATE_HOME/rollout (default: ~/.local/state/rollout), or where
+    --journal or ROLLOUT_JOURNAL said.
+    """
+
+
+@audit.command()
+@click.argument("journal", metavar="[JOURNAL|RUN_ID]", required=False)
+def verify(*, journal: str | None) -> int:
+    """Check that no line of a journal was changed, taken out, moved or added.
+
+    Each line holds the hash of the one before. Without an argument, all journals are checked. A
+    broken chain ends with exit code 65 and names the first line that is wrong. A last line that
+    was cut off is named, and no error: the process was killed, or the disk was full.
+
+    \b
+    Examples:
+      rollout audit verify 3f2a9c1d
+      rollout audit verify runs/nightly.jsonl
+    """
+    from rollout.journal.file import broken_text, read_journal, torn_text  # noqa: PLC0415
+
+    broken = []
+    for path in _paths(journal):
+        reading = read_journal(path)
+        if reading.broken:
+            broken.append(broken_text(path, reading))
+            continue
+        click.echo(f"{path}: {_verdict(reading)}")
+        if reading.torn:
+            click.echo(f"Warning: {path}: {torn_text(reading)}.", err=True)
+    if broken:
+        raise DocumentError("\n".join(broken))
+    return ExitCode.DONE
+
+
+@audit.command()
+@click.argument("journal", metavar="JOURNAL|RUN_ID")
+@output_option("table", "jsonl")
+def show(*, journal: str, output: str) -> int:
+    """Show a journal line by line, as far as its chain holds.
+
+    \b
+    Example:
+      rollout audit show 3f2a9c1d
+    """
+    from rollout.journal.file import broken_text, read_journal  # noqa: PLC0415
+
+    for path in _paths(journal):
+        reading = read_journal(path)
+        with path.open("rb") as file:
+            good = file.read(reading.size).decode()
+        click.echo(good if output == "jsonl" else _table(good), nl=output != "jsonl")
+        if reading.broken:
+            raise DocumentError(broken_text(path, reading))
+    return ExitCode.DONE
+
+
+def _paths(given: str | None) -> list[Path]:
+    from rollout.journal.place import all_journals, journals_of  # noqa: PLC0415
+
+    if given is None:
+        found = all_journals()
+        if not found:
+            click.echo("There are no journals on this machine yet.")
+        return found
+    if Path(given).exists():
+        return [Path(given)]
+    found = journals_of(given)
+    if not found:
+        raise DocumentError(
+            f"{given}: neither a file nor the id of a run that has a journal on this machine; "
+            "'rollout runs' shows the ids, and --journal may have put it elsewhere"
+        )
+    return found
+
+
+def _verdict(reading: Reading) -> str:
+    first = reading.first
+    if not first:
+        return "empty"
+    ended = f"ended: {reading.last.get('outcome') or reading.last.get('message')}"
+    if reading.last["type"] != "end":
+        ended = "no end yet: the run goes on, was killed, or its last lines are gone"
+    lines = f"{reading.head.seq} lines are whole (last hash {reading.head.hash[:16]})"
+    return f"run {first.get('run')} of {first.get('rollout')}: {lines}; {ended}"
+
+
+def _table(lines: str) -> str:
+    import msgspec  # noqa: PLC0415 - imports are slow only together
+
+    from rollout.report.table import text_table  # noqa: PLC0415
+
+    rows = []
+    for line in lines.splitlines():
+        entry = msgspec.json.decode(line, type=dict)
+        what = entry.get("action") or entry.get("notice") or entry.get("phase") or ""
+        detail = entry.get("answer") or entry.get("message") or entry.get("outcome") or ""
+        subject = entry.get("node") or entry.get("daemonSet") or ""
+        rows.append((str(entry["seq"]), entry["time"], entry["type"], what, subject, detail))
+    return text_table(("SEQ", "TIME", "TYPE", "WHAT", "ON", "DETAIL"), rows)
