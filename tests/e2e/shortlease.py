@@ -14,14 +14,15 @@ from rollout.cluster.client import connect
 from rollout.executor.inbox import Inbox
 from rollout.executor.session import begin, carry_out, exit_code
 from rollout.executor.tuning import Tuning
+from rollout.journal.place import Place
 
 
 def main(path: Path, lease_s: float) -> int:
     plan = read_plan(path)
     client = connect()
     try:
-        session = begin(client, plan)
-        reporter = reporter_for("jsonl", session.record.sequence)
+        session = begin(client, plan, Place("none"))
+        reporter = reporter_for("jsonl", session.told)
         inbox = Inbox()
         with stop_on_signals(inbox):
             tuning = Tuning(lease_s=lease_s)

@@ -22,6 +22,7 @@ from rollout.executor.notices import Notice
 from rollout.executor.run import Result
 from rollout.executor.session import begin, carry_out
 from rollout.executor.tuning import Tuning
+from rollout.journal.place import Place
 from rollout.planner.plan import Plan
 from rollout.sim.embedded import EmbeddedCluster
 from rollout.sim.faultfile import read_faults
@@ -85,7 +86,7 @@ class Applying:
 
         def work() -> None:
             try:
-                session = begin(client, plan)
+                session = begin(client, plan, Place("none"))
                 result = carry_out(client, plan, session, self.inbox, self.heard, tuning=tuning)
                 self._outcome.append(result)
             except BaseException as error:  # noqa: BLE001 - the test looks at it
