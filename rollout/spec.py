@@ -202,6 +202,7 @@ class Health(Struct, frozen=True):
     soak: int | str = SOAK_DEFAULT
     node_timeout: int | str = NODE_TIMEOUT_DEFAULT
     max_restarts: NonNegative = 0
+    pause_restarts: NonNegative | None = None
     start_grace: int | str = 0
     fail_fast: tuple[str, ...] = FAIL_FAST_DEFAULT
 
@@ -215,6 +216,11 @@ class Health(Struct, frozen=True):
             checked(field, parse_duration, value)
         if parse_duration(self.node_timeout) <= parse_duration(self.soak):
             raise ValueError("nodeTimeout: must be longer than soak, or no node can ever be done")
+        if self.pause_restarts is not None and self.pause_restarts >= self.max_restarts:
+            raise ValueError(
+                f"pauseRestarts: {self.pause_restarts} must be less than maxRestarts "
+                f"({self.max_restarts}), or the node would fail before the run pauses"
+            )
 
     @property
     def soak_s(self) -> float:
@@ -236,10 +242,34 @@ class Failure(Struct, frozen=True):
     """How many failed nodes the run survives, and what it does then."""
 
     max_failures: int | str = 0
-    on_failure: Literal["hold", "rollback"] = "hold"
+    max_failures_per_wave: int | str | None = None
+    max_consecutive: NonNegative | None = None
+    max_in_trouble: NonNegative | None = None
+    max_unreachable: int | str = "10%"
+    pause_after: int | str | None = None
+    sequential_test: bool = True
+    on_failure: Literal["hold", "rollback", "abort"] = "hold"
 
     def __post_init__(self) -> None:
         checked("maxFailures", parse_amount, self.max_failures)
+        checked("maxUnreachable", parse_amount, self.max_unreachable)
+        if self.max_failures_per_wave is not None:
+            checked("maxFailuresPerWave", parse_amount, self.max_failures_per_wave)
+        if self.pause_after is not None:
+            checked("pauseAfter", parse_amount, self.pause_after)
+            self._check_pause()
+
+    def _check_pause(self) -> None:
+        """A pause that comes with the failure or behind it would never be seen."""
+        assert self.pause_after is not None
+        pause, most = parse_amount(self.pause_after), parse_amount(self.max_failures)
+        if pause.percent != most.percent:
+            raise ValueError("pauseAfter: write it as maxFailures is written, count or percentage")
+        if pause.value >= most.value:
+            raise ValueError(
+                f"pauseAfter: {pause} must be less than maxFailures ({most}), or the run would "
+                "fail before it pauses"
+            )
 
 
 class Limits(Struct, frozen=True):

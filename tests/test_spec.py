@@ -152,6 +152,27 @@ def test_each_target_says_its_kind(tmp_path: Path, target: str, kind: str) -> No
             HEAD + "  failure: {maxFailures: '-1'}\n",
             "spec.yaml:8: spec.failure.maxFailures: '-1' is",
         ),
+        (
+            HEAD + "  failure: {maxFailures: 5, pauseAfter: 5}\n",
+            "spec.yaml:8: spec.failure.pauseAfter: 5 must be less than maxFailures (5), or",
+        ),
+        (
+            HEAD + "  failure:\n    maxFailures: 5\n    pauseAfter: 2%\n",
+            "spec.yaml:10: spec.failure.pauseAfter: write it as maxFailures is written, count or",
+        ),
+        (
+            HEAD + "  failure: {maxFailuresPerWave: x}\n",
+            "spec.yaml:8: spec.failure.maxFailuresPerWave: 'x' is not a count",
+        ),
+        (
+            HEAD + "  failure: {maxUnreachable: 101%}\n",
+            "spec.yaml:8: spec.failure.maxUnreachable: '101%' is over 100%",
+        ),
+        (HEAD + "  failure: {maxConsecutive: -1}\n", "spec.yaml:8: spec.failure.maxConsecutive: "),
+        (
+            HEAD + "  health: {pauseRestarts: 5, maxRestarts: 2}\n",
+            "spec.yaml:8: spec.health.pauseRestarts: 5 must be less than maxRestarts (2), or the",
+        ),
         (HEAD + "  limits: {maxNodesInFlight: 0}\n", "spec.yaml:8: spec.limits.maxNodesInFlight: "),
         (
             HEAD + "  limits: {replacementsPerSecond: 0}\n",

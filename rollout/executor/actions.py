@@ -77,6 +77,8 @@ class Outcome(Enum):
     DEFERRED = "complete, with nodes deferred"
     FAILED_NODES = "complete, with failed nodes"
     HELD = "held"
+    ABORTED = "aborted"
+    DEADLINE = "deadline"
     PAUSED = "paused"
     DRIFT = "drift"
     REFUSED = "refused"
@@ -91,6 +93,7 @@ class Finish:
     outcome: Outcome
     message: str
     refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
+    by_release: bool = False  # the release itself failed: what `onFailure` answers
 
 
 Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Finish

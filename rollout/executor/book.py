@@ -8,12 +8,13 @@ all of them work on this one state, and nothing here looks at anything else.
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
+from rollout.executor.failing import Failures
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
@@ -22,9 +23,15 @@ from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
 IN_FLIGHT = (StepState.DELETING, StepState.REPLACING, StepState.SOAKING)
-OVER = (StepState.DONE, StepState.FAILED, StepState.GONE)
 GRACE_S = 600.0  # for what is in flight when a run shall stop; the default of a node's deadline
 BLIND_S = 15.0  # the same without a view of the cluster; restarts of API servers are shorter
+OVER = (StepState.DONE, StepState.FAILED, StepState.GONE, StepState.SKIPPED)
+_TOLD_AS = {
+    StepState.DONE: "node-done",
+    StepState.FAILED: "node-failed",
+    StepState.GONE: "node-gone",
+    StepState.SKIPPED: "node-skipped",
+}
 BEFORE = float("-inf")  # the time of what is so from the start
 
 
@@ -53,9 +60,13 @@ class Book:
         self.gone_nodes: set[str] = set()
         self.grace_s = grace_s
         self.blind_s = blind_s
-        self.stop_why = ""  # the user's wish, or ""
         self.blind_since = BEFORE  # when the first of the views that are lost was lost
-        self.hold_why = ""  # too many failures, or ""
+        self.stop_why = ""  # why the run pauses: the user's wish, mostly; or ""
+        self.pause_why = ""  # the same where the run itself wished it
+        self.cause_cleared = False  # what stopped the run is over
+        self.hold_why = ""  # why the run has failed, or ""
+        self.hold_outcome = Outcome.HELD  # how it then ends
+        self.by_release = False  # whether that is the release's fault
         self.drift_why = ""  # somebody else changed what we rely on, or ""
         self.lost_views: dict[str, str] = {}
         self.finished: Finish | None = None
@@ -68,10 +79,10 @@ class Book:
         self.parked: dict[str, list[StepRun]] = {}
         self.zone_load: dict[str, int] = {}
         self.in_flight = 0
-        self.failed = 0
-        self.done_in: Counter[int] = Counter()  # nodes that are done, by wave
-        self.failed_in: Counter[int] = Counter()
+        self.in_trouble = 0  # of those in flight
+        self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
+        self.skipped = 0  # nodes that were left out while the run went
         self.waves_begun: set[int] = set()
         self.resumed = resumed
         self.approved = approved
@@ -163,6 +174,7 @@ class Book:
         if run.awaiting_answer:
             return
         verdict = judge(run, ds, self.nodes.get(run.node), now, self.plan.health)
+        self._note_trouble(run, verdict)
         match verdict:
             case Verdict(failed=reason) if reason:
                 if run.state is not StepState.FAILED:
@@ -176,6 +188,14 @@ class Book:
                     run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
                 if when is not None and when > now:
                     self.at(when, lambda at: self._look_again(ds, run, at))
+
+    def _note_trouble(self, run: StepRun, verdict: Verdict) -> None:
+        """Keep count of the nodes in flight that are in trouble, and pause where that is wished."""
+        if run.state in IN_FLIGHT and verdict.in_trouble is not run.in_trouble:
+            run.in_trouble = verdict.in_trouble
+            self.in_trouble += 1 if verdict.in_trouble else -1
+        if verdict.pauses:
+            self.pause(f"{run.node}: {verdict.pauses}")
 
     def _end_hand_over(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         """Delete the released pod: its successor has passed."""
@@ -203,38 +223,79 @@ class Book:
         run.state, run.reason, run.ended_at = state, reason, now
         if held:
             self.release(ds, run)
+        self.note(_TOLD_AS[state], ds, node=run.node, wave=run.step.wave, message=reason)
+        if healed:
+            self.failures.healed(run.step.wave, excused=run.excused)
         if state is StepState.FAILED:
-            self.failed += 1
-            self.failed_in[run.step.wave] += 1
-            self.note("node-failed", ds, node=run.node, wave=run.step.wave, message=reason)
-            if self.failed > self.plan.limits.max_failures.value and not self.hold_why:
-                self.hold_why = f"{run.node} failed: {reason}"
-                self.note("held", ds, message=self.hold_why)
+            self._weigh_failure(ds, run)
+        elif state is StepState.DONE:
+            self.failures.succeeded(run.step.wave)
+            self.done_count += 1
+        elif state is StepState.SKIPPED:
+            self.skipped += 1
+        if healed:
+            self._weigh_healing()
         else:
-            self.failed -= healed
-            self.failed_in[run.step.wave] -= healed
-            self.done_in[run.step.wave] += state is StepState.DONE
-            self.done_count += state is StepState.DONE
-            name = "node-done" if state is StepState.DONE else "node-gone"
-            self.note(name, ds, node=run.node, wave=run.step.wave, message=reason)
-        if not healed:
             self.finish_step(run, now)
 
-    def _require_a_success(self, wave: int) -> None:
-        """Hold behind a wave without a single success, whatever `maxFailures` would still bear.
+    def _weigh_failure(self, ds: DaemonSetRun, run: StepRun) -> None:
+        """Enter a failure, and stop where it is one too many."""
+        wave = run.step.wave
+        run.excused = run.node in ds.broken_before
+        self.failures.failed(wave, excused=run.excused, new=not run.inherited)
+        why = self.failures.too_many(wave)
+        if why:
+            self.hold(f"{run.node} failed: {run.reason}; {why}", by_release=True)
+        elif pause := self.failures.pauses():
+            self.pause(f"{run.node} failed: {run.reason}; {pause}")
 
-        A way back, which no failure stops (S10), bears all of them.
+    def _weigh_healing(self) -> None:
+        """Say so when what stopped the run is over; going on is for the user to say."""
+        stopped = self.hold_why if self.by_release else self.pause_why
+        if stopped and not self.cause_cleared and not self.failures.still_too_many():
+            self.cause_cleared = True
+            self.tell(Notice("cause-cleared", message=f"{stopped}; apply the plan again to go on"))
+
+    def with_its_end(self, why: str) -> str:
+        """Return why the run stopped, with a word on whether the cause is still there."""
+        if not self.cause_cleared:
+            return why
+        return f"{why}; the cause has cleared: apply the plan again to go on"
+
+    def hold(self, why: str, *, outcome: Outcome = Outcome.HELD, by_release: bool = False) -> None:
+        """Start nothing more and end as failed; the first reason stays.
+
+        Args:
+            why: in one sentence.
+            outcome: how the run ends. HELD waits for what is in flight, ABORTED and DEADLINE only
+                for the answers of the API server.
+            by_release: the release itself is bad: what `onFailure` answers.
         """
-        bears_all = self.plan.limits.max_failures.value >= self.plan.totals.update
-        if self.failed_in[wave] and not self.done_in[wave] and not bears_all and not self.hold_why:
+        if self.hold_why:
+            return
+        aborts = by_release and self.plan.failure.on_failure == "abort"
+        self.hold_why, self.by_release = why, by_release
+        self.hold_outcome = Outcome.ABORTED if aborts and outcome is Outcome.HELD else outcome
+        self.tell(Notice(self.hold_outcome.value, message=why))
+
+    def pause(self, why: str) -> None:
+        """Start nothing more and end as paused, which is no failure."""
+        if not self.stop_why:
+            self.stop_why = self.pause_why = why
+            self.tell(Notice("paused", message=why))
+
+    def _require_a_success(self, wave: int) -> None:
+        """Hold behind a wave without a single success, whatever the limits would still bear."""
+        if self.failures.without_success(wave):
             name = self.plan.waves[wave - 1].name
-            self.hold_why = f"no node of wave {name} succeeded"
-            self.tell(Notice("held", wave=wave, message=self.hold_why))
+            self.hold(f"no node of wave {name} succeeded", by_release=True)
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""
         ds.view.release(run.node)
         self.in_flight -= 1
+        self.in_trouble -= run.in_trouble
+        run.in_trouble = False
         self.zone_load[run.zone] -= 1
         del self.busy_nodes[run.node]
         for waiting in self.parked.pop(run.node, ()):

@@ -83,7 +83,7 @@ class Engine(Book):
         return self._timers[0][0] if self._timers else None
 
     def _check_end(self) -> None:
-        if self.finished is not None or self.in_flight or self.actions:
+        if self.finished is not None or self.actions or self._must_watch():
             return
         if any(d.phase in (Phase.PREPARING, Phase.RESTORING) for d in self.daemon_sets.values()):
             return
@@ -93,9 +93,11 @@ class Engine(Book):
         elif self.drift_why:
             finish = Finish(Outcome.DRIFT, self.drift_why)
         elif self.hold_why:
-            finish = Finish(Outcome.HELD, self.hold_why)
+            finish = Finish(
+                self.hold_outcome, self.with_its_end(self.hold_why), by_release=self.by_release
+            )
         elif self.stop_why:
-            finish = Finish(Outcome.PAUSED, self.stop_why)
+            finish = Finish(Outcome.PAUSED, self.with_its_end(self.stop_why))
         elif self.unapproved is not None:
             wave = self.plan.waves[self.unapproved.step.wave - 1].name
             finish = Finish(
@@ -107,9 +109,27 @@ class Engine(Book):
             self.finished = finish
             self.actions.append(finish)
 
+    def _must_watch(self) -> bool:
+        """Whether nodes in flight keep the run from its end."""
+        if self.hold_outcome is Outcome.HELD or self.drift_why:
+            # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
+            left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
+            return self.in_flight > left_alone
+        return any(run.awaiting_answer for run in self.busy_nodes.values())
+
+    def _failed_text(self) -> str:
+        count, excused = self.failures.total + self.failures.excused, self.failures.excused
+        nodes = "1 node failed" if count == 1 else f"{count} nodes failed"
+        return f"{nodes} ({excused} of them broken before the run)" if excused else nodes
+
     def _completed(self) -> Finish:
-        if self.failed:
-            return Finish(Outcome.FAILED_NODES, f"{self.failed} nodes failed")
-        if self.plan.totals.deferred:
-            return Finish(Outcome.DEFERRED, f"complete with {self.plan.totals.deferred} deferred")
+        if self.failures.total or self.failures.excused:
+            return Finish(Outcome.FAILED_NODES, self._failed_text())
+        left_out = [
+            f"{count} {word}"
+            for count, word in ((self.plan.totals.deferred, "deferred"), (self.skipped, "skipped"))
+            if count
+        ]
+        if left_out:
+            return Finish(Outcome.DEFERRED, f"complete with {' and '.join(left_out)}")
         return Finish(Outcome.DONE, "every planned node is on the target revision")

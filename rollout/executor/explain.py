@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
+from rollout.executor.starting import too_much_trouble
 from rollout.executor.state import Phase
 from rollout.quantity import cut
 
@@ -22,6 +23,10 @@ def explain(engine: Engine, now: float) -> str:
         return f"no view of {resource} ({reason}); nothing starts until it is back"
     prefix = _ending(engine)
     flying = engine.flying
+    trouble = [run.node for run in flying if run.in_trouble]
+    if not prefix and too_much_trouble(engine):
+        limit = engine.plan.failure.max_in_trouble
+        prefix = f"{len(trouble)} nodes are in trouble (maxInTrouble {limit}): {cut(trouble)}; "
     if flying:
         oldest = flying[0]
         ds = engine.daemon_sets[oldest.step.daemon_set]

@@ -7,10 +7,10 @@ healthy (S8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollout.executor.state import DaemonSetRun, StepRun
-from rollout.fleet.objects import ContainerStatus, Node, Pod, parse_time
+from rollout.fleet.objects import Condition, ContainerStatus, Node, Pod, parse_time
 from rollout.planner.plan import HealthRules
 
 
@@ -21,6 +21,8 @@ class Verdict:
     healthy: bool = False
     failed: str = ""  # the reason; "" when it has not failed
     soaking: bool = False
+    pauses: str = ""  # why the run should pause and let somebody look; "" when it need not
+    in_trouble: bool = False  # something is wrong that may yet get well
     look_again: float | None = None  # when time alone can change the verdict
 
 
@@ -44,21 +46,40 @@ def judge(
     pod = _target_pod(ds, pods)
     if pod is None:
         return Verdict()
-    if pod.restarts > rules.max_restarts:
+    restarts = restarts_of(pod)
+    if restarts > rules.max_restarts:
         return Verdict(failed=_restart_text(pod))
     stuck = _fail_fast(pod, rules)
     if stuck is not None:
         since = parse_time(pod.metadata.creation_timestamp or "1970-01-01T00:00:00Z")
         if now >= since + rules.start_grace_s:
             return Verdict(failed=f"container {stuck.name}: {_waiting_text(stuck)}")
-        return Verdict(look_again=since + rules.start_grace_s)
-    ready_since = ds.view.ready_since.get(pod.metadata.uid)
+        return Verdict(in_trouble=True, look_again=since + rules.start_grace_s)
+    verdict = _progress(run, ds, node, now, rules)
+    limit, new = rules.pause_restarts, restarts - run.known_restarts
+    pauses = _restart_text(pod) if limit is not None and new > limit else ""
+    troubled = new > 0 or _unschedulable(pod) is not None
+    return replace(verdict, pauses=pauses, in_trouble=troubled and not verdict.healthy)
+
+
+def _progress(
+    run: StepRun, ds: DaemonSetRun, node: Node | None, now: float, rules: HealthRules
+) -> Verdict:
+    """Say how far a node is on which nothing has failed."""
+    pods = ds.view.on(run.node)
+    pod = _target_pod(ds, pods)
+    ready_since = ds.view.ready_since.get(pod.metadata.uid) if pod is not None else None
     if ready_since is None or any(not ds.is_target(other) for other in pods):
         return Verdict()
     done_at = ready_since + max(rules.soak_s, ds.view.min_ready_s)
     if now < done_at:
         return Verdict(soaking=True, look_again=done_at)
     return Verdict(healthy=node is not None and node.ready, soaking=True)
+
+
+def restarts_of(pod: Pod) -> int:
+    """Return how often the pod's containers restarted, those that run beside it included."""
+    return sum(status.restart_count for status in _statuses(pod))
 
 
 def waiting_for(
@@ -117,7 +138,7 @@ def _waiting_text(status: ContainerStatus) -> str:
 
 
 def _restart_text(pod: Pod) -> str:
-    status = max(pod.status.container_statuses, key=lambda s: s.restart_count)
+    status = max(_statuses(pod), key=lambda s: s.restart_count)
     last = status.last_state.terminated or status.state.terminated
     how = f", last exit code {last.exit_code} ({last.reason})" if last is not None else ""
     times = "once" if status.restart_count == 1 else f"{status.restart_count} times"
@@ -132,11 +153,19 @@ def _terminating_text(pod: Pod) -> str:
     return f"the old pod {pod.metadata.name} is terminating{held}"
 
 
+def _unschedulable(pod: Pod) -> Condition | None:
+    """Return the condition in which the scheduler says that the pod fits nowhere."""
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return condition
+    return None
+
+
 def _why_not_ready(pod: Pod) -> str:
     for status in _statuses(pod):
         if status.state.waiting is not None and status.state.waiting.reason:
             return f" (container {status.name}: {_waiting_text(status)})"
-    for condition in pod.status.conditions:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return f" ({condition.reason}: {condition.message})"
+    unscheduled = _unschedulable(pod)
+    if unscheduled is not None:
+        return f" ({unscheduled.reason}: {unscheduled.message})"
     return f" (phase {pod.status.phase})" if pod.status.phase else ""

@@ -23,6 +23,7 @@ RunPhase: TypeAlias = Literal[
     "running",
     "paused",
     "held",
+    "aborted",
     "drifted",
     "refused",
     "complete",

@@ -47,6 +47,8 @@ _EXIT_CODES = {
     Outcome.DEFERRED: ExitCode.DEFERRED,
     Outcome.FAILED_NODES: ExitCode.HELD,
     Outcome.HELD: ExitCode.HELD,
+    Outcome.ABORTED: ExitCode.HELD,
+    Outcome.DEADLINE: ExitCode.DEADLINE,
     Outcome.PAUSED: ExitCode.PAUSED,
     Outcome.DRIFT: ExitCode.STALE,
     Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
@@ -57,6 +59,8 @@ _PHASES: dict[Outcome, RunPhase] = {
     Outcome.DEFERRED: "complete",
     Outcome.FAILED_NODES: "complete",
     Outcome.HELD: "held",
+    Outcome.ABORTED: "aborted",
+    Outcome.DEADLINE: "held",
     Outcome.PAUSED: "paused",
     Outcome.DRIFT: "drifted",
     Outcome.REFUSED: "refused",
@@ -166,7 +170,7 @@ def carry_out(
         if session.record.phase in _GOING_BACK:
             return _roll_back(run)
         result = _run(run, plan, on_drift)
-        failed = result.finish.outcome is Outcome.HELD and plan.limits.on_failure == "rollback"
+        failed = result.finish.by_release and plan.failure.on_failure == "rollback"
         begun = (result.wrote or session.resumed) and not run.log.failed
         if begun and (failed or result.wish == "rollback"):
             inbox.forget()

@@ -16,7 +16,7 @@ from rollout.executor.actions import (
     TakeBack,
 )
 from rollout.executor.book import IN_FLIGHT, Book
-from rollout.executor.health import waiting_for
+from rollout.executor.health import restarts_of, waiting_for
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
@@ -68,6 +68,8 @@ def _next_update(book: Book, now: float) -> StepRun | None:
     limit = book.plan.limits.max_nodes_in_flight
     if limit and book.in_flight >= limit:
         return None
+    if too_much_trouble(book):
+        return None
     while (best := _first_that_fits(book)) is not None:
         if best.node in book.busy_nodes:  # a node belongs to one step at a time
             best.lane = None
@@ -76,6 +78,12 @@ def _next_update(book: Book, now: float) -> StepRun | None:
         needs_delete = best.lane is not Lane.VERIFY
         return best if not needs_delete or _take_token(book, now) else None
     return None
+
+
+def too_much_trouble(book: Book) -> bool:
+    """Whether so many nodes in flight are in trouble that nothing starts until they get well."""
+    limit = book.plan.failure.max_in_trouble
+    return limit is not None and book.in_trouble > limit
 
 
 def _first_that_fits(book: Book) -> StepRun | None:
@@ -109,6 +117,9 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     pods = ds.view.on(run.node)
     write = _first_write(book, ds, run, pods)
     run.lane = None
+    run.inherited = write is None
+    if run.inherited:
+        run.known_restarts = sum(restarts_of(pod) for pod in pods)
     run.state = StepState.REPLACING
     run.started_at = now if write is not None else _begun(pods, now)
     book.busy_nodes[run.node] = run

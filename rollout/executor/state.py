@@ -31,6 +31,7 @@ class StepState(Enum):
     DONE = "done"
     FAILED = "failed"
     GONE = "gone"  # the node left the cluster
+    SKIPPED = "skipped"  # left out while the run went
 
 
 class Phase(Enum):
@@ -69,6 +70,10 @@ class StepRun:
     started_at: float = 0.0
     ended_at: float = 0.0
     reason: str = ""
+    inherited: bool = False  # it was begun by an earlier process of the run, or by somebody else
+    known_restarts: int = 0  # of the new pod, from before this process
+    in_trouble: bool = False  # something is wrong that may yet get well
+    excused: bool = False  # its failure says nothing about the release
 
     @property
     def node(self) -> str:
@@ -91,6 +96,7 @@ class DaemonSetRun:
         self.planned = planned
         self.name = planned.name
         self.zones = {node.name: node.zone for node in planned.nodes}
+        self.broken_before = {n.name for n in planned.nodes if n.in_budget and not n.available}
         self.view = PodView(
             planned.uid,
             (node.name for node in planned.nodes if node.in_budget),

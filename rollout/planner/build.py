@@ -11,7 +11,7 @@ from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
-from rollout.planner import budget, gateplaces, graph, handover
+from rollout.planner import budget, gateplaces, graph, handover, rules
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.advice import plan_warnings
 from rollout.planner.delta import difference
@@ -24,17 +24,13 @@ from rollout.planner.plan import (
     SCHEMA_VERSION,
     ClusterId,
     HandOver,
-    HealthRules,
     Plan,
     PlannedDaemonSet,
     Revision,
-    RunLimits,
-    Wave,
     seal,
 )
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
-from rollout.quantity import parse_amount
-from rollout.spec import Body, LoadedSpec, WaveRule
+from rollout.spec import LoadedSpec, WaveRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +115,14 @@ def build_plan(
         namespace=subjects[0].fleet.daemon_set.metadata.namespace,
         cluster=ClusterId(uid=subjects[0].fleet.cluster_uid, version=server_version),
         daemon_sets=daemon_sets,
-        waves=tuple(_wave(wave, base) for wave in made),
+        waves=tuple(rules.wave(wave, base, body) for wave in made),
         steps=steps,
         gates=gates,
         notify=body.notify,
-        health=_health(body),
+        health=rules.health(body),
         rules=body.nodes,
-        limits=_limits(body, sum(len(part.updates) for part in parts.values())),
+        failure=rules.failure(body, sum(len(part.updates) for part in parts.values())),
+        limits=rules.limits(body),
         totals=totals(daemon_sets),
         warnings=(
             *plan_warnings(loaded, daemon_sets),
@@ -378,39 +375,6 @@ def _graph_input(
 def _approvals(waves: Sequence[PlannedWave]) -> frozenset[int]:
     """Return the waves that end with an approval; behind the last one there is nothing to stop."""
     return frozenset(n for n, wave in enumerate(waves[:-1], start=1) if wave.pause == "approval")
-
-
-def _wave(wave: PlannedWave, base: int) -> Wave:
-    limit = wave.max_unavailable
-    return Wave(
-        name=wave.name,
-        nodes=len(wave.nodes),
-        rule=wave.rule,
-        bake_s=wave.bake_s,
-        max_unavailable=budget.resolved(parse_amount(limit), base) if limit is not None else None,
-        pause=wave.pause,
-    )
-
-
-def _health(body: Body) -> HealthRules:
-    health = body.health
-    return HealthRules(
-        soak_s=health.soak_s,
-        node_timeout_s=health.node_timeout_s,
-        start_grace_s=health.start_grace_s,
-        max_restarts=health.max_restarts,
-        fail_fast=health.fail_fast,
-    )
-
-
-def _limits(body: Body, updates: int) -> RunLimits:
-    return RunLimits(
-        max_failures=budget.resolved(parse_amount(body.failure.max_failures), updates),
-        on_failure=body.failure.on_failure,
-        replacements_per_second=body.limits.replacements_per_second,
-        max_nodes_in_flight=body.limits.max_nodes_in_flight,
-        max_per_zone=body.limits.max_per_zone,
-    )
 
 
 def _nodes_by_name(parts: Mapping[str, _Part]) -> dict[str, Node]:

@@ -154,6 +154,7 @@ class Wave(Struct, frozen=True):
     rule: str  # how it came about: "1", "5% of 200 = 10", "zone=a"
     bake_s: float = 0.0
     max_unavailable: Limit | None = None
+    max_failures: Limit | None = None
     pause: Literal["", "approval"] = ""  # after the wave
 
 
@@ -180,14 +181,25 @@ class HealthRules(Struct, frozen=True):
     node_timeout_s: float
     start_grace_s: float
     max_restarts: int
+    pause_restarts: int | None
     fail_fast: tuple[str, ...]
+
+
+class FailureRules(Struct, frozen=True):
+    """How many failed nodes the run survives, and what it does then; `Wave` has its own limit."""
+
+    max_failures: Limit
+    max_consecutive: int | None
+    max_in_trouble: int | None
+    max_unreachable: Limit
+    pause_after: Limit | None
+    sequential_test: bool
+    on_failure: Literal["hold", "rollback", "abort"]
 
 
 class RunLimits(Struct, frozen=True):
     """Limits over all DaemonSets of the plan."""
 
-    max_failures: Limit
-    on_failure: Literal["hold", "rollback"]
     replacements_per_second: float
     max_nodes_in_flight: int | None = None
     max_per_zone: int | None = None
@@ -224,6 +236,7 @@ class Plan(Struct, frozen=True):
     gates: tuple[Gate, ...]
     notify: tuple[Sink, ...]
     health: HealthRules
+    failure: FailureRules
     limits: RunLimits
     rules: NodeRules
     totals: Totals

@@ -102,7 +102,7 @@ def rollback_plan(
         nodes=NodeRules(order=("newest",)),
         waves="fast",
         health=Health(soak=0, max_restarts=_NEVER, fail_fast=()),
-        failure=Failure(max_failures="100%"),
+        failure=Failure(max_failures="100%", max_unreachable="100%", sequential_test=False),
         limits=Limits(replacements_per_second=_FAST),
     )
     spec = Spec("rollout/v1", "Rollout", Metadata(name), body)

@@ -12,6 +12,7 @@ _WORDS = {
     StepState.DONE: "updated",
     StepState.FAILED: "failed",
     StepState.GONE: "gone",
+    StepState.SKIPPED: "skipped",
     StepState.BLOCKED: "not reached",
     StepState.READY: "not reached",
 }

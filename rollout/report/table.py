@@ -147,11 +147,11 @@ def _node_row(node: PlannedNode, *, surges: bool) -> tuple[str, ...]:
 
 
 def _limits_text(plan: Plan) -> str:
-    health, limits = plan.health, plan.limits
+    health, failure, limits = plan.health, plan.failure, plan.limits
     text = (
         f"Health: soak {format_duration(health.soak_s)}, node timeout "
         f"{format_duration(health.node_timeout_s)}, at most {health.max_restarts} restarts.\n"
-        f"Failures: more than {limits.max_failures.text} -> {limits.on_failure}. "
+        f"Failures: more than {failure.max_failures.text} -> {failure.on_failure}. "
         f"At most {limits.replacements_per_second:g} replacements a second"
     )
     if limits.max_nodes_in_flight is not None:

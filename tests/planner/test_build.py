@@ -266,7 +266,7 @@ def test_the_limits_are_printed_with_their_base() -> None:
         make_spec(failure={"maxFailures": "5%"}, waves=[{"size": 9, "maxUnavailable": "50%"}]),
     )
     assert the_daemon_set(plan).max_unavailable.text == "10% of 37 = 4"
-    assert plan.limits.max_failures.text == "5% of 37 = 2"
+    assert plan.failure.max_failures.text == "5% of 37 = 2"
     limit = plan.waves[0].max_unavailable
     assert limit is not None
     assert limit.text == "50% of 37 = 19"

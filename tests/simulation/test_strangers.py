@@ -8,61 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor.actions import Finish, Outcome
+from rollout.executor.actions import Outcome
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, read_fault
-from rollout.sim.registry import Caller, PatchType
+from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
+from rollout.sim.registry import PatchType
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
 from tests.simulation.driver import Oracle, VirtualRun, make_plan, read_fleet
-
-SOMEBODY = Caller("somebody", ("system:masters",), "kubectl")
-TARGET = {"set": {"image": {"agent": "log-agent:2.4"}}}
-
-
-class World:
-    """A run on a small virtual cluster, and hands to disturb it."""
-
-    def __init__(self, size: int = 8, *, fleet: Fleet | None = None, **spec: Any) -> None:
-        self.cluster = Cluster(
-            VirtualClock(), fleet or default_fleet(size, 2), Settings(events=False)
-        )
-        self.cluster.start()
-        daemon_set = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 2}}
-        body: dict[str, Any] = {
-            "daemonSets": [daemon_set],
-            "waves": "fast",
-            "health": {"soak": 1, "nodeTimeout": "2m"},
-            **spec,
-        }
-        self.plan = make_plan(self.cluster, body)
-        self.oracle = Oracle(self.cluster, self.plan)
-        self.run = VirtualRun(self.cluster, self.plan, random.Random(7))
-        self.run.start()
-
-    def advance(self, seconds: float) -> None:
-        clock = self.cluster.clock
-        assert isinstance(clock, VirtualClock)
-        clock.advance(seconds)
-
-    def until_deletes(self, count: int) -> None:
-        clock = self.cluster.clock
-        assert isinstance(clock, VirtualClock)
-        assert clock.run_until(lambda: len(self.oracle.order) >= count, 600.0)
-
-    def patch(self, body: dict[str, Any]) -> None:
-        registry = self.cluster.registry
-        registry.patch(DAEMONSETS, "logging", "log-agent", body, PatchType.STRATEGIC, SOMEBODY)
-
-    def finish(self) -> Finish:
-        return self.run.run()
-
-    @property
-    def live(self) -> dict[str, Any]:
-        found = self.cluster.store.get(DAEMONSETS, ("logging", "log-agent"))
-        assert found is not None
-        return found
+from tests.simulation.world import SOMEBODY, TARGET, World
 
 
 def test_a_template_edited_in_mid_run_stops_it_before_the_next_delete() -> None:
