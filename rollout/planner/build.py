@@ -30,7 +30,7 @@ from rollout.planner.plan import (
     seal,
 )
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
-from rollout.spec import LoadedSpec, WaveRule
+from rollout.spec import Body, LoadedSpec, WaveRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def gate_rows(plan: Plan) -> list[tuple[str, ...]]:
             gate.at,
             cut(waves.get(gate.name, ())) or where_text(gate),
             measured_text(gate),
-            failing_text(gate, plan.limits.on_failure),
+            failing_text(gate, plan.failure.on_failure),
         )
         for gate in plan.gates
     ]
