@@ -307,12 +307,6 @@ class Book:
             self.drift_why = what
             self.tell(Notice("drift", message=what))
 
-    def hold(self, why: str) -> None:
-        """Start nothing new; what is in flight is watched to its end."""
-        if not self.hold_why:
-            self.hold_why = why
-            self.tell(Notice("held", message=why))
-
     def refuse(self, message: str, event: ev.Answered) -> None:
         """End the run: the server will not do what it needs."""
         self.finished = Finish(Outcome.REFUSED, message, event.exit_code)
