@@ -20,7 +20,7 @@ from rollout.gatespec.outside import (
     PrometheusGate,
     WebhookGate,
 )
-from rollout.gatespec.people import ApprovalGate, PauseGate, WindowGate
+from rollout.gatespec.people import ApprovalGate, PauseGate, WindowGate, WindowRule
 
 Gate: TypeAlias = (
     PodsGate
@@ -43,7 +43,7 @@ Gate: TypeAlias = (
 def per_node(gate: Gate) -> bool:
     """Whether it must be measured for each node; any other is measured once for all of them."""
     match gate:
-        case NodeGate() | JobGate():
+        case NodeGate() | JobGate() | LogsGate():
             return True
         case HttpGate():
             return gate.pod_port is not None
@@ -74,5 +74,6 @@ __all__ = [
     "WebhookGate",
     "When",
     "WindowGate",
+    "WindowRule",
     "per_node",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
+
+import msgspec
 
 from rollout.gatespec.base import Duration, GateBase, check_positive_duration
+from rollout.openings import LONGEST_S, Window, check_cron, check_zone
 from rollout.quantity import parse_duration
 from rollout.specfields import Name, Positive, Struct, checked
 
@@ -32,27 +35,41 @@ class PauseGate(GateBase, frozen=True, kw_only=True, tag="pause"):
 
 
 class WindowRule(Struct, frozen=True, kw_only=True):
-    """One span of time that begins when a cron expression says so."""
+    """A span of time that comes again, in which steps may begin or in which none may.
 
-    cron: Name
-    duration: Duration
+    It opens when the cron expression says so by the clock of its zone, and lasts for a length of
+    real time.
+    """
+
+    allow: Name | None = None  # cron: minute, hour, day of month, month, day of week
+    deny: Name | None = None
+    for_: Duration = msgspec.field(name="for")
+    time_zone: str = "UTC"  # IANA name
 
     def __post_init__(self) -> None:
-        checked("duration", check_positive_duration, self.duration)
+        if (self.allow is None) == (self.deny is None):
+            raise ValueError("give exactly one of allow and deny")
+        checked("allow" if self.deny is None else "deny", check_cron, self.window.cron)
+        checked("timeZone", check_zone, self.time_zone)
+        checked("for", check_positive_duration, self.for_)
+        if self.window.length_s > LONGEST_S:
+            raise ValueError("for: is over a year; leave the window out instead")
+
+    @property
+    def window(self) -> Window:
+        """What the arithmetic of windows works with."""
+        cron = self.allow if self.allow is not None else self.deny or ""
+        length, allows = parse_duration(self.for_), self.allow is not None
+        return Window(cron, length, self.time_zone, allows=allows)
 
 
 class WindowGate(GateBase, frozen=True, kw_only=True, tag="window"):
-    """Open inside its allowed times and outside its denied ones."""
+    """Open inside a window that allows and outside all that deny; what has begun is finished."""
 
-    allow: tuple[WindowRule, ...] = ()  # empty: always
-    deny: tuple[WindowRule, ...] = ()
-    time_zone: str = "UTC"
+    windows: Annotated[tuple[WindowRule, ...], msgspec.Meta(min_length=1)]
     enough: Duration | None = None  # time that must be left; None: the forecast of a step
-    on_close: Literal["finish-node"] = "finish-node"
 
     def __post_init__(self) -> None:
         GateBase.__post_init__(self)
         if self.enough is not None:
             checked("enough", parse_duration, self.enough)
-        if not (self.allow or self.deny):
-            raise ValueError("allow: give allow, deny or both")

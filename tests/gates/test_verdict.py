@@ -182,7 +182,7 @@ def test_every_gate_but_the_patient_ones_has_a_deadline(
     [
         {"kind": "approval"},
         {"kind": "pause", "duration": "1h"},
-        {"kind": "window", "allow": [{"cron": "0 22 * * *", "duration": "6h"}]},
+        {"kind": "window", "windows": [{"allow": "0 22 * * *", "for": "6h"}]},
     ],
 )
 def test_gates_that_wait_for_people_or_the_clock_wait_with_the_run(fields: dict[str, Any]) -> None:

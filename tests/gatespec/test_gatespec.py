@@ -15,15 +15,15 @@ SMALLEST: dict[str, str] = {
     "node": "",
     "events": "",
     "logs": "pattern: boom",
-    "resources": "",
+    "resources": "cpu: 250m",
     "prometheus": "url: https://p, query: up, successCondition: 'result > 0.0'",
     "http": "url: https://h/",
     "webhook": "url: https://w/",
     "command": "argv: [true]",
-    "job": "job: {}",
+    "job": "job: {template: {spec: {containers: [{name: a, image: b}]}}}",
     "approval": "",
     "pause": "duration: 10m",
-    "window": "allow: [{cron: '0 22 * * *', duration: 6h}]",
+    "window": "windows: [{allow: '0 22 * * *', for: 6h}]",
     "plugin": "plugin: mine",
 }
 
@@ -114,6 +114,19 @@ def test_a_name_that_could_not_stand_in_a_vertex_id_is_refused() -> None:
         ("command", "env: {A-B: x}", "env: 'A-B' is not a variable's name"),
         ("approval", "approvers: [a, a], minimum: 2", "minimum: is above the number of approvers"),
         ("pause", "count: 0", "count"),
+        ("pods", "available: 101%", "gates[0].available: '101%' is over 100%"),
+        ("pods", "restartFree: long", "gates[0].restartFree: 'long' is not a duration"),
+        ("pods", "unavailableBefore: -1", "gates[0].unavailableBefore: '-1' is not a count"),
+        ("node", "conditions: {Ready: 'yes'}", "conditions: Ready is 'yes'; write"),
+        ("events", "of: []", "of: is empty; nothing would be looked at"),
+        ("events", "pattern: '('", "gates[0].pattern: '(' is not a regular expression of RE2"),
+        ("logs", r"require: '(a)\1'", "gates[0].require: '(a)\\1' is not a regular expression"),
+        ("resources", "memory: lots", "gates[0].memory: 'lots' is not a quantity"),
+        ("resources", "memory: 90%", "memory: '90%' is not a quantity"),
+        ("resources", "against: limit", "cpu: '250m' is not a share of the limit"),
+        ("job", "count: 2", "count: a Job runs once"),
+        ("job", "timeLimit: x", "gates[0].timeLimit: 'x' is not a duration"),
+        ("window", "enough: x", "gates[0].enough: 'x' is not a duration"),
     ],
 )
 def test_a_wrong_field_of_a_kind_is_refused(kind: str, fields: str, message: str) -> None:
@@ -140,6 +153,7 @@ def test_a_trip_rolls_back_whatever_the_spec_does_on_failure() -> None:
     [
         ("node", "", True),
         ("job", "", True),
+        ("logs", "", True),
         ("http", "", False),
         ("command", "", False),
         ("command", "perNode: true", True),
@@ -158,3 +172,36 @@ def test_a_gate_survives_being_written_and_read_again() -> None:
     for kind in SMALLEST:
         before = gate("when: {waves: [canary]}, secretRef: {secret: {name: s, key: k}}", kind)
         assert msgspec.json.decode(msgspec.json.encode(before), type=Gate) == before
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ("{for: 1h}", "give exactly one of allow and deny"),
+        ("{allow: '0 1 * * *', deny: '0 2 * * *', for: 1h}", "give exactly one of allow and deny"),
+        ("{deny: '0 25 * * *', for: 1h}", "windows[0].deny: '0 25 * * *' is not a cron"),
+        ("{allow: '0 1 * * *', for: 0}", "windows[0].for: 0 is no time at all"),
+        ("{allow: '0 1 * * *', for: 400d}", "windows[0].for: is over a year"),
+        ("{allow: '0 1 * * *', for: 1h, timeZone: Berlin}", "timeZone: 'Berlin' is not a time"),
+    ],
+)
+def test_a_wrong_window_is_refused(window: str, message: str) -> None:
+    text = f"gates: [{{name: g, kind: window, at: before-wave, windows: [{window}]}}]"
+    with pytest.raises(DocumentError) as caught:
+        source(text).convert(Gates)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("{}", "job: has no template.spec.containers"),
+        ("{template: []}", "job: has no template.spec.containers"),
+        ("{template: {spec: {nodeName: a, containers: [{}]}}}", "job: names a node"),
+        ("{completions: 2, template: {spec: {containers: [{}]}}}", "job: completions and"),
+    ],
+)
+def test_a_job_that_cannot_be_pinned_is_refused(job: str, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        source(f"gates: [{{name: g, kind: job, at: after-node, job: {job}}}]").convert(Gates)
+    assert message in str(caught.value)
