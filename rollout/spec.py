@@ -15,7 +15,6 @@ from rollout.errors import DocumentError
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.selectors import parse_label_selector
 from rollout.gatespec import Gate, WindowGate
-from rollout.gatespec.base import Duration, check_positive_duration
 from rollout.gatespec.people import WindowRule
 from rollout.notifyspec import Sink
 from rollout.quantity import Amount, parse_amount, parse_duration
@@ -280,20 +279,6 @@ class Limits(Struct, frozen=True):
     replacements_per_second: Annotated[float, msgspec.Meta(gt=0)] = 5.0
 
 
-class Window(Struct, frozen=True, kw_only=True):
-    """A time in which nodes may be begun, or (`deny`) must not be; short for a window gate."""
-
-    allow: str | None = None  # cron: when it opens
-    deny: str | None = None
-    duration: Duration = msgspec.field(name="for")
-    time_zone: str = "UTC"
-
-    def __post_init__(self) -> None:
-        if (self.allow is None) == (self.deny is None):
-            raise ValueError("allow: give exactly one of allow and deny")
-        checked("for", check_positive_duration, self.duration)
-
-
 class Body(Struct, frozen=True):
     """`spec`."""
 
@@ -304,17 +289,10 @@ class Body(Struct, frozen=True):
     failure: Failure = Failure()
     limits: Limits = Limits()
     gates: tuple[Gate, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[WindowRule, ...] = ()
     notify: tuple[Sink, ...] = ()
 
     def __post_init__(self) -> None:
-        zones = dict.fromkeys(window.time_zone for window in self.windows if window.allow)
-        if len(zones) > 1:
-            where = " and ".join(zones)
-            raise ValueError(f"windows: allow in {where} at once; write all in one timeZone")
-        self._check_waves()
-
-    def _check_waves(self) -> None:
         if self.waves is None:
             return
         if isinstance(self.waves, str):
@@ -333,30 +311,14 @@ class Body(Struct, frozen=True):
                 checked("waves", _positive_amount, item)
 
 
-WINDOWS = "windows"  # name of the gates that `windows` is short for
+WINDOWS = "windows"  # name of the gate that `windows` is short for
 
 
 def window_gates(body: Body) -> tuple[WindowGate, ...]:
-    """Return the gates that `windows` is short for: one for each time zone."""
-    zones = dict.fromkeys(window.time_zone for window in body.windows)
-    return tuple(
-        WindowGate(
-            name=WINDOWS if number == 1 else f"{WINDOWS}-{number}",
-            at="before-node",
-            allow=_rules(body, zone, "allow"),
-            deny=_rules(body, zone, "deny"),
-            time_zone=zone,
-        )
-        for number, zone in enumerate(zones, start=1)
-    )
-
-
-def _rules(body: Body, zone: str, way: str) -> tuple[WindowRule, ...]:
-    return tuple(
-        WindowRule(cron=cron, duration=window.duration)
-        for window in body.windows
-        if window.time_zone == zone and (cron := getattr(window, way)) is not None
-    )
+    """Return the gate that `windows` is short for, if there are windows."""
+    if not body.windows:
+        return ()
+    return (WindowGate(name=WINDOWS, at="before-node", windows=body.windows),)
 
 
 class Spec(Struct, frozen=True):

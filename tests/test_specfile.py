@@ -206,10 +206,3 @@ def test_a_sink_is_named_once(tmp_path: Path) -> None:
     sink = "{name: ops, kind: slack, url: 'https://example.com/'}"
     text = HEAD + f"  notify: [{sink}, {sink}]\n"
     assert "spec.notify[1].name: 'ops' stands twice" in complaint(tmp_path, text)
-
-
-def test_windows_open_in_one_time_zone(tmp_path: Path) -> None:
-    window = '{allow: "0 22 * * *", for: 1h, timeZone: ZONE}'
-    one, other = (window.replace("ZONE", zone) for zone in ("UTC", "Asia/Tokyo"))
-    text = HEAD + f"  windows: [{one}, {other}]\n"
-    assert "write all in one timeZone" in complaint(tmp_path, text)

@@ -51,9 +51,7 @@ def where_text(gate: Gate) -> str:
 def measured_text(gate: Gate) -> str:
     """Return how often a gate is measured, and how much it bears."""
     if isinstance(gate, WindowGate):
-        rules = [f"{r.cron} for {r.duration}" for r in gate.allow]
-        rules += [f"not {r.cron} for {r.duration}" for r in gate.deny]
-        return f"{cut(rules)} ({gate.time_zone})"
+        return cut([str(rule.window) for rule in gate.windows])
     endless = gate.at == "background"
     count = "until the end" if endless and gate.count is None else f"{gate.count or 1}x"
     every = format_duration(parse_duration(gate.interval))
