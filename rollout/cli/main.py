@@ -31,6 +31,12 @@ _COMMANDS = {
     "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),
     "plan-diff": ("rollout.cli.plan_diff", "plan_diff", "Show how two saved plans differ."),
     "status": ("rollout.cli.status", "status", "Show where a DaemonSet stands, node by node."),
+    "history": (
+        "rollout.cli.runs",
+        "history",
+        "Show the revisions of a DaemonSet, and the runs.",
+    ),
+    "runs": ("rollout.cli.runs", "runs", "Show the runs that the cluster knows of."),
     "audit": ("rollout.cli.audit", "audit", "Check and show the journals of runs."),
     "sim": ("rollout.cli.sim", "sim", "Run the embedded cluster."),
 }

@@ -9,6 +9,13 @@ from rollout.cluster.client import Client, Guard
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
 from rollout.errors import Conflict, StaleError, UnknownOutcome
+from rollout.executor.history import (
+    HISTORY_KEY,
+    decode_history,
+    encode_history,
+    past_run,
+    with_run,
+)
 from rollout.executor.record import (
     DATA_KEY,
     MANAGED_BY,
@@ -18,7 +25,7 @@ from rollout.executor.record import (
     encode_record,
     record_name,
 )
-from rollout.fleet.objects import JsonObject
+from rollout.fleet.objects import JsonObject, Meta
 
 _ATTEMPTS = 5  # at a compare-and-swap that others get in between
 
@@ -37,6 +44,7 @@ class Keeper:
         self.namespace = namespace
         self._name = record_name(plan_name)
         self._version = ""
+        self._beside: dict[str, str] = {}  # what else is in the ConfigMap: it stays
         self.found: RunRecord | None = None  # what an earlier run left
 
     def guarded(self, guard: Guard) -> Keeper:
@@ -53,6 +61,7 @@ class Keeper:
         """
         found = self._client.get_or_none(self._path(), ConfigMap)
         self._version = found.metadata.resource_version if found else ""
+        self._beside = dict(found.data) if found else {}
         self.found = decode_record(found) if found else None
         return self.found
 
@@ -76,6 +85,7 @@ class Keeper:
                 "see 'rollout status', then apply again"
             ) from None
         self._version = stored.metadata.resource_version
+        self._beside = dict(stored.data)
         self.found = record
 
     def update(self, run_id: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
@@ -127,5 +137,13 @@ class Keeper:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {DATA_KEY: encode_record(record)},
+            "data": {**self._beside, **self._past(record), DATA_KEY: encode_record(record)},
         }
+
+    def _past(self, record: RunRecord) -> dict[str, str]:
+        """Return the history of earlier runs, with the one whose place this record takes."""
+        found = self.found
+        if found is None or found.run_id == record.run_id:
+            return {}
+        known = decode_history(ConfigMap(metadata=Meta(name=self._name), data=self._beside))
+        return {HISTORY_KEY: encode_history(with_run(known, past_run(found)))}

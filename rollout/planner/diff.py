@@ -24,14 +24,25 @@ _URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def object_diff(current: JsonObject, desired: JsonObject) -> tuple[str, ...]:
+def object_diff(
+    current: JsonObject, desired: JsonObject, names: tuple[str, str] = ("current", "desired")
+) -> tuple[str, ...]:
     """Return a unified diff of two objects; values that look like secrets are masked.
 
     A masked value that changes still shows as a change, by a different mask.
+
+    Args:
+        current: what is there.
+        desired: what is wanted.
+        names: what the head of the diff calls the two.
     """
     before, after = _dump(current, desired, "before"), _dump(desired, current, "after")
-    lines = difflib.unified_diff(before, after, "current", "desired", lineterm="", n=3)
-    return tuple(lines)
+    return tuple(difflib.unified_diff(before, after, *names, lineterm="", n=3))
+
+
+def masked_text(value: JsonObject) -> str:
+    """Return an object as YAML; values that look like secrets are masked."""
+    return "\n".join(_dump(value, value, ""))
 
 
 def _dump(value: JsonObject, other: JsonObject, side: str) -> list[str]:

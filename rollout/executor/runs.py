@@ -1,0 +1,158 @@
+"""Reads what the cluster knows of runs: the records, their histories, and who holds which lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import CORE
+from rollout.cluster.paths import resource_path
+from rollout.errors import Forbidden, StaleError
+from rollout.executor.history import PastRun, decode_history, past_run
+from rollout.executor.leaseprotocol import CLOCK_ERROR_S, DURATION_S, LeaseState, parse_holder
+from rollout.executor.leases import LeaseName, LeaseStore
+from rollout.executor.record import (
+    DATA_KEY,
+    MANAGED_BY,
+    ConfigMap,
+    RunRecord,
+    decode_record,
+    record_name,
+)
+
+_SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """Who holds a lease of a run's DaemonSets."""
+
+    daemon_set: str
+    run_id: str
+    holder: str
+    age_s: float | None  # since the last renewal, by the server's clock
+
+    @property
+    def stale(self) -> bool:
+        """Whether the holder has been silent for longer than a lease lasts."""
+        return self.age_s is None or self.age_s > DURATION_S + CLOCK_ERROR_S
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """One run, and where its rollout is.
+
+    Attributes:
+        namespace: of the record.
+        rollout: name of the rollout.
+        run: what is known of it.
+        last: whether it is the rollout's last run: the one that the record is of.
+        locks: which leases it holds; None when leases may not be read.
+        trouble: why the record cannot be read; then nothing else is known.
+    """
+
+    namespace: str
+    rollout: str
+    run: PastRun
+    last: bool
+    locks: tuple[HeldLock, ...] | None = ()
+    trouble: str = ""
+
+    @property
+    def phase(self) -> str:
+        """In which phase it is; a run that says `running` and holds no lock was interrupted."""
+        at_work = self.run.phase in ("running", "rolling back")
+        if at_work and self.locks is not None and all(lock.stale for lock in self.locks):
+            return "interrupted"
+        return self.run.phase
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRecord:
+    """A record, with the runs before it."""
+
+    namespace: str
+    name: str
+    record: RunRecord | None
+    history: tuple[PastRun, ...]
+    trouble: str = ""
+
+
+def read_records(client: Client, namespace: str) -> list[FoundRecord]:
+    """Return all records in a namespace; "" is all namespaces.
+
+    Raises:
+        Forbidden: when ConfigMaps may not be listed there.
+        ClusterError: when the cluster cannot be read.
+    """
+    path = resource_path(CORE, "configmaps", namespace=namespace)
+    found = client.list(path, ConfigMap, label_selector=_SELECTOR).items
+    return [_record(item) for item in found if DATA_KEY in item.data]
+
+
+def read_records_widely(client: Client, namespace: str) -> list[FoundRecord]:
+    """Return the records of all namespaces, or of one where only that may be read."""
+    try:
+        return read_records(client, "")
+    except Forbidden:
+        return read_records(client, namespace)
+
+
+def read_runs(client: Client, records: Iterable[FoundRecord]) -> list[KnownRun]:
+    """Return all runs of these records, the latest first, with the locks that they hold."""
+    locks = _Locks(client)
+    runs = []
+    for found in records:
+        runs += [KnownRun(found.namespace, found.name, run, last=False) for run in found.history]
+        if found.record is None:
+            nothing = PastRun("?", "", "", "unreadable", "", "", "", found.trouble, ())
+            runs.append(
+                KnownRun(found.namespace, found.name, nothing, last=True, trouble=found.trouble)
+            )
+            continue
+        run, mine = past_run(found.record), locks.of(found.record)
+        runs.append(KnownRun(found.namespace, found.name, run, last=True, locks=mine))
+    return sorted(runs, key=lambda known: known.run.started_at, reverse=True)
+
+
+def _record(found: ConfigMap) -> FoundRecord:
+    meta = found.metadata
+    name = meta.name.removeprefix(record_name(""))
+    try:
+        record = decode_record(found)
+    except StaleError as error:
+        return FoundRecord(meta.namespace, name, None, decode_history(found), str(error))
+    return FoundRecord(meta.namespace, record.name, record, decode_history(found))
+
+
+class _Locks:
+    """The leases that are held; one list for each namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._store = LeaseStore(client, DURATION_S, patience_s=DURATION_S)
+        self._held: dict[str, dict[LeaseName, LeaseState] | None] = {}
+
+    def of(self, record: RunRecord) -> tuple[HeldLock, ...] | None:
+        """Return which locks a run holds, or None when that cannot be known."""
+        found = []
+        for ds in record.daemon_sets:
+            held = self._in(ds.namespace)
+            if held is None:
+                return None
+            name = LeaseName(ds.namespace, ds.name)
+            if name in held and parse_holder(held[name].holder).run_id == record.run_id:
+                found.append(self._lock(name, held[name]))
+        return tuple(found)
+
+    def _in(self, namespace: str) -> dict[LeaseName, LeaseState] | None:
+        if namespace not in self._held:
+            try:
+                self._held[namespace] = self._store.held(namespace)
+            except Forbidden:
+                self._held[namespace] = None
+        return self._held[namespace]
+
+    def _lock(self, name: LeaseName, lease: LeaseState) -> HeldLock:
+        holder = parse_holder(lease.holder)
+        return HeldLock(str(name), holder.run_id, holder.who, self._store.age_s(lease.renewed))

@@ -1,0 +1,129 @@
+"""`rollout runs` and `rollout history`: what the cluster itself remembers, over HTTP."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.sim.images import Fault, FaultKind
+from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
+
+HERE = ("-n", NAMESPACE)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[World]:
+    with world(fleet(3), tmp_path) as made:
+        yield made
+
+
+def test_a_run_its_rollback_and_the_way_back_are_remembered(cluster: World) -> None:
+    assert cluster.rollout("runs", *HERE).out == "No runs are known here.\n"
+    assert cluster.rollout("apply", "-f", cluster.spec(), "--yes").code == 0
+    assert cluster.rollout("undo", NAME, *HERE, "--yes").code == 0
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    again = cluster.spec(failure={"onFailure": "rollback"})
+    assert cluster.rollout("apply", "-f", again, "--yes").code == 4
+
+    found = cluster.rollout("runs", *HERE, "-o", "json")
+    assert found.code == 0, found.err
+    rows = found.json
+    assert {(r["rollout"], r["phase"]) for r in rows} == {
+        ("log-agent-2.4", "rolled back"),
+        ("log-agent-2.4", "complete"),
+        (f"undo-{NAME}", "complete"),
+    }
+    assert len({r["run"] for r in rows}) == 3
+    assert all("@" in r["by"] and r["started"] <= r["finished"] for r in rows)
+    assert all(r["lock"] == "" for r in rows)
+    assert cluster.rollout("runs", "-A", "-o", "json").json == rows
+    table = cluster.rollout("runs", *HERE).out
+    assert all(r["run"] in table for r in rows)
+    assert cluster.rollout("runs", "-n", "kube-system").out == "No runs are known here.\n"
+
+    told = cluster.rollout("history", NAME, *HERE, "-o", "json").json
+    kubectl = cluster.kubectl("rollout", "history", f"ds/{NAME}", *HERE)
+    theirs = [int(n) for n in re.findall(r"^(\d+) ", kubectl.out, re.MULTILINE)]
+    assert [r["revision"] for r in told["revisions"]] == theirs
+    old, new = sorted(told["revisions"], key=lambda r: r["pods"], reverse=True)
+    assert (old["pods"], old["current"], new["pods"], new["current"]) == (3, True, 0, False)
+    assert [r["phase"] for r in new["runs"]] == ["rolled back", "complete"]
+    assert [r["rollout"] for r in old["runs"]] == [f"undo-{NAME}"]
+    text = cluster.rollout("history", f"ds/{NAME}", *HERE).out
+    assert f"{old['revision']} (current)" in text
+
+
+def test_a_killed_run_is_shown_as_interrupted_and_a_live_one_with_its_lock(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+    plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
+    with cluster.start("apply", plan, "-o", "jsonl") as running:
+        running.event("node-started")
+        (live,) = cluster.rollout("runs", *HERE, "-o", "json").json
+        running.send(signal.SIGINT)
+        cluster.break_image(NEW, None)
+        assert running.end().code == 6
+    (paused,) = cluster.rollout("runs", *HERE, "-o", "json").json
+    assert live["phase"] == "running"
+    assert re.fullmatch(r"\S+@\S+, renewed \S+ ago", live["lock"])
+    assert (paused["phase"], paused["lock"]) == ("paused", "")
+
+
+def test_two_revisions_are_compared_and_one_is_shown(cluster: World) -> None:
+    cluster.patch_daemon_set(
+        {
+            "spec": {
+                "updateStrategy": {"type": "OnDelete", "rollingUpdate": None},
+                "template": {
+                    "spec": {
+                        "containers": [
+                            {
+                                "name": "agent",
+                                "image": NEW,
+                                "env": [{"name": "API_TOKEN", "value": "hunter2"}],
+                            }
+                        ]
+                    }
+                },
+            }
+        }
+    )
+    waited = cluster.kubectl("rollout", "history", f"ds/{NAME}", *HERE, "--revision", "2")
+    assert waited.code == 0, waited.err
+    diff = cluster.rollout("history", NAME, *HERE, "--diff", "1..2")
+    assert diff.code == 0, diff.err
+    lines = diff.out.splitlines()
+    assert lines[:2] == ["--- revision 1", "+++ revision 2"]
+    assert any(line.startswith("-") and OLD in line for line in lines)
+    assert any(line.startswith("+") and NEW in line for line in lines)
+    back = cluster.rollout("history", NAME, *HERE, "--diff", "2..1", "-o", "json").json
+    assert any(line.startswith("+") and OLD in line for line in back["diff"])
+    shown = cluster.rollout("history", NAME, *HERE, "--revision", "2")
+    assert f"image: {NEW}" in shown.out
+    as_json = cluster.rollout("history", NAME, *HERE, "--revision", "2", "-o", "json")
+    assert as_json.json["template"]["spec"]["containers"][0]["image"] == NEW
+    for done in (diff, shown, as_json):
+        assert "hunter2" not in done.out
+    same = cluster.rollout("history", NAME, *HERE, "--diff", "1..1").out
+    assert "the same template" in same
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--diff", "1-2"), 64, "such as 2..3"),
+        (("--diff", "1..2", "--revision", "1"), 64, "either --revision or --diff"),
+        (("--revision", "7"), 1, "has no revision 7; it has 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    cluster: World, options: tuple[str, ...], code: int, said: str
+) -> None:
+    done = cluster.rollout("history", NAME, *HERE, *options)
+    assert done.code == code
+    assert said in done.err
