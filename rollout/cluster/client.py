@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,8 @@ class Client:
         self._guard = guard
         self._timeout_s = timeout_s
         self._patience = patience
+        self._clocked = threading.Lock()
+        self._held_back_s = 0.0
         self._policy = build_policy(patience, stop, lambda: transport.reached, sleep)
 
     @property
@@ -149,6 +152,14 @@ class Client:
     def clock_skew_s(self) -> float | None:
         """How far our wall clock is ahead of the server's; None before the first answer."""
         return self._transport.skew.seconds
+
+    @property
+    def held_back_s(self) -> float:
+        """How long writes through this object waited before their last sending, summed up.
+
+        For our own rate, for a server that asked for patience, and for earlier attempts.
+        """
+        return self._held_back_s
 
     def urgent(self, total_s: float) -> Client:
         """Return a client on the same connections that tries at most `total_s` (> 0) seconds.
@@ -415,7 +426,19 @@ class Client:
         return result
 
     def _write(self, request: Request, type_: type[T]) -> T:
-        result: T = self._policy(self._send_in_turn, request, type_)
+        began = sent = time.monotonic()
+
+        def attempt() -> T:
+            nonlocal sent
+            self._queue()
+            sent = time.monotonic()
+            return self._send_limited(request, type_)
+
+        try:
+            result: T = self._policy(attempt)
+        finally:
+            with self._clocked:
+                self._held_back_s += sent - began
         return result
 
     def _send(self, request: Request, type_: type[T]) -> T:
@@ -430,10 +453,13 @@ class Client:
             raise lost(f"{message}: {error}", request.effect) from error
         return result
 
-    def _send_in_turn(self, request: Request, type_: type[T]) -> T:
+    def _queue(self) -> None:
+        if self._limiter is not None:
+            self._wait(self._limiter.reserve())
+
+    def _send_limited(self, request: Request, type_: type[T]) -> T:
         if self._limiter is None:
             return self._send(request, type_)
-        self._wait(self._limiter.reserve())
         try:
             result = self._send(request, type_)
         except Throttled as error:

@@ -7,7 +7,7 @@ is guessed.
 from __future__ import annotations
 
 from rollout.executor import events as ev
-from rollout.executor import observing
+from rollout.executor import observing, starting
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -144,6 +144,8 @@ def _taken_away(
         ds.view.forget(write.uid, now)
     if step.state is StepState.DELETING:
         step.state = StepState.REPLACING
+        step.started_at = now  # a slow API server takes nothing from the node's own time
+        starting.set_deadline(book, ds, step)
         message = f"pod {write.pod} {_DONE_TO[type(write)] if done else 'was gone already'}"
         book.note("node-started", ds, node=step.node, wave=step.step.wave, message=message)
     match write:

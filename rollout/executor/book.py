@@ -18,7 +18,7 @@ from rollout.executor.failing import Failures
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.state import BEFORE, DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
@@ -32,7 +32,6 @@ _TOLD_AS = {
     StepState.GONE: "node-gone",
     StepState.SKIPPED: "node-skipped",
 }
-BEFORE = float("-inf")  # the time of what is so from the start
 
 
 class Book:
@@ -74,6 +73,7 @@ class Book:
         self.actions: deque[Action] = deque()
         self._timers: list[tuple[float, int, Callable[[float], None]]] = []
         self._timer_seq = 0
+        self.blocks: list[tuple[float, str]] = []  # since when, and what keeps nodes from starting
         self.pace = Pace(plan.limits.replacements_per_second)
         self.busy_nodes: dict[str, StepRun] = {}
         self.parked: dict[str, list[StepRun]] = {}
@@ -128,6 +128,7 @@ class Book:
 
     def unblock(self, run: StepRun, now: float) -> None:
         """All predecessors are observed done (S7)."""
+        run.ready_at = now
         assert not run.blockers, run
         ds = self.daemon_sets.get(run.step.daemon_set)
         match run.step.kind:
@@ -160,6 +161,7 @@ class Book:
         """A step is over: those that waited for it may go on."""
         if run.state not in OVER:
             run.state = StepState.DONE
+        run.ended_at = run.ended_at or max(now, 0.0)
         self.pending -= 1
         if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))

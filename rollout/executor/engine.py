@@ -9,7 +9,7 @@ the normal start.
 
 from __future__ import annotations
 
-from rollout.executor import answering, observing, starting, stopping
+from rollout.executor import answering, observing, starting, stopping, timekeeping
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.book import Book
@@ -73,6 +73,7 @@ class Engine(Book):
         """Return what may be done now; each action comes out once."""
         self.run_timers(now)
         starting.start_updates(self, now)
+        timekeeping.note_block(self, now)
         self._check_end()
         actions = list(self.actions)
         self.actions.clear()

@@ -22,6 +22,7 @@ from rollout.cluster.watch import (
 )
 from rollout.errors import ExitCode, StaleError
 from rollout.executor import events as ev
+from rollout.executor.accounting import Account
 from rollout.executor.actions import (
     Action,
     Finish,
@@ -37,6 +38,7 @@ from rollout.executor.record import ConfigMap
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.state import StepRun
 from rollout.executor.steadyclock import steady_clock
+from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.writing import Writer
@@ -86,6 +88,7 @@ class Result:
     unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
     wish: str | None  # what somebody asked for through the record: "pause" or "rollback"
     wrote: bool  # whether anything was written to the cluster
+    account: Account  # where the time went
 
 
 def run_plan(
@@ -401,6 +404,7 @@ class _Loop:
             unapproved=waits.step.wave if waits is not None else 0,
             wish=self.news.wish,
             wrote=self.wrote,
+            account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )
 
 

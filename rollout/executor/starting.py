@@ -126,12 +126,11 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     ds.view.hold(run.node)
     book.in_flight += 1
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
-    deadline = run.started_at + book.plan.health.node_timeout_s
-    began = run.started_at
-    book.at(deadline, lambda at: _expire(book, ds, run, began, at))
+    set_deadline(book, ds, run)
     _note_wave(book, run)
     if write is not None:
         run.state = StepState.DELETING
+        run.asked_at = run.asked_at or now
         run.awaiting_answer = True
         book.actions.append(write)
     book.advance(ds, run, now)
@@ -177,6 +176,13 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
     assert not run.replaced_uid, "S3: a second delete on one node"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"
+
+
+def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
+    """End the step in time, counted from its start; an earlier deadline of it counts no more."""
+    began = run.started_at
+    deadline = began + book.plan.health.node_timeout_s
+    book.at(deadline, lambda at: _expire(book, ds, run, began, at))
 
 
 def _expire(book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:

@@ -18,6 +18,7 @@ from rollout.fleet.revisions import is_up_to_date, template_digest
 from rollout.planner.plan import Limit, PlannedDaemonSet, Step
 
 ON_DELETE = "OnDelete"
+BEFORE = float("-inf")  # the time of what is so from the start
 
 
 class StepState(Enum):
@@ -67,7 +68,9 @@ class StepRun:
     awaiting_answer: bool = False
     replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
     released_uid: str = ""  # an old pod that still works beside its successor
-    started_at: float = 0.0
+    ready_at: float = BEFORE  # its turn had come
+    asked_at: float = 0.0  # the first write to its pod was asked for; 0: none was
+    started_at: float = 0.0  # that write was accepted, or somebody else began
     ended_at: float = 0.0
     reason: str = ""
     inherited: bool = False  # it was begun by an earlier process of the run, or by somebody else

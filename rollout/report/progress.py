@@ -9,6 +9,7 @@ from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
 from rollout.executor.run import Result
 from rollout.planner.plan import Plan
+from rollout.report.accounts import time_object
 from rollout.report.events import EventStream
 from rollout.report.result import outcome_word, result_text
 
@@ -162,6 +163,7 @@ class JsonReporter:
             nodes=nodes,
             joined=list(result.joined),
             strategies=dict(result.strategies),
+            time=time_object(result.account),
         )
 
 

@@ -6,6 +6,7 @@ from rollout.executor.run import Result
 from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.quantity import cut, format_duration
+from rollout.report.accounts import time_text
 from rollout.report.table import text_table
 
 _WORDS = {
@@ -59,6 +60,7 @@ def summary_text(plan: Plan, result: Result) -> str:
         f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
         for ds in plan.daemon_sets
     ]
+    lines += [*time_text(result.account)]
     if result.joined:
         lines.append(
             f"Joined during the run, updated by the controller, not verified: {cut(result.joined)}."
