@@ -16,6 +16,7 @@ ROOT = Path(rollout.__file__).parent
 
 # Part of the package -> the parts that it may import, besides itself and the version.
 LAYERS: dict[str, set[str]] = {
+    "amounts": set(),
     "errors": set(),
     "quantity": set(),
     "openings": {"quantity"},
@@ -32,15 +33,15 @@ LAYERS: dict[str, set[str]] = {
     "planner": {"errors", "quantity", "fleet", "spec", "gatespec", "notifyspec"},
     "cluster": {"errors", "quantity", "fleet"},
     "gates": {
-        *("errors", "quantity", "openings", "patterns", "files", "yamlsource", "fleet"),
-        *("gatespec", "cluster"),
+        *("amounts", "errors", "quantity", "openings", "patterns", "files", "yamlsource"),
+        *("fleet", "gatespec", "cluster"),
     },
     "journal": {"errors"},
     "executor": {
         *("errors", "quantity", "fleet", "gatespec", "planner", "gates", "cluster", "journal"),
     },
     "report": {"errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"},
-    "sim": {"errors", "quantity", "files", "memory", "yamlsource", "fleet"},
+    "sim": {"amounts", "errors", "quantity", "files", "memory", "yamlsource", "fleet"},
     "cli": {
         *("errors", "quantity", "files", "memory", "yamlsource", "fleet", "spec", "specfile"),
         *("gatespec", "planner", "gates", "cluster", "journal", "executor", "report", "sim"),

@@ -201,14 +201,25 @@ class Client:
 
     # Reads
 
-    def get(self, path: str, type_: type[T]) -> T:
-        """Return one object.
+    def get(self, path: str, type_: type[T], query: Query | None = None) -> T:
+        """Return one object, or the whole answer of a path that is no collection of its own.
 
         Raises:
             NotFound: it doesn't exist.
             ClusterError: any other failure.
         """
-        return self._read(Request("GET", path, {}, Effect.READ), type_)
+        return self._read(Request("GET", path, query or {}, Effect.READ), type_)
+
+    def text(self, path: str, query: Query) -> bytes:
+        """Return an answer that isn't JSON, such as a container's log.
+
+        Raises:
+            NotFound: it doesn't exist.
+            ClusterError: any other failure.
+        """
+        request = Request("GET", path, query, Effect.READ)
+        result: bytes = self._policy(self._transport.send, request)
+        return result
 
     def get_or_none(self, path: str, type_: type[T]) -> T | None:
         """Return one object, or None if the API server says that it doesn't exist."""
@@ -386,9 +397,17 @@ class Client:
         *,
         uid: str,
         grace_period_seconds: int | None = None,
+        propagation: str = "",
         dry_run: bool = False,
     ) -> None:
         """Ask for the deletion of exactly the object with this UID.
+
+        Args:
+            path: of the object.
+            uid: which it must have.
+            grace_period_seconds: None for the object's own.
+            propagation: what becomes of what it owns; empty for the server's default.
+            dry_run: delete nothing.
 
         Raises:
             NotFound: there's no object of this name.
@@ -396,6 +415,8 @@ class Client:
             UnknownOutcome: it may have been deleted; read before anything else.
         """
         body = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
+        if propagation:
+            body["propagationPolicy"] = propagation
         self._write(Request("DELETE", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
 
     def evict(

@@ -134,6 +134,7 @@ class TerminatedState(Struct, frozen=True):
     exit_code: int = 0
     reason: str = ""
     message: str = ""
+    finished_at: str | None = None
 
 
 class ContainerState(Struct, frozen=True):

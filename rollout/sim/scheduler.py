@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from rollout.amounts import parse_amount
 from rollout.fleet.eligibility import Requirements, Toleration, evaluate
 from rollout.fleet.objects import Taint
-from rollout.sim.amounts import parse_amount
 from rollout.sim.clock import Clock, Timer
 from rollout.sim.controllers.decisions import affinity_target
 from rollout.sim.controllers.events import EventRecorder

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from rollout.sim.amounts import parse_amount
+from rollout.amounts import parse_amount
 from rollout.sim.fleetfile import NodeGroup, Taint
 from rollout.sim.resources import NODES, PODS
 from rollout.sim.steadystate import ADMIN
