@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from rollout.errors import RolloutError
 from rollout.gates.settings import Settings
-from rollout.gatespec import CommandGate, Gate, HttpGate, PrometheusGate, WebhookGate
 
 Address = IPv4Address | IPv6Address
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -100,40 +99,6 @@ def check_addresses(
             raise TargetRefused(
                 f"http://{target.authority} would send everything in the clear; use https"
             )
-
-
-def refusals(gates: Iterable[Gate], settings: Settings) -> list[str]:
-    """Return what the caller doesn't allow of what the gates want, one sentence for each gate.
-
-    For a look before anything runs: the measurement itself checks again, with the addresses.
-    """
-    found = []
-    for gate in gates:
-        try:
-            _check_gate(gate, settings)
-        except TargetRefused as error:
-            found.append(f"gate {gate.name}: {error}")
-    return found
-
-
-def check_commands(settings: Settings) -> None:
-    """Refuse to start programs unless the caller allows it.
-
-    Raises:
-        TargetRefused: with how to allow it.
-    """
-    if not settings.commands:
-        raise TargetRefused(
-            "commands are not allowed; set 'commands: true' in the configuration "
-            "or pass --allow-commands"
-        )
-
-
-def _check_gate(gate: Gate, settings: Settings) -> None:
-    if isinstance(gate, CommandGate):
-        check_commands(settings)
-    elif isinstance(gate, PrometheusGate | HttpGate | WebhookGate) and gate.url:
-        check_host(parse_target(gate.url), settings)
 
 
 def _check_private(target: Target, address: Address, settings: Settings) -> None:

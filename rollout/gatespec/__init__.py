@@ -21,6 +21,7 @@ from rollout.gatespec.outside import (
     WebhookGate,
 )
 from rollout.gatespec.people import ApprovalGate, PauseGate, WindowGate, WindowRule
+from rollout.gatespec.promql import placeholders
 
 Gate: TypeAlias = (
     PodsGate
@@ -47,6 +48,8 @@ def per_node(gate: Gate) -> bool:
             return True
         case HttpGate():
             return gate.pod_port is not None
+        case PrometheusGate():
+            return "node" in placeholders(gate.query)
         case CommandGate() | PluginGate():
             return gate.per_node
         case _:

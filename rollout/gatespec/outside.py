@@ -15,6 +15,8 @@ from rollout.gatespec.base import (
     SecretRef,
     check_positive_duration,
 )
+from rollout.gatespec.jsonpath import parse_path
+from rollout.gatespec.promql import check_query, placeholders
 from rollout.specfields import Name, Struct, checked
 
 Status: TypeAlias = Annotated[int, msgspec.Meta(ge=100, le=599)]
@@ -97,6 +99,11 @@ class PrometheusGate(GateBase, frozen=True, kw_only=True, tag="prometheus"):
             checked("range", check_positive_duration, self.range)
         if self.max_age is not None:
             checked("maxAge", check_positive_duration, self.max_age)
+        if urlsplit(self.url).query:
+            raise ValueError("url: ends before the '?'; it is where /api/v1 begins")
+        checked("query", check_query, self.query)
+        if "node" in placeholders(self.query) and self.at not in ("before-node", "after-node"):
+            raise ValueError("query: {{node}} has a value at before-node and after-node only")
         if bool(self.query.strip()) == (self.alerts is not None):
             raise ValueError("query: give exactly one of query and alerts")
         judged = self.success_condition or self.failure_condition or self.threshold_range
@@ -149,6 +156,8 @@ class HttpGate(GateBase, frozen=True, kw_only=True, tag="http"):
         if self.auth == "basic" and not (self.username and self.secret_ref):
             raise ValueError("auth: basic needs username, and the password from secretRef")
         judged = self.success_condition or self.failure_condition or self.threshold_range
+        if self.json_path is not None:
+            checked("jsonPath", parse_path, self.json_path)
         if self.json_path is not None and not judged:
             raise ValueError(
                 "jsonPath: needs successCondition, failureCondition or thresholdRange beside it"
@@ -167,6 +176,8 @@ class WebhookGate(GateBase, frozen=True, kw_only=True, tag="webhook"):
         GateBase.__post_init__(self)
         checked("url", check_url, self.url)
         checked("headers", check_headers, self.headers)
+        if self.success_condition or self.failure_condition or self.threshold_range:
+            raise ValueError("kind: webhook is judged by its status; leave conditions out")
         if self.trip and self.on_failure not in (None, "rollback"):
             raise ValueError("trip: means roll back now; onFailure can only be rollback")
         if self.trip:

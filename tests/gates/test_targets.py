@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.gates.settings import Settings
-from rollout.gates.targets import (
-    TargetRefused,
-    check_addresses,
-    check_host,
-    parse_target,
-    refusals,
-)
-from tests.gates.worlds import a_gate
+from rollout.gates.targets import TargetRefused, check_addresses, check_host, parse_target
 
 
 def refusal(
@@ -107,17 +100,3 @@ def test_whatever_is_not_public_needs_the_callers_word(address: object) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(TargetRefused, match="is not an address"):
         parse_target(url)
-
-
-def test_refusals_are_known_before_anything_runs() -> None:
-    gates = [
-        a_gate("webhook", name="hook", url="https://h.example/"),
-        a_gate("webhook", name="other", url="https://evil.example/"),
-        a_gate("command", name="script", argv=["true"]),
-        a_gate("http", name="own", podPort={"port": 80}),
-    ]
-    said = refusals(gates, Settings(hosts=("h.example",)))
-    assert [sentence.partition(";")[0] for sentence in said] == [
-        "gate other: host evil.example is not allowed",
-        "gate script: commands are not allowed",
-    ]
