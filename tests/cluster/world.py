@@ -238,7 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = json.loads(raw) if raw else None
+        form = headers.get("content-type") == "application/x-www-form-urlencoded"
+        body = dict(parse_qsl(raw.decode())) if form else json.loads(raw) if raw else None
         return Asked(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
 
     def _reply(self, reply: Reply) -> None:
