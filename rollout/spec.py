@@ -204,6 +204,8 @@ class Health(Struct, frozen=True):
     pause_restarts: NonNegative | None = None
     start_grace: int | str = 0
     fail_fast: tuple[str, ...] = FAIL_FAST_DEFAULT
+    max_flaps: NonNegative = 3
+    progress_deadline: int | str | None = None  # None: twice the node timeout
 
     def __post_init__(self) -> None:
         for field in ("soak", "nodeTimeout", "startGrace"):
@@ -215,6 +217,13 @@ class Health(Struct, frozen=True):
             checked(field, parse_duration, value)
         if parse_duration(self.node_timeout) <= parse_duration(self.soak):
             raise ValueError("nodeTimeout: must be longer than soak, or no node can ever be done")
+        if self.progress_deadline is not None:
+            checked("progressDeadline", parse_duration, self.progress_deadline)
+            if self.progress_deadline_s <= self.node_timeout_s:
+                raise ValueError(
+                    "progressDeadline: must be longer than nodeTimeout, or a single slow node "
+                    "ends the run"
+                )
         if self.pause_restarts is not None and self.pause_restarts >= self.max_restarts:
             raise ValueError(
                 f"pauseRestarts: {self.pause_restarts} must be less than maxRestarts "
@@ -230,6 +239,13 @@ class Health(Struct, frozen=True):
     def node_timeout_s(self) -> float:
         """Node timeout in seconds."""
         return parse_duration(self.node_timeout)
+
+    @property
+    def progress_deadline_s(self) -> float:
+        """Seconds that the run may go without a node that gets done."""
+        if self.progress_deadline is None:
+            return 2 * self.node_timeout_s
+        return parse_duration(self.progress_deadline)
 
     @property
     def start_grace_s(self) -> float:
@@ -276,6 +292,7 @@ class Limits(Struct, frozen=True):
 
     max_nodes_in_flight: Positive | None = None
     max_per_zone: Positive | None = None
+    max_broken_zones: Positive | None = 2
     replacements_per_second: Annotated[float, msgspec.Meta(gt=0)] = 5.0
 
 

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from rollout.executor import deadlines, unreachable, zones
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
-from rollout.executor.state import BEFORE, DaemonSetRun, StepRun, StepState
+from rollout.executor.state import BEFORE, DaemonSetRun, Lane, StepRun, StepState
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
@@ -86,6 +87,8 @@ class Book:
         self.waves_begun: set[int] = set()
         self.resumed = resumed
         self.approved = approved
+        self.progress = deadlines.Progress()
+        self.unreachable = unreachable.Unreachable()
         self.unapproved: StepRun | None = None  # the approval that the run waits for
         self.joined: set[str] = set()
         self.nodes_listed = False
@@ -93,6 +96,10 @@ class Book:
             ds.name: DaemonSetRun(ds, plan.digest, self._wake_node(ds.name))
             for ds in plan.daemon_sets
         }
+        most = plan.limits.max_broken_zones
+        zones_there = {zone for ds in self.daemon_sets.values() for zone in ds.zones.values()}
+        cap = plan.limits.max_per_zone is not None
+        self._zones_matter = cap or (most is not None and len(zones_there) > most)
         self.planned_nodes = {node.name for ds in plan.daemon_sets for node in ds.nodes}
         self.steps = {step.id: self._step_run(step, rank) for rank, step in enumerate(plan.steps)}
         for step in plan.steps:
@@ -123,8 +130,16 @@ class Book:
         return run
 
     def enqueue(self, ds: DaemonSetRun, run: StepRun) -> None:
-        """Zones wait apart only where they have a cap of their own."""
-        ds.enqueue(run, run.zone if self.plan.limits.max_per_zone else "")
+        """Put a ready step where it waits; a node that cannot be updated now is set aside.
+
+        Zones wait apart only where a rule can close some of them.
+        """
+        if ds.lane_of(run) is not Lane.VERIFY and unreachable.must_wait(self, ds, run):
+            run.lane = None
+            unreachable.set_aside(self, ds, run)
+            return
+        unreachable.take_up(self, run)
+        ds.enqueue(run, run.zone if self._zones_matter else "")
 
     def unblock(self, run: StepRun, now: float) -> None:
         """All predecessors are observed done (S7)."""
@@ -159,6 +174,8 @@ class Book:
 
     def finish_step(self, run: StepRun, now: float) -> None:
         """A step is over: those that waited for it may go on."""
+        if run.step.kind == "barrier" and run.state is StepState.SOAKING:
+            self.progress.opened_at = now
         if run.state not in OVER:
             run.state = StepState.DONE
         run.ended_at = run.ended_at or max(now, 0.0)
@@ -223,15 +240,18 @@ class Book:
         healed = run.state is StepState.FAILED
         held = run.state in IN_FLIGHT
         run.state, run.reason, run.ended_at = state, reason, now
+        if state is StepState.FAILED:
+            self._find_fault(ds, run)
         if held:
             self.release(ds, run)
-        self.note(_TOLD_AS[state], ds, node=run.node, wave=run.step.wave, message=reason)
+        self.note(_TOLD_AS[state], ds, node=run.node, wave=run.step.wave, message=run.reason)
         if healed:
             self.failures.healed(run.step.wave, excused=run.excused)
         if state is StepState.FAILED:
-            self._weigh_failure(ds, run)
+            self._weigh_failure(run)
         elif state is StepState.DONE:
             self.failures.succeeded(run.step.wave)
+            deadlines.got_done(self, run, now)
             self.done_count += 1
         elif state is StepState.SKIPPED:
             self.skipped += 1
@@ -240,10 +260,25 @@ class Book:
         else:
             self.finish_step(run, now)
 
-    def _weigh_failure(self, ds: DaemonSetRun, run: StepRun) -> None:
+    def _find_fault(self, ds: DaemonSetRun, run: StepRun) -> None:
+        """Say whether a failure speaks against the release."""
+        zone_down = zones.went_down(self, ds, run)
+        run.excused = bool(zone_down) or run.node in ds.broken_before
+        run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
+
+    def _lapse(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        """A node that was done turned not ready: a release may well need a while to do that."""
+        run.state, run.ended_at = StepState.FAILED, now
+        run.reason = "the node turned not ready after its update"
+        self.done_count -= 1
+        self.failures.lapsed(run.step.wave)
+        self._find_fault(ds, run)
+        self.note("node-failed", ds, node=run.node, wave=run.step.wave, message=run.reason)
+        self._weigh_failure(run)
+
+    def _weigh_failure(self, run: StepRun) -> None:
         """Enter a failure, and stop where it is one too many."""
         wave = run.step.wave
-        run.excused = run.node in ds.broken_before
         self.failures.failed(wave, excused=run.excused, new=not run.inherited)
         why = self.failures.too_many(wave)
         if why:
@@ -294,7 +329,7 @@ class Book:
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""
-        ds.view.release(run.node)
+        ds.view.release(run.node, failed=run.state is StepState.FAILED)
         self.in_flight -= 1
         self.in_trouble -= run.in_trouble
         run.in_trouble = False
@@ -354,3 +389,5 @@ class Book:
             self.enqueue(ds, step)
         elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
             self.advance(ds, step, now)
+        elif step.state is StepState.DONE and node in self.unreachable.since:
+            self._lapse(ds, step, now)

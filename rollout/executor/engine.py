@@ -9,7 +9,7 @@ the normal start.
 
 from __future__ import annotations
 
-from rollout.executor import answering, observing, starting, stopping, timekeeping
+from rollout.executor import answering, deadlines, observing, starting, stopping, timekeeping
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.book import Book
@@ -72,6 +72,7 @@ class Engine(Book):
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""
         self.run_timers(now)
+        deadlines.watch(self, now)
         starting.start_updates(self, now)
         timekeeping.note_block(self, now)
         self._check_end()
@@ -121,7 +122,7 @@ class Engine(Book):
     def _failed_text(self) -> str:
         count, excused = self.failures.total + self.failures.excused, self.failures.excused
         nodes = "1 node failed" if count == 1 else f"{count} nodes failed"
-        return f"{nodes} ({excused} of them broken before the run)" if excused else nodes
+        return f"{nodes} ({excused} of them through no fault of the release)" if excused else nodes
 
     def _completed(self) -> Finish:
         if self.failures.total or self.failures.excused:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from rollout.executor import zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
-from rollout.executor.state import Phase
-from rollout.quantity import cut
+from rollout.executor.state import DaemonSetRun, Phase
+from rollout.quantity import cut, format_duration
 
 
 def explain(engine: Engine, now: float) -> str:
@@ -36,7 +37,7 @@ def explain(engine: Engine, now: float) -> str:
         return f"{prefix}waiting for {oldest.node}{more}: {what}"
     if prefix:
         return prefix.rstrip(": ")
-    return _waiting_to_start(engine)
+    return _waiting_to_start(engine, now)
 
 
 def _ending(engine: Engine) -> str:
@@ -50,7 +51,7 @@ def _ending(engine: Engine) -> str:
     return ""
 
 
-def _waiting_to_start(engine: Engine) -> str:
+def _waiting_to_start(engine: Engine, now: float) -> str:
     for ds in engine.daemon_sets.values():
         if ds.phase in (Phase.PREPARING, Phase.RESTORING):
             return f"waiting for the API server to take the patch of DaemonSet {ds.name}"
@@ -58,10 +59,36 @@ def _waiting_to_start(engine: Engine) -> str:
             return f"waiting for the controller to observe the new template of DaemonSet {ds.name}"
         if not ds.resolved:
             return f"waiting for the controller to record the revision of DaemonSet {ds.name}"
+        closed = _closed_zone(engine, ds)
+        if closed:
+            return closed
         if ds.waits and ds.view.unavailable:
             names = cut(sorted(ds.view.unavailable))
             limit = ds.planned.budget_text
             return f"the budget of DaemonSet {ds.name} ({limit}) is used up by {names}"
         if ds.waits:
             return "waiting for the rate limit (replacementsPerSecond)"
+    if engine.unreachable.waiting:
+        return _waiting_for_nodes(engine, now)
     return "waiting for the bake time of the wave"
+
+
+def _waiting_for_nodes(engine: Engine, now: float) -> str:
+    """Name the nodes that were set aside, and how long they have."""
+    steps = sorted(engine.unreachable.waiting.values(), key=lambda run: run.node)
+    since = min(engine.unreachable.since.get(run.node, now) for run in steps)
+    left = max(0.0, since + engine.plan.health.node_timeout_s - now)
+    names = cut([run.node for run in steps])
+    return f"waiting for {names}: not ready; left out in {format_duration(left)} unless back"
+
+
+def _closed_zone(engine: Engine, ds: DaemonSetRun) -> str:
+    """Say so when trouble in other zones keeps the next step from its zone."""
+    for run in ds.heads():
+        if not zones.is_open(engine, ds, run):
+            broken = cut(sorted(ds.view.broken_zones))
+            return (
+                f"{broken} hold unavailable pods of DaemonSet {ds.name}; nothing starts in "
+                f"{run.zone} until there are fewer such zones (maxBrokenZones)"
+            )
+    return ""

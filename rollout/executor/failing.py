@@ -37,6 +37,10 @@ class Failures:
         self.done_in[wave] += 1
         self.in_a_row = 0
 
+    def lapsed(self, wave: int) -> None:
+        """A node of this wave that was done is not any more; it fails next."""
+        self.done_in[wave] -= 1
+
     def failed(self, wave: int, *, excused: bool, new: bool) -> None:
         """A node of this wave has failed.
 

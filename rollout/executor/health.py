@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from rollout.executor.state import DaemonSetRun, StepRun
 from rollout.fleet.objects import Condition, ContainerStatus, Node, Pod, parse_time
 from rollout.planner.plan import HealthRules
+from rollout.quantity import format_duration
+
+_STUCK_MARGIN_S = 15.0  # beyond the grace period, for a kubelet that is a little late
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ def judge(
             return Verdict(failed=f"container {stuck.name}: {_waiting_text(stuck)}")
         return Verdict(in_trouble=True, look_again=since + rules.start_grace_s)
     verdict = _progress(run, ds, node, now, rules)
+    flaps = ds.view.flaps.get(pod.metadata.uid, 0)
+    if flaps > rules.max_flaps:
+        times = f"{flaps} times"
+        return Verdict(failed=f"pod {pod.metadata.name} stopped being ready {times} (maxFlaps)")
     limit, new = rules.pause_restarts, restarts - run.known_restarts
     pauses = _restart_text(pod) if limit is not None and new > limit else ""
     troubled = new > 0 or _unschedulable(pod) is not None
@@ -93,7 +100,7 @@ def waiting_for(
     if node is not None and not node.ready:
         return "the node is not ready"
     if old:
-        return _terminating_text(old[0])
+        return _terminating_text(old[0], now)
     pod = _target_pod(ds, pods)
     if pod is None:
         return "the controller has not created the new pod"
@@ -145,12 +152,20 @@ def _restart_text(pod: Pod) -> str:
     return f"container {status.name} restarted {times}{how}"
 
 
-def _terminating_text(pod: Pod) -> str:
-    if not pod.terminating:
-        return f"the old pod {pod.metadata.name} is still there"
+def _terminating_text(pod: Pod, now: float) -> str:
+    name = pod.metadata.name
+    if pod.metadata.deletion_timestamp is None:
+        return f"the old pod {name} is still there"
     finalizers = ", ".join(pod.metadata.finalizers)
-    held = f", held by finalizers {finalizers}" if finalizers else ""
-    return f"the old pod {pod.metadata.name} is terminating{held}"
+    over = now - parse_time(pod.metadata.deletion_timestamp)  # already is the end of the grace
+    if over < _STUCK_MARGIN_S:
+        held = f", held by finalizers {finalizers}" if finalizers else ""
+        return f"the old pod {name} is terminating{held}"
+    what = f"finalizers {finalizers}" if finalizers else "no finalizers: the kubelet is silent"
+    return (
+        f"the old pod {name} is terminating: its termination is stuck, {what}, grace period over "
+        f"for {format_duration(over)}"
+    )
 
 
 def _unschedulable(pod: Pod) -> Condition | None:

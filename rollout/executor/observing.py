@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rollout.executor import unreachable
 from rollout.executor.book import OVER, Book
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Phase, StepState
@@ -79,6 +80,7 @@ def node_seen(book: Book, node: Node, now: float) -> None:
     name = node.metadata.name
     known = book.nodes.get(name)
     book.nodes[name] = node
+    unreachable.note_readiness(book, node, now)
     if name not in book.planned_nodes and name not in book.joined:
         book.joined.add(name)
         book.tell(Notice("node-joined", node=name))
@@ -90,11 +92,13 @@ def node_seen(book: Book, node: Node, now: float) -> None:
 def node_gone(book: Book, name: str, now: float) -> None:
     """A node left the cluster: its steps are over, and it leaves the budget."""
     book.nodes.pop(name, None)
+    book.unreachable.since.pop(name, None)
     book.gone_nodes.add(name)
     for ds in book.daemon_sets.values():
         ds.view.drop_node(name)
         step = ds.steps.get(name)
         if step is not None and step.state not in OVER:
+            unreachable.take_up(book, step)
             book.end(ds, step, StepState.GONE, "the node left the cluster", now)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rollout.executor import deadlines, zones
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -100,6 +101,8 @@ def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
     cap = book.plan.limits.max_per_zone
     if cap and book.zone_load.get(run.zone, 0) >= cap:
         return False
+    if run.lane is not Lane.VERIFY and not zones.is_open(book, ds, run):
+        return False
     return ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
 
 
@@ -127,6 +130,7 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     book.in_flight += 1
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
     set_deadline(book, ds, run)
+    deadlines.begun(book, run, now)
     _note_wave(book, run)
     if write is not None:
         run.state = StepState.DELETING
@@ -202,9 +206,12 @@ def _begun(pods: Iterable[Pod], now: float) -> float:
 
     A restart of ours thus gives a node no extra time.
     """
-    times = [
-        parse_time(p.metadata.creation_timestamp)
-        for p in pods
-        if p.metadata.creation_timestamp is not None and not p.terminating
-    ]
-    return min([now, *times])
+    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])
+
+
+def _pod_began(pod: Pod) -> float | None:
+    """When a new pod was made, or the deletion of an old one was asked for."""
+    meta = pod.metadata
+    if meta.deletion_timestamp is not None:  # already is the end of the grace period
+        return parse_time(meta.deletion_timestamp) - (meta.deletion_grace_period_seconds or 0)
+    return parse_time(meta.creation_timestamp) if meta.creation_timestamp is not None else None

@@ -79,6 +79,11 @@ class StepRun:
     excused: bool = False  # its failure says nothing about the release
 
     @property
+    def id(self) -> str:
+        """Its id in the plan."""
+        return self.step.id
+
+    @property
     def node(self) -> str:
         """The node that it updates."""
         return self.step.node
@@ -105,6 +110,7 @@ class DaemonSetRun:
             (node.name for node in planned.nodes if node.in_budget),
             planned.min_ready_s,
             wake,
+            self.zones,
         )
         self.steps: dict[str, StepRun] = {}
         self.phase = Phase.UNTOUCHED
@@ -203,17 +209,18 @@ class DaemonSetRun:
 
     # Ready updates
 
-    def enqueue(self, run: StepRun, zone: str) -> None:
-        """Put a ready step where it belongs; called again whenever its node changes."""
+    def lane_of(self, run: StepRun) -> Lane:
+        """Return what a ready step needs."""
         pods = self.view.on(run.node)
         if self.to_take_back(run.node) is not None or not any(
             not self.is_target(pod) and not pod.terminating for pod in pods
         ):
-            lane = Lane.VERIFY
-        elif run.node in self.view.unavailable:
-            lane = Lane.BROKEN
-        else:
-            lane = Lane.HEALTHY
+            return Lane.VERIFY
+        return Lane.BROKEN if run.node in self.view.unavailable else Lane.HEALTHY
+
+    def enqueue(self, run: StepRun, zone: str) -> None:
+        """Put a ready step where it belongs; called again whenever its node changes."""
+        lane = self.lane_of(run)
         if run.lane is not lane:
             run.lane = lane
             heapq.heappush(self._lanes.setdefault((lane, zone), []), (run.rank, run))
@@ -233,8 +240,13 @@ class DaemonSetRun:
     @property
     def waits(self) -> bool:
         """Whether a step of this DaemonSet is ready and not started."""
-        return any(
-            run.lane is lane and run.state is StepState.READY
+        return bool(self.heads())
+
+    def heads(self) -> list[StepRun]:
+        """Return the first waiting step of each lane and zone."""
+        return [
+            run
             for (lane, _), heap in self._lanes.items()
             for _, run in heap[:1]
-        )
+            if run.lane is lane and run.state is StepState.READY
+        ]

@@ -7,7 +7,7 @@ ready (or, for pods that were ready before we looked, from the time in their con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from rollout.fleet.objects import Pod, parse_time, version_number
 
@@ -20,6 +20,7 @@ class PodView:
         budget_nodes: nodes that count as unavailable when they have no available pod.
         min_ready_s: `spec.minReadySeconds`.
         wake: called with (time, node) when availability must be looked at again.
+        zones: node -> its zone.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class PodView:
         budget_nodes: Iterable[str],
         min_ready_s: float,
         wake: Callable[[float, str], None],
+        zones: Mapping[str, str],
     ) -> None:
         self.uid = uid
         self.pods: dict[str, Pod] = {}
@@ -38,6 +40,10 @@ class PodView:
         self.held: set[str] = set()  # a step holds a slot
         self.used = set(self.budget_nodes)  # either of the two: what the budget is charged
         self.ready_since: dict[str, float] = {}
+        self.flaps: dict[str, int] = {}  # UID -> how often it stopped being ready
+        self.broken_zones: dict[str, set[str]] = {}  # zone -> nodes unavailable, not through us
+        self._zones = zones
+        self._blamed: set[str] = set()  # nodes on which our step failed
         self.released: dict[str, Pod] = {}  # by node: old pods that were handed over
         self._gone: dict[str, int] = {}  # UID -> version at which it left our sight
         self._wake = wake
@@ -57,6 +63,9 @@ class PodView:
             return None
         self.pods[uid] = pod
         self.by_node.setdefault(node, {})[uid] = pod
+        if known is not None and known.ready and _was_down(pod, known):
+            self.flaps[uid] = self.flaps.get(uid, 0) + 1
+            self.ready_since.pop(uid, None)
         if not pod.ready:
             self.ready_since.pop(uid, None)
         elif uid not in self.ready_since:
@@ -81,6 +90,7 @@ class PodView:
         if pod is None:
             return None
         self.ready_since.pop(uid, None)
+        self.flaps.pop(uid, None)
         node = pod.target_node
         pods = self.by_node[node]
         del pods[uid]
@@ -99,17 +109,38 @@ class PodView:
         self.budget_nodes.discard(node)
         self.unavailable.discard(node)
         self.used.discard(node)
+        self._count_zone(node)
 
     def hold(self, node: str) -> None:
         """Charge the budget for a node whose step starts."""
         self.held.add(node)
         self.used.add(node)
+        self._count_zone(node)
 
-    def release(self, node: str) -> None:
-        """Stop charging for the step; an unavailable node goes on to count."""
+    def release(self, node: str, *, failed: bool) -> None:
+        """Stop charging for the step; an unavailable node goes on to count.
+
+        Args:
+            node: of the step.
+            failed: the step failed: that the node is unavailable is through us.
+        """
         self.held.discard(node)
         if node not in self.unavailable:
             self.used.discard(node)
+        elif failed:
+            self._blamed.add(node)
+        self._count_zone(node)
+
+    def _count_zone(self, node: str) -> None:
+        """Keep the zones in which nodes are unavailable for other reasons than our steps."""
+        zone = self._zones.get(node, "")
+        ours = node in self.held or node in self._blamed
+        if zone and node in self.unavailable and not ours:
+            self.broken_zones.setdefault(zone, set()).add(node)
+        elif node in self.broken_zones.get(zone, ()):
+            self.broken_zones[zone].discard(node)
+            if not self.broken_zones[zone]:
+                del self.broken_zones[zone]
 
     def is_available(self, pod: Pod, now: float) -> bool:
         """Whether the pod is ready for `minReadySeconds` and stays (behaviour.md 2.2)."""
@@ -135,15 +166,34 @@ class PodView:
         pods = self.by_node.get(node, {}).values()
         if any(self.is_available(pod, now) for pod in pods) or self._still_served(node):
             self.unavailable.discard(node)
+            self._blamed.discard(node)
             if node not in self.held:
                 self.used.discard(node)
+            self._count_zone(node)
             return
         self.unavailable.add(node)
         self.used.add(node)
+        self._count_zone(node)
         for pod in pods:
             since = self.ready_since.get(pod.metadata.uid)
             if since is not None and not pod.terminating:
                 self._wake(since + self.min_ready_s, node)
+
+
+def _was_down(pod: Pod, known: Pod) -> bool:
+    """Whether a pod that was ready is not, or was not for a moment that no event told of.
+
+    A watch may skip states, and two lists see nothing between them; but each restart has its
+    number, each container its id, and each change of the condition its time.
+    """
+    if not pod.ready or pod.restarts != known.restarts:
+        return True
+    new, old = pod.ready_condition, known.ready_condition
+    assert new is not None
+    assert old is not None
+    return new.last_transition_time != old.last_transition_time or (
+        pod.container_ids != known.container_ids
+    )
 
 
 def _ready_time(pod: Pod, now: float) -> float:

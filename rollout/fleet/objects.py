@@ -150,6 +150,7 @@ class ContainerStatus(Struct, frozen=True):
     name: str
     ready: bool = False
     restart_count: int = 0
+    container_id: str = msgspec.field(default="", name="containerID")
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
 
@@ -204,6 +205,11 @@ class Pod(Struct, frozen=True):
     def restarts(self) -> int:
         """Container restarts, all containers together."""
         return sum(s.restart_count for s in self.status.container_statuses)
+
+    @property
+    def container_ids(self) -> frozenset[str]:
+        """The ids of its containers: a container that was replaced has another one."""
+        return frozenset(s.container_id for s in self.status.container_statuses if s.container_id)
 
     @property
     def target_node(self) -> str:

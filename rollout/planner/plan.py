@@ -182,6 +182,8 @@ class HealthRules(Struct, frozen=True):
     start_grace_s: float
     max_restarts: int
     pause_restarts: int | None
+    max_flaps: int
+    progress_deadline_s: float
     fail_fast: tuple[str, ...]
 
 
@@ -203,6 +205,7 @@ class RunLimits(Struct, frozen=True):
     replacements_per_second: float
     max_nodes_in_flight: int | None = None
     max_per_zone: int | None = None
+    max_broken_zones: int | None = None
 
 
 class Totals(Struct, frozen=True):

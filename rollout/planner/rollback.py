@@ -33,7 +33,7 @@ from rollout.spec import (
 )
 
 IN_FLIGHT = "33%"  # of the nodes that should run the pod
-_NEVER = 1_000_000  # restarts that would make a pod of the old revision a failure
+_NEVER = 1_000_000  # restarts, or flaps, that would make a pod of the old revision a failure
 _FAST = 1000.0  # replacements a second: no brake
 
 
@@ -101,9 +101,9 @@ def rollback_plan(
         daemon_sets=items,
         nodes=NodeRules(order=("newest",)),
         waves="fast",
-        health=Health(soak=0, max_restarts=_NEVER, fail_fast=()),
+        health=Health(soak=0, max_restarts=_NEVER, fail_fast=(), max_flaps=_NEVER),
         failure=Failure(max_failures="100%", max_unreachable="100%", sequential_test=False),
-        limits=Limits(replacements_per_second=_FAST),
+        limits=Limits(replacements_per_second=_FAST, max_broken_zones=None),
     )
     spec = Spec("rollout/v1", "Rollout", Metadata(name), body)
     subjects = [

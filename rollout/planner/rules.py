@@ -37,6 +37,8 @@ def health(body: Body) -> HealthRules:
         start_grace_s=rules.start_grace_s,
         max_restarts=rules.max_restarts,
         pause_restarts=rules.pause_restarts,
+        max_flaps=rules.max_flaps,
+        progress_deadline_s=rules.progress_deadline_s,
         fail_fast=rules.fail_fast,
     )
 
@@ -65,4 +67,5 @@ def limits(body: Body) -> RunLimits:
         replacements_per_second=body.limits.replacements_per_second,
         max_nodes_in_flight=body.limits.max_nodes_in_flight,
         max_per_zone=body.limits.max_per_zone,
+        max_broken_zones=body.limits.max_broken_zones,
     )

@@ -22,6 +22,7 @@ _SENTENCES = {
     "node-failed": "{node}: FAILED: {message}",
     "node-gone": "{node}: left the cluster",
     "node-joined": "{node}: joined the cluster; the controller gives it the new template",
+    "node-waits": "{node}: waits: {message}",
     "node-skipped": "{node}: skipped: {message}",
     "held": "holding: {message}",
     "paused": "pausing: {message}",

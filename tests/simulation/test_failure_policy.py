@@ -202,7 +202,7 @@ def test_nodes_32_a_node_broken_before_the_run_uses_no_failure_budget() -> None:
     finish = world.finish()
 
     assert finish.outcome is Outcome.FAILED_NODES
-    assert finish.message == "1 node failed (1 of them broken before the run)"
+    assert finish.message == "1 node failed (1 of them through no fault of the release)"
     assert world.oracle.deletes["log-agent", "node-003"] == 1
     assert len(world.oracle.deletes) == 8
 

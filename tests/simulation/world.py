@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,7 @@ class World:
             "health": {"soak": 1, "nodeTimeout": "2m"},
             **spec,
         }
+        self.body = body
         self.plan = make_plan(self.cluster, body)
         self.oracle = Oracle(self.cluster, self.plan)
         self.begin()
@@ -78,6 +80,16 @@ class World:
         clock = self.cluster.clock
         assert isinstance(clock, VirtualClock)
         assert clock.run_until(condition, timeout), explain(self.run.engine, clock.now())
+
+    def again(self, image: str) -> World:
+        """Plan another image on the same cluster, and begin."""
+        other = copy.copy(self)
+        daemon_set = {**self.body["daemonSets"][0], "target": {"set": {"image": {"agent": image}}}}
+        other.body = {**self.body, "daemonSets": [daemon_set]}
+        other.plan = make_plan(self.cluster, other.body)
+        other.oracle = Oracle(self.cluster, other.plan)
+        other.begin()
+        return other
 
     @property
     def now(self) -> float:
