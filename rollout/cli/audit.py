@@ -21,6 +21,10 @@ def audit() -> None:
     A run writes down what it is about to do before it does it, what came of it, and all that it
     told. The journals are in $XDG_STATE_HOME/rollout (default: ~/.local/state/rollout), or where
     --journal or ROLLOUT_JOURNAL said.
+
+    \b
+    Example:
+      rollout audit verify
     """
 
 

@@ -14,6 +14,7 @@ from rollout.cluster.fleet import (
     read_cluster_uid,
     read_fleet,
     read_nodes,
+    read_released,
     read_selecting,
 )
 from rollout.cluster.paths import resource_path
@@ -68,7 +69,9 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         desired = desired_state(loaded, index, item, fleet, format_time(now))
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
-        subjects.append(Subject(fleet, _completed(client, where, item.name, desired), selecting))
+        released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
+        completed = _completed(client, where, item.name, desired)
+        subjects.append(Subject(fleet, completed, selecting, released))
     return build_plan(loaded, subjects, version, now, own_node=_own_node(client), author=whoami())
 
 

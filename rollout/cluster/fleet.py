@@ -10,6 +10,7 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
 from rollout.errors import Forbidden, NotFound, Unreachable
+from rollout.fleet import marks
 from rollout.fleet.objects import (
     ControllerRevision,
     DaemonSet,
@@ -20,6 +21,7 @@ from rollout.fleet.objects import (
     Node,
     Pod,
 )
+from rollout.fleet.released import ReleasedPod
 from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
@@ -92,6 +94,19 @@ def read_fleet(
         resource_path(CORE, "pods", namespace=namespace), Pod, label_selector=selector
     )
     return build_fleet(cluster_uid, daemon_set, raw, revisions.items, nodes, pods.items)
+
+
+def read_released(client: Client, namespace: str, uid: str = "") -> list[ReleasedPod]:
+    """Return the pods that runs have handed over in a namespace.
+
+    Args:
+        client: of the cluster.
+        namespace: where to look.
+        uid: of the DaemonSet that they were released from; "" for any.
+    """
+    selector = f"{marks.RELEASED_FROM}={uid}" if uid else marks.RELEASED_FROM
+    path = resource_path(CORE, "pods", namespace=namespace)
+    return client.list(path, ReleasedPod, label_selector=selector).items
 
 
 class _ServiceSpec(msgspec.Struct, frozen=True):

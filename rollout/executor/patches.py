@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -64,8 +65,10 @@ def restore_patch(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
     return _patch(planned, live, annotations, spec)
 
 
-def release_patch(planned: PlannedDaemonSet, uid: str) -> JsonObject:
+def release_patch(planned: PlannedDaemonSet, uid: str, run_id: str) -> JsonObject:
     """Return the merge patch that hands an old pod over: it loses the label, we can find it.
+
+    It carries the UID of its DaemonSet and the run, for whoever finds it later.
 
     Source: behaviour.md 8.3.
     """
@@ -74,7 +77,11 @@ def release_patch(planned: PlannedDaemonSet, uid: str) -> JsonObject:
     return {
         "metadata": {
             "uid": uid,
-            "labels": {given.label: None, marks.RELEASED_FROM: planned.uid},
+            "labels": {
+                given.label: None,
+                marks.RELEASED_FROM: planned.uid,
+                marks.RUN: run_id,
+            },
             "annotations": {marks.RELEASED_LABEL: f"{given.label}={given.value}"},
         }
     }
@@ -85,16 +92,46 @@ def take_back_patch(live: DaemonSet, pod: Pod) -> JsonObject:
 
     The controller then adopts it, and being the older one it stays (behaviour.md 8.3).
     """
-    wanted = live.spec.selector.match_labels.items()
-    labels: dict[str, str | None] = {k: v for k, v in wanted if pod.metadata.labels.get(k) != v}
-    labels[marks.RELEASED_FROM] = None
+    selector, has = live.spec.selector, pod.metadata.labels
+    labels: dict[str, str | None] = {
+        key: value for key, value in selector.match_labels.items() if has.get(key) != value
+    }
+    given = (live.spec.template.get("metadata") or {}).get("labels") or {}
+    for expression in selector.match_expressions:
+        key = str(expression["key"])
+        if key not in has and key in given and key not in selector.match_labels:
+            labels[key] = str(given[key])
+    return give_back_patch(pod.metadata.uid, labels)
+
+
+def give_back_patch(uid: str, labels: Mapping[str, str | None]) -> JsonObject:
+    """Return the merge patch that gives a released pod labels back and takes our marks away."""
     return {
         "metadata": {
-            "uid": pod.metadata.uid,
-            "labels": labels,
+            "uid": uid,
+            "labels": {**labels, marks.RELEASED_FROM: None, marks.RUN: None},
             "annotations": {marks.RELEASED_LABEL: None},
         }
     }
+
+
+def clean_patch(live: DaemonSet, strategy: JsonObject | None) -> JsonObject:
+    """Return the patch that takes the marks of a run away, and sets a strategy exactly.
+
+    Args:
+        live: the DaemonSet, in the state that the patch is bound to.
+        strategy: the block to set; None leaves it as it is.
+    """
+    body: JsonObject = {
+        "metadata": {
+            "uid": live.metadata.uid,
+            "resourceVersion": live.metadata.resource_version,
+            "annotations": dict.fromkeys(marks.ALL),
+        }
+    }
+    if strategy is not None:
+        body["spec"] = {"updateStrategy": {**strategy, "$patch": "replace"}}
+    return body
 
 
 def _patch(

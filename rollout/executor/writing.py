@@ -101,7 +101,7 @@ class Writer:
             case DeletePod(name, _, pod, uid):
                 self._client.delete(self._pod_path(name, pod), uid=uid)
             case ReleasePod(name, _, pod, uid):
-                body = release_patch(self._engine.daemon_sets[name].planned, uid)
+                body = release_patch(self._engine.daemon_sets[name].planned, uid, self._run_id)
                 self._client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
             case TakeBack(name, node, pod, _):
                 ds = self._engine.daemon_sets[name]

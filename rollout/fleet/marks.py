@@ -12,7 +12,7 @@ from rollout.errors import StaleError
 from rollout.fleet.objects import JsonObject
 
 PLAN = "rollout/plan"  # digest of the plan that made the patch
-RUN = "rollout/run"  # id of the run
+RUN = "rollout/run"  # id of the run; on released pods a label
 ROLLOUT = "rollout/rollout"  # namespace/name of the rollout, by which its record is found
 ORIGINAL_STRATEGY = "rollout/original-strategy"  # JSON of spec.updateStrategy before the run
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rollout import __version__
 from rollout.fleet.objects import JsonObject, Node, format_time
+from rollout.fleet.released import ReleasedPod
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import parse_label_selector
@@ -19,6 +20,7 @@ from rollout.planner.desired import NOT_DESIRED, Desired
 from rollout.planner.diff import object_diff
 from rollout.planner.fates import NodeFate, node_fates, start_time
 from rollout.planner.gateadvice import gate_warnings
+from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.planner.owners import foreign_owners
 from rollout.planner.plan import (
     SCHEMA_VERSION,
@@ -40,6 +42,7 @@ class Subject:
     fleet: Fleet
     desired: Desired
     selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
+    released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +129,17 @@ def build_plan(
         totals=totals(daemon_sets),
         warnings=(
             *plan_warnings(loaded, daemon_sets),
+            *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),
     )
     graph.digraph(steps)
     return seal(plan)
+
+
+def _leftover_warnings(subjects: Sequence[Subject], now: float) -> list[str]:
+    found = [find_leftovers(subject.fleet, subject.released, now) for subject in subjects]
+    return [warning for left in found for warning in leftover_warnings(left)]
 
 
 def _check_selection(loaded: LoadedSpec, parts: Mapping[str, _Part]) -> None:

@@ -313,7 +313,7 @@ class VirtualRun:
             case ReleasePod(name, _, pod, uid):
                 ds = self.engine.daemon_sets[name]
                 self.writes += 1
-                body = release_patch(ds.planned, uid)
+                body = release_patch(ds.planned, uid, "virtual")
                 registry.patch(PODS, ds.planned.namespace, pod, body, PatchType.MERGE, US)
             case TakeBack(name, node, pod, _):
                 ds = self.engine.daemon_sets[name]
