@@ -21,9 +21,9 @@ from typing import IO
 import msgspec
 
 from rollout.gates.conditions import has_conditions
-from rollout.gates.context import Context
+from rollout.gates.context import Context, quote
 from rollout.gates.document import describe
-from rollout.gates.measurement import Measurement, Outcome, Reading, plain
+from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gates.outside import OutsideError
 from rollout.gates.permissions import check_commands
 from rollout.gatespec import CommandGate
@@ -47,8 +47,7 @@ def measure(gate: CommandGate, context: Context) -> Reading | Measurement:
     """
     check_commands(context.settings)
     code, output = _run(gate, context)
-    lines = output.decode(errors="replace").strip().splitlines()
-    last = plain(lines[-1], 200) if lines else ""
+    last = quote(context, _last_line(output), 200)
     if code is None:
         limit = format_duration(parse_duration(gate.timeout))
         text = f"not ended within {limit}, killed" + (f"; last output: {last}" if last else "")
@@ -57,6 +56,13 @@ def measure(gate: CommandGate, context: Context) -> Reading | Measurement:
         return Reading(_result(output))
     said = f"exit {code}" if code >= 0 else f"ended by signal {-code}"
     return Measurement(_outcome(code), context.now, said, f"{said}: {last}" if last else said)
+
+
+def _last_line(output: bytes) -> str:
+    """Return the last line that is there as a whole: half of one might be half of a secret."""
+    whole = output if len(output) < OUTPUT_LIMIT else output.rpartition(b"\n")[0]
+    lines = whole.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _outcome(code: int) -> Outcome:

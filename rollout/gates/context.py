@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rollout.cluster.client import Client
 from rollout.fleet.objects import Node, Pod
+from rollout.gates.measurement import REASON_LENGTH, plain
 from rollout.gates.secrets import Secret
 from rollout.gates.settings import Settings
 
@@ -84,6 +85,11 @@ class Context:
     client: Client
     settings: Settings
     secret: Secret | None = None
+
+
+def quote(context: Context, text: str, most: int = REASON_LENGTH) -> str:
+    """Return what somebody outside said, fit to be shown; a secret goes before it could be cut."""
+    return plain(text if context.secret is None else context.secret.redact(text), most)
 
 
 def variables(context: Context) -> dict[str, object]:

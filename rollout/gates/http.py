@@ -7,8 +7,8 @@ import msgspec
 from rollout.cluster.paths import resource_path
 from rollout.fleet.objects import Pod
 from rollout.gates.conditions import has_conditions
-from rollout.gates.context import Context
-from rollout.gates.measurement import Measurement, Outcome, Reading, plain
+from rollout.gates.context import Context, quote
+from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gates.outside import Answer, Call, OutsideError, ask, read_trust
 from rollout.gates.promserver import credentials
 from rollout.gatespec import HttpGate
@@ -70,7 +70,7 @@ def _call(gate: HttpGate, context: Context) -> Call:
 
 
 def _unexpected(answer: Answer, context: Context) -> Measurement:
-    said = plain(answer.body.decode(errors="replace"), 120)
+    said = quote(context, answer.body.decode(errors="replace"), 120)
     text = f"the server says {answer.status}" + (f": {said}" if said else "")
     if answer.redirects:
         raise OutsideError(f"{text}; redirects are not followed, give the final address")

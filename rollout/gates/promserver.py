@@ -13,8 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from rollout.gates.context import Context
-from rollout.gates.measurement import plain
+from rollout.gates.context import Context, quote
 from rollout.gates.outside import Answer, Call, OutsideError, ask, read_trust
 from rollout.gatespec import PrometheusGate
 from rollout.quantity import parse_duration
@@ -121,7 +120,7 @@ def fetch(
         read_trust(gate.tls, context),
         LARGEST,
     )
-    return _decode(ask(call, context.settings), type_)
+    return _decode(ask(call, context.settings), type_, context)
 
 
 def credentials(auth: str, username: str, context: Context) -> dict[str, str]:
@@ -135,7 +134,7 @@ def credentials(auth: str, username: str, context: Context) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def _decode(answer: Answer, type_: type[T]) -> T:
+def _decode(answer: Answer, type_: type[T], context: Context) -> T:
     if answer.redirects:
         raise OutsideError(f"the server redirects ({answer.status}); give its final address")
     try:
@@ -145,9 +144,13 @@ def _decode(answer: Answer, type_: type[T]) -> T:
             f"the server answers {answer.status} and not as Prometheus does; is it the address?"
         ) from None
     if envelope.status != "success" or answer.status != 200:  # noqa: PLR2004 - OK
-        raise OutsideError(f"the server says {answer.status}: {plain(envelope.error, 200)}")
+        raise OutsideError(
+            f"the server says {answer.status}: {quote(context, envelope.error, 200)}"
+        )
     if envelope.warnings:
-        raise OutsideError(f"the answer may be incomplete: {plain(envelope.warnings[0], 200)}")
+        raise OutsideError(
+            f"the answer may be incomplete: {quote(context, envelope.warnings[0], 200)}"
+        )
     found: T = decode(envelope.data, type_)
     return found
 

@@ -11,9 +11,9 @@ import hmac
 
 import msgspec
 
-from rollout.gates.context import Context
+from rollout.gates.context import Context, quote
 from rollout.gates.document import describe
-from rollout.gates.measurement import Measurement, Outcome, plain
+from rollout.gates.measurement import Measurement, Outcome
 from rollout.gates.outside import Answer, Call, OutsideError, ask, read_trust
 from rollout.gatespec import WebhookGate
 from rollout.quantity import parse_duration
@@ -37,7 +37,7 @@ def measure(gate: WebhookGate, context: Context) -> Measurement:
     trust = read_trust(gate.tls, context)
     answer = ask(Call("POST", gate.url, timeout, headers, body, trust), context.settings)
     outcome = _trip(answer) if gate.trip else _ask(answer)
-    said = plain(answer.body.decode(errors="replace"), 200)
+    said = quote(context, answer.body.decode(errors="replace"), 200)
     reason = f"the receiver says {answer.status}" + (f": {said}" if said else "")
     if gate.trip and outcome is Outcome.FAILED:
         reason = f"tripped: {reason}"
