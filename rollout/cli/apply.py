@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout.cli.options import (
-    DURATION,
     FILE,
     ClusterOptions,
+    Forgiving,
     JournalOptions,
     cluster_options,
+    forgiving_options,
+    grace_option,
     journal_option,
     output_option,
+    stop_at_option,
 )
 from rollout.errors import ExitCode, UsageError
 
@@ -31,15 +34,9 @@ if TYPE_CHECKING:
 @click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, show it, ask, do it.")
 @click.option("--waves", help="With -f: other waves, such as 1,10%,100%.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
-@click.option("--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out.")
-@click.option("--success-on-pause", is_flag=True, help="Exit with 0 when the run pauses.")
-@click.option(
-    "--grace",
-    type=DURATION,
-    default="10m",
-    show_default=True,
-    help="How long the first Ctrl-C waits for what is in flight.",
-)
+@stop_at_option
+@forgiving_options
+@grace_option
 @click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
 @click.option(
     "--on-drift",
@@ -57,8 +54,8 @@ def apply(
     spec: Path | None,
     waves: str | None,
     yes: bool,
-    allow_deferred: bool,
-    success_on_pause: bool,
+    stop_at: str | None,
+    forgiving: Forgiving,
     grace: float,
     idempotent: bool,
     on_drift: DriftPolicy,
@@ -69,14 +66,16 @@ def apply(
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
 
     The first Ctrl-C starts nothing new and waits for what is in flight (--grace); a second one ends
-    at once. Either way the same command goes on where it stopped.
+    at once. Either way the same command goes on where it stopped, and so does 'rollout resume'.
 
     \b
     Examples:
       rollout apply plan.json
       rollout apply -f plans/log-agent.yaml --yes -o jsonl
+      rollout apply plan.json --stop-at canary --until-paused   # one stage of a pipeline
     """
-    from rollout.executor.session import AlreadyApplied  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
+    from rollout.executor.session import AlreadyApplied  # noqa: PLC0415
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")
@@ -90,7 +89,9 @@ def apply(
         made = _made(client, given, cluster.namespace, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
-        code = _run(client, made, output, on_drift, grace, journal)
+        code, result = carry_out_plan(
+            client, made, output, journal, on_drift=on_drift, stop_at=stop_at, grace_s=grace
+        )
     except AlreadyApplied as error:
         if not idempotent:
             raise
@@ -98,8 +99,7 @@ def apply(
         return ExitCode.DONE
     finally:
         client.close()
-    forgiven = {ExitCode.DEFERRED: allow_deferred, ExitCode.PAUSED: success_on_pause}
-    return ExitCode.DONE if forgiven.get(code, False) else code
+    return forgiving.code(code, result)
 
 
 def _interactive() -> bool:
@@ -138,28 +138,3 @@ def _made(
         click.echo("Nothing was changed.")
         return None
     return made
-
-
-def _run(
-    client: Client,
-    plan: Plan,
-    output: str,
-    on_drift: DriftPolicy,
-    grace_s: float,
-    journal: JournalOptions,
-) -> ExitCode:
-    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
-    from rollout.executor.tuning import Tuning  # noqa: PLC0415
-
-    session = begin(client, plan, journal.place, recover=journal.recover)
-    reporter = reporter_for(output, session.told)
-    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
-    inbox = Inbox()
-    with stop_on_signals(inbox):
-        tuning = Tuning(grace_s=grace_s)
-        result = carry_out(client, plan, session, inbox, reporter, on_drift, tuning)
-    code = exit_code(result.finish)
-    reporter.end(result.plan, result, code)
-    return code

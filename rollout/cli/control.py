@@ -1,170 +1,278 @@
-"""`rollout approve`, `pause` and `rollback`: what others say to a run, through its record."""
+"""`pause`, `approve`, `reject`, `retry`, `skip` and `abort`: words to a run, through its record."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from rollout.cli.options import (
+    FILE,
     ClusterOptions,
     JournalOptions,
     cluster_options,
     journal_option,
     output_option,
+    reason_option,
 )
-from rollout.errors import ExitCode, LockedError, NotFound, StaleError
+from rollout.errors import ExitCode, LockedError, UsageError
 
 if TYPE_CHECKING:
-    from rollout.cluster.client import Client
-    from rollout.executor.keeper import Keeper
-    from rollout.executor.record import Control, RunRecord
+    from pathlib import Path
 
-_ENDED = ("complete", "rolled back")
+    from rollout.cli.speaking import Hearing
+    from rollout.executor.record import FailurePolicy, RunRecord
 
-
-@click.command()
-@click.argument("rollout")
-@click.option("--wave", required=True, help="The wave that the run waits behind.")
-@click.option("--reason", default="", help="Why, for the record.")
-@cluster_options
-def approve(*, rollout: str, wave: str, reason: str, cluster: ClusterOptions) -> None:
-    """Let a paused run of ROLLOUT go on behind a wave; binds to the plan that it runs.
-
-    The approval goes into the run record. 'rollout apply' of the same plan then goes on.
-
-    \b
-    Example:
-      rollout approve log-agent-2.4 --wave canary -n logging --reason "looked at the graphs"
-    """
-    import time  # noqa: PLC0415 - imports are slow only together
-
-    from rollout.executor.record import Approval  # noqa: PLC0415
-    from rollout.executor.record import approve as approved  # noqa: PLC0415
-    from rollout.executor.session import whoami  # noqa: PLC0415
-    from rollout.fleet.objects import format_time  # noqa: PLC0415
-
-    client = cluster.connect()
-    try:
-        keeper, record = _record(client, rollout)
-        approval = Approval(wave, whoami(), format_time(time.time()), reason)
-        keeper.update(record.run_id, lambda found: approved(found, approval))
-    finally:
-        client.close()
-    click.echo(f"Approved: run {record.run_id} may go on behind wave {wave}; apply the plan again.")
+_PLAN_HELP = "Only if the run carries out this plan (id or digest)."
 
 
 @click.command()
 @click.argument("rollout")
-@click.option("--reason", default="", help="Why, for the record.")
+@reason_option
 @cluster_options
 def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
-    """Let a running ROLLOUT start nothing new; it ends with exit code 6.
+    """Let a run of ROLLOUT start nothing new; nodes in flight are finished, then it ends with 6.
 
-    'rollout apply' of the same plan goes on where it stopped.
+    'rollout resume' takes it back while it is still pausing, and goes on where it stopped later.
 
     \b
     Example:
       rollout pause log-agent-2.4 -n logging --reason "error rate is up"
     """
-    client = cluster.connect()
-    try:
-        keeper, record = _record(client, rollout)
-        if record.phase != "running":
-            click.echo(f"Run {record.run_id} does not run: it is {record.phase}.")
-            return
-        control = _control("pause", reason)
-        keeper.update(record.run_id, lambda found: _with(found, control))
-    finally:
-        client.close()
-    click.echo(f"Asked: run {record.run_id} starts nothing new and ends when its nodes are done.")
+    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        record = run.say(saying.pause)
+        if is_at_work(record):
+            tell(f"Asked: run {record.run_id} starts nothing new and ends when its nodes are done.")
+        else:
+            tell(f"Run {record.run_id} does not run: it is {record.phase}.")
+        tell(f"{go_on(record, run.client.namespace).capitalize()}.")
 
 
 @click.command()
 @click.argument("rollout")
-@click.option("--reason", default="", help="Why, for the record.")
+@click.argument("plan_file", metavar="[PLAN]", type=FILE, required=False)
+@click.option("--wave", help="The wave behind which the run may go on; by name or number.")
+@click.option("--node", "nodes", multiple=True, help="A node that may move; can be repeated.")
+@click.option("--gate", help="The approval gate that gets your voice.")
+@click.option("--plan", default="", help=_PLAN_HELP)
+@reason_option
 @output_option("table", "jsonl")
 @journal_option
 @cluster_options
-def rollback(
-    *, rollout: str, reason: str, output: str, journal: JournalOptions, cluster: ClusterOptions
+def approve(
+    *,
+    rollout: str,
+    plan_file: Path | None,
+    wave: str | None,
+    nodes: tuple[str, ...],
+    gate: str | None,
+    plan: str,
+    reason: str,
+    output: str,
+    journal: JournalOptions,
+    cluster: ClusterOptions,
 ) -> int:
-    """Take a ROLLOUT that was held, paused or killed back to the old template.
+    """Let a run of ROLLOUT go on: behind a wave, on a single node, or through a gate.
 
-    Only the nodes that the run has touched are replaced. While 'apply' still runs, it is asked to
-    do it.
+    Without an option it approves what the run waits for. An approval counts for the plan that the
+    run carries out, and for no other; it may be given ahead, and while 'apply' is at work.
+
+    With --node only that node moves, the rest stays paused. Where no 'apply' is at work, this
+    command moves it itself; it takes the plan from the cluster, or from the file PLAN.
+
+    \b
+    Examples:
+      rollout approve log-agent-2.4 -n logging --reason "looked at the graphs"
+      rollout approve log-agent-2.4 --wave canary --plan 3f2a91c0d4e5 -n logging
+      rollout approve log-agent-2.4 --node node-7 -n logging
+    """
+    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    if sum(map(bool, (wave, nodes, gate))) > 1:
+        raise UsageError("give one of --wave, --node and --gate")
+    with hearing(cluster, rollout, reason, plan) as run:
+        if nodes:
+            return _approve_nodes(run, nodes, plan_file, output, journal)
+        if gate:
+            record = run.say(lambda found, who: saying.approve_gate(found, who, gate))
+            what = f"gate {gate} has your voice"
+        else:
+            named = wave or _awaited(run.record)
+            record = run.say(
+                lambda found, who: saying.approve_waves(found, who, saying.numbers_of(found, named))
+            )
+            what = f"run {record.run_id} may go on behind wave {named}"
+        then = "it goes on by itself" if is_at_work(record) else go_on(record, run.client.namespace)
+        tell(f"Approved: {what}; {then}.")
+    return ExitCode.DONE
+
+
+@click.command()
+@click.argument("rollout")
+@click.option("--wave", help="The wave whose approval is refused; by name or number.")
+@click.option("--gate", help="The approval gate that is refused.")
+@click.option("--plan", default="", help=_PLAN_HELP)
+@click.option(
+    "--then",
+    type=click.Choice(["hold", "rollback", "abort"]),
+    help="What the run does (default: 'failure.onFailure' of its plan).",
+)
+@reason_option
+@output_option("table", "jsonl")
+@journal_option
+@cluster_options
+def reject(
+    *,
+    rollout: str,
+    wave: str | None,
+    gate: str | None,
+    plan: str,
+    then: FailurePolicy | None,
+    reason: str,
+    output: str,
+    journal: JournalOptions,
+    cluster: ClusterOptions,
+) -> int:
+    """Refuse an approval that a run of ROLLOUT waits for; it does what its plan says on failure.
+
+    Without an option it refuses what the run waits for. A run that nobody carries out now is held,
+    aborted or taken back by this command itself. 'approve' of the same wave undoes a hold.
 
     \b
     Example:
-      rollout rollback log-agent-2.4 -n logging
+      rollout reject log-agent-2.4 --wave canary --then rollback -n logging --reason "5xx up"
     """
-    client = cluster.connect()
-    try:
-        keeper, record = _record(client, rollout)
-        if record.phase in _ENDED:
-            raise StaleError(
-                f"run {record.run_id} is {record.phase}: nothing is left to take back; "
-                "'rollout undo DAEMONSET' plans a way back from outside a run"
-            )
-        try:
-            return _roll_back(client, keeper, record, output, journal)
-        except LockedError:
-            control = _control("rollback", reason)
-            keeper.update(record.run_id, lambda found: _with(found, control))
-            click.echo(f"Asked: run {record.run_id} is at work and rolls back itself.")
-            return ExitCode.DONE
-    finally:
-        client.close()
+    from rollout.cli.resume import end_or_ask, roll_back_or_ask  # noqa: PLC0415 - slow to import
+    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    if wave and gate:
+        raise UsageError("give one of --wave and --gate")
+    with hearing(cluster, rollout, reason, plan) as run:
+        if gate:
+            about = f"gate {gate}"
+        else:
+            named = wave or _awaited(run.record)
+            saying.numbers_of(run.record, named)
+            about = f"wave {named}"
+        record = run.say(lambda found, who: saying.reject(found, who, about, then))
+        assert record.wish is not None
+        tell(f"Rejected: {about}; run {record.run_id} is to be {record.wish}.")
+        match record.wish.verb:
+            case "rollback":
+                return roll_back_or_ask(run, output, journal)
+            case _:
+                return end_or_ask(run, journal)
 
 
-def _roll_back(
-    client: Client, keeper: Keeper, record: RunRecord, output: str, journal: JournalOptions
+@click.command()
+@click.argument("rollout")
+@click.option("--node", "nodes", multiple=True, help="A failed node (default: all of them).")
+@reason_option
+@cluster_options
+def retry(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterOptions) -> None:
+    """Try the failed nodes of a run of ROLLOUT again, and end its hold.
+
+    A new pod that failed is deleted once more, by its UID; a node that is healthy by now is only
+    looked at again. A node that was skipped is no longer skipped when it is named.
+
+    \b
+    Example:
+      rollout retry log-agent-2.4 --node node-7 -n logging --reason "disk was full"
+    """
+    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        record = run.say(lambda found, who: saying.retry(found, who, nodes))
+        names = ", ".join(nodes) or ", ".join(record.failed[:5]) or "all failed nodes"
+        then = "it does so now" if is_at_work(record) else go_on(record, run.client.namespace)
+        tell(f"Asked: run {record.run_id} tries again: {names}; {then}.")
+
+
+@click.command()
+@click.argument("rollout")
+@click.argument("nodes", metavar="NODE...", nargs=-1, required=True)
+@click.option("--reason", required=True, help="Why, for the record.")
+@cluster_options
+def skip(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterOptions) -> None:
+    """Leave nodes alone in a run of ROLLOUT: before their turn, or after they have failed.
+
+    The run then ends with 12 (0 with 'apply --allow-deferred'), and its strategy stays OnDelete
+    where restoring it would let the controller replace those nodes. 'retry --node' takes it back.
+
+    \b
+    Example:
+      rollout skip log-agent-2.4 node-7 -n logging --reason "disk is being replaced"
+    """
+    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        record = run.say(lambda found, who: saying.skip(found, who, nodes))
+        tell(f"Asked: run {record.run_id} leaves {', '.join(nodes)} alone.")
+
+
+@click.command()
+@click.argument("rollout")
+@reason_option
+@journal_option
+@cluster_options
+def abort(*, rollout: str, reason: str, journal: JournalOptions, cluster: ClusterOptions) -> int:
+    """End a run of ROLLOUT, or its rollback, with no further step; nodes in flight are watched.
+
+    The fleet stays as it is, partly updated, and the strategy stays OnDelete so that nothing moves;
+    'apply' ends with 3. 'rollout rollback' takes an aborted run back, a new plan goes forward.
+
+    \b
+    Example:
+      rollout abort log-agent-2.4 -n logging --reason "wrong release"
+    """
+    from rollout.cli.resume import end_or_ask  # noqa: PLC0415 - slow to import
+    from rollout.cli.speaking import hearing  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        run.say(saying.abort)
+        return end_or_ask(run, journal)
+
+
+def _awaited(record: RunRecord) -> str:
+    """Return the wave that the run waits for."""
+    if not record.waits_for:
+        raise UsageError(
+            f"run {record.run_id} is {record.phase} and waits for no approval now; name what you "
+            "mean with --wave, --node or --gate"
+        )
+    return record.waits_for
+
+
+def _approve_nodes(
+    run: Hearing,
+    nodes: tuple[str, ...],
+    plan_file: Path | None,
+    output: str,
+    journal: JournalOptions,
 ) -> int:
-    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
-    from rollout.cluster.fleet import read_cluster_uid  # noqa: PLC0415
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import Session, exit_code, roll_back  # noqa: PLC0415
+    from rollout.cli.resume import kept_or_given  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import carry_out_plan  # noqa: PLC0415
+    from rollout.cli.speaking import is_at_work, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.executor.actions import Outcome  # noqa: PLC0415
 
-    session = Session(
-        keeper,
-        record,
-        read_cluster_uid(client),
-        resumed=True,
-        place=journal.place,
-        recover=journal.recover,
-    )
-    reporter = reporter_for(output, session.told)
-    inbox = Inbox()
-    with stop_on_signals(inbox):
-        result = roll_back(client, session, inbox, reporter)
-    code = exit_code(result.finish)
-    reporter.end(result.plan, result, code)
-    return code
-
-
-def _record(client: Client, rollout: str) -> tuple[Keeper, RunRecord]:
-    from rollout.executor.keeper import Keeper  # noqa: PLC0415 - slow to import
-    from rollout.executor.record import record_name  # noqa: PLC0415
-
-    keeper = Keeper(client, client.namespace, rollout)
-    record = keeper.read()
-    if record is None:
-        where = f"{client.namespace}/{record_name(rollout)}"
-        raise NotFound(f"there is no run of {rollout}: no ConfigMap {where}; check -n")
-    return keeper, record
-
-
-def _control(wish: Literal["pause", "rollback"], reason: str) -> Control:
-    import time  # noqa: PLC0415 - imports are slow only together
-
-    from rollout.executor.record import Control  # noqa: PLC0415
-    from rollout.executor.session import whoami  # noqa: PLC0415
-    from rollout.fleet.objects import format_time  # noqa: PLC0415
-
-    return Control(wish, whoami(), format_time(time.time()), reason)
-
-
-def _with(record: RunRecord, control: Control) -> RunRecord:
-    import msgspec  # noqa: PLC0415 - imports are slow only together
-
-    return msgspec.structs.replace(record, control=control)
+    record = run.say(lambda found, who: saying.approve_nodes(found, who, nodes))
+    if output == "table":
+        tell(f"Approved: {', '.join(nodes)} may move; the rest of run {record.run_id} stays as is.")
+    if is_at_work(record):
+        return ExitCode.DONE
+    try:
+        code, result = carry_out_plan(run.client, kept_or_given(run, plan_file), output, journal)
+    except LockedError:
+        return ExitCode.DONE  # it is at work by now, and hears of it
+    moved = not {*nodes} & {run.node for run in result.steps if run.reason or not run.ended_at}
+    paused = result.finish.outcome is Outcome.PAUSED
+    return ExitCode.DONE if paused and moved else code

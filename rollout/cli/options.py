@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rollout.errors import ExitCode
 from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
+    from rollout.executor.run import Result
     from rollout.journal.place import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +36,84 @@ class _Duration(click.ParamType[float, str | float]):
 
 DURATION = _Duration()
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgiving:
+    """Which ends of a run count as a success."""
+
+    allow_deferred: bool
+    success_on_pause: bool
+    until_paused: bool
+
+    def code(self, code: ExitCode, result: Result) -> ExitCode:
+        """Return the exit code of the command.
+
+        `--until-paused` forgives what the plan or people provide for (an approval, a pause),
+        never a signal: a job that is cancelled has not succeeded.
+        """
+        planned = self.until_paused and not result.interrupted
+        forgiven = {
+            ExitCode.DEFERRED: self.allow_deferred,
+            ExitCode.PAUSED: self.success_on_pause or planned,
+        }
+        return ExitCode.DONE if forgiven.get(code, False) else code
+
+
+def reason_option(command: F) -> F:
+    """Add `--reason`."""
+    return click.option("--reason", default="", help="Why, for the record.")(command)
+
+
+def grace_option(command: F) -> F:
+    """Add `--grace`."""
+    return click.option(
+        "--grace",
+        type=DURATION,
+        default="10m",
+        show_default=True,
+        help="How long the first Ctrl-C or SIGTERM waits for what is in flight.",
+    )(command)
+
+
+def stop_at_option(command: F) -> F:
+    """Add `--stop-at`."""
+    return click.option(
+        "--stop-at", metavar="WAVE", help="End with 6 when this wave (name or number) is done."
+    )(command)
+
+
+def forgiving_options(command: F) -> F:
+    """Add `--allow-deferred`, `--success-on-pause` and `--until-paused`, as one `forgiving`."""
+
+    def wrapper(
+        *args: Any,  # noqa: ANN401 - whatever the command takes
+        allow_deferred: bool,
+        success_on_pause: bool,
+        until_paused: bool,
+        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        forgiving = Forgiving(allow_deferred, success_on_pause, until_paused)
+        return command(*args, forgiving=forgiving, **kwargs)
+
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    decorated: Any = wrapper
+    for option in (
+        click.option(
+            "--until-paused",
+            is_flag=True,
+            help="For a CI stage: run to the next approval, pause or undecided gate, and exit with "
+            "0 there; a failure, or a signal, keeps its own code.",
+        ),
+        click.option("--success-on-pause", is_flag=True, help="Exit with 0 whenever it pauses."),
+        click.option(
+            "--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out."
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

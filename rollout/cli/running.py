@@ -11,8 +11,63 @@ from types import FrameType
 
 import click
 
+from rollout.cli.options import JournalOptions
+from rollout.cluster.client import Client
+from rollout.errors import ExitCode, UsageError
+from rollout.executor.book import GRACE_S
 from rollout.executor.inbox import Inbox
+from rollout.executor.run import DriftPolicy, Result
+from rollout.executor.session import begin, carry_out, exit_code
+from rollout.executor.tuning import Tuning
+from rollout.planner.plan import Plan
+from rollout.quantity import cut
 from rollout.report.progress import JsonReporter, LineReporter
+
+
+def carry_out_plan(
+    client: Client,
+    plan: Plan,
+    output: str,
+    journal: JournalOptions,
+    *,
+    on_drift: DriftPolicy = "fail",
+    stop_at: str | None = None,
+    grace_s: float = GRACE_S,
+) -> tuple[ExitCode, Result]:
+    """Begin the run of a plan, or go on with it, and tell about it.
+
+    Args:
+        client: of the cluster.
+        plan: the plan.
+        output: `jsonl`, or anything else for lines.
+        journal: where the journal is.
+        on_drift: what to do about nodes and pods that changed since the plan was made.
+        stop_at: name or number of the wave behind which it ends; None: it goes on.
+        grace_s: how long a signal waits for what is in flight.
+
+    Raises:
+        RolloutError: when it could not begin.
+    """
+    wave = _wave_number(plan, stop_at) if stop_at is not None else 0
+    session = begin(client, plan, journal.place, recover=journal.recover)
+    reporter = reporter_for(output, session.told)
+    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
+    inbox = Inbox()
+    tuning = Tuning(grace_s=grace_s)
+    with stop_on_signals(inbox):
+        result = carry_out(client, plan, session, inbox, reporter, on_drift, tuning, wave)
+    code = exit_code(result.finish)
+    reporter.end(result.plan, result, code)
+    return code, result
+
+
+def _wave_number(plan: Plan, wanted: str) -> int:
+    names = [wave.name for wave in plan.waves]
+    if wanted in names:
+        return names.index(wanted) + 1
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted)
+    raise UsageError(f"--stop-at: the plan has no wave '{wanted}'; it has {cut(names, 20)}")
 
 
 def reporter_for(output: str, sequence: int) -> JsonReporter | LineReporter:

@@ -99,16 +99,9 @@ def _ask(session: Session, plan: Plan, result: Result, reason: str) -> bool:
 def _approve(session: Session, waves: list[int], reason: str) -> None:
     import time  # noqa: PLC0415 - imports are slow only together
 
-    from rollout.executor.record import Approval, RunRecord, approve  # noqa: PLC0415
+    from rollout.executor.saying import approve_waves, speaker  # noqa: PLC0415
     from rollout.executor.session import whoami  # noqa: PLC0415
     from rollout.fleet.objects import format_time  # noqa: PLC0415
 
-    def change(record: RunRecord) -> RunRecord:
-        for wave in waves:
-            name = record.waves[wave - 1]
-            at = format_time(time.time())
-            record = approve(record, Approval(name, whoami(), at, reason))
-        return record
-
-    session.keeper.read()  # the run has written it since
-    session.keeper.update(session.record.run_id, change)
+    who = speaker(whoami(), format_time(time.time()), reason)
+    session.keeper.update(session.record.run_id, lambda r: approve_waves(r, who, waves))

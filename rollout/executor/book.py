@@ -19,7 +19,9 @@ from rollout.executor.failing import Failures
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
+from rollout.executor.retrying import Retries, reopen, was_asked_before
 from rollout.executor.state import BEFORE, DaemonSetRun, Lane, StepRun, StepState
+from rollout.executor.wishes import NONE, Wishes
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
@@ -41,17 +43,21 @@ class Book:
     Args:
         plan: what to do.
         resumed: an earlier process has begun this run; its patches may be there already.
-        approved: waves (1-based) behind which somebody has let the run go on.
+        wishes: what people have said to this run before it began, or began anew.
+        stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
         grace_s: how long what is in flight is awaited after somebody wants the run to stop.
         blind_s: the same, while nothing of the cluster can be seen.
     """
+
+    interrupted = False  # by a signal
 
     def __init__(
         self,
         plan: Plan,
         *,
         resumed: bool = False,
-        approved: frozenset[int] = frozenset(),
+        wishes: Wishes = NONE,
+        stop_at: int = 0,
         grace_s: float = GRACE_S,
         blind_s: float = BLIND_S,
     ) -> None:
@@ -86,7 +92,9 @@ class Book:
         self.skipped = 0  # nodes that were left out while the run went
         self.waves_begun: set[int] = set()
         self.resumed = resumed
-        self.approved = approved
+        self.wishes = wishes
+        self.retries = Retries(dict(wishes.retried))
+        self.stop_at = stop_at
         self.progress = deadlines.Progress()
         self.unreachable = unreachable.Unreachable()
         self.unapproved: StepRun | None = None  # the approval that the run waits for
@@ -119,7 +127,7 @@ class Book:
     @property
     def stopping(self) -> bool:
         """Whether no forward step may start any more."""
-        return bool(self.stop_why or self.hold_why or self.drift_why)
+        return bool(self.stop_why or self.hold_why or self.drift_why or self.wishes.stop)
 
     def _step_run(self, step: Step, rank: int) -> StepRun:
         if step.kind != "update":
@@ -145,6 +153,9 @@ class Book:
         """All predecessors are observed done (S7)."""
         run.ready_at = now
         assert not run.blockers, run
+        if run.state in OVER:  # its node left, or was to be skipped, before its turn
+            self.finish_step(run, now)
+            return
         ds = self.daemon_sets.get(run.step.daemon_set)
         match run.step.kind:
             case "prepare":
@@ -154,8 +165,7 @@ class Book:
                     self.finish_step(run, now)
             case "update":
                 assert ds is not None
-                run.state = StepState.READY
-                self.enqueue(ds, run)
+                self._let_wait(ds, run, now)
             case "join":
                 self.finish_step(run, now)
             case "barrier":
@@ -165,10 +175,8 @@ class Book:
                     self.at(now + bake, lambda at: self.finish_step(run, at))
                 else:
                     self.finish_step(run, now)
-            case "approval" if run.step.wave not in self.approved:
-                self.unapproved = run
             case "approval":
-                self.finish_step(run, now)
+                self._ask_for_approval(run, now)
             case "restore":
                 run.state = StepState.READY
 
@@ -180,13 +188,42 @@ class Book:
             run.state = StepState.DONE
         run.ended_at = run.ended_at or max(now, 0.0)
         self.pending -= 1
+        run.told = True
         if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))
             self._require_a_success(run.step.wave)
         for successor in run.successors:
-            successor.blockers -= 1
-            if not successor.blockers:
-                self.unblock(successor, now)
+            if not (run.step.kind == "approval" and successor.let_through):
+                successor.blockers -= 1
+                if not successor.blockers:
+                    self.unblock(successor, now)
+
+    def let_through(self, approval: StepRun, now: float) -> None:
+        """Let nodes that were approved by name pass an approval that nobody has given yet."""
+        for successor in approval.successors:
+            if successor.node in self.wishes.nodes and not successor.let_through:
+                successor.let_through = True
+                successor.blockers -= 1
+                if not successor.blockers:
+                    self.unblock(successor, now)
+
+    def _ask_for_approval(self, run: StepRun, now: float) -> None:
+        if run.step.wave in self.wishes.waves:
+            self.finish_step(run, now)
+        else:
+            self.unapproved = run
+            self.let_through(run, now)
+
+    def _let_wait(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+        """Let an update wait for its turn, unless its node, or its wave, is to be left out."""
+        run.state = StepState.READY
+        if run.node in self.wishes.skipped:
+            self.end(ds, run, StepState.SKIPPED, self.wishes.skipped[run.node], now)
+            return
+        self.enqueue(ds, run)
+        if self.stop_at and run.step.wave > self.stop_at and not self.stop_why:
+            name = self.plan.waves[self.stop_at - 1].name
+            self.stop_why = f"stopped behind wave {name}, as was asked for"
 
     def advance(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         """Look at a node in flight (or failed, which may heal) and move its step on."""
@@ -237,6 +274,8 @@ class Book:
         self, ds: DaemonSetRun, run: StepRun, state: StepState, reason: str, now: float
     ) -> None:
         """Give the slot back and say how the node ended."""
+        if state is StepState.FAILED and run.node in self.wishes.skipped:
+            state, reason = StepState.SKIPPED, f"{self.wishes.skipped[run.node]} ({reason})"
         healed = run.state is StepState.FAILED
         held = run.state in IN_FLIGHT
         run.state, run.reason, run.ended_at = state, reason, now
@@ -244,6 +283,9 @@ class Book:
             self._find_fault(ds, run)
         if held:
             self.release(ds, run)
+        if state is StepState.FAILED and was_asked_before(self, ds, run):
+            reopen(self, ds, run, now)
+            return
         self.note(_TOLD_AS[state], ds, node=run.node, wave=run.step.wave, message=run.reason)
         if healed:
             self.failures.healed(run.step.wave, excused=run.excused)
@@ -257,8 +299,17 @@ class Book:
             self.skipped += 1
         if healed:
             self._weigh_healing()
-        else:
-            self.finish_step(run, now)
+        self._pass_on(run, now)
+
+    def _pass_on(self, run: StepRun, now: float) -> None:
+        """Tell those that wait for an update that it is over; once, however often it is tried."""
+        retried = self.retries.open.pop(run.step.id, None) is not None
+        if not run.told:
+            if not run.blockers:  # else its turn has not come: S7 holds for what follows it
+                self.finish_step(run, now)
+        elif retried:
+            self.pending -= 1
+            self._require_a_success(run.step.wave)
 
     def _find_fault(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Say whether a failure speaks against the release."""
@@ -314,6 +365,15 @@ class Book:
         self.hold_why, self.by_release = why, by_release
         self.hold_outcome = Outcome.ABORTED if aborts and outcome is Outcome.HELD else outcome
         self.tell(Notice(self.hold_outcome.value, message=why))
+
+    def go_on(self) -> None:
+        """Take back that failures stopped the run: somebody has dealt with them."""
+        if self.by_release:
+            self.hold_why, self.by_release, self.hold_outcome = "", False, Outcome.HELD
+        if self.pause_why:
+            self.stop_why = "" if self.stop_why == self.pause_why else self.stop_why
+            self.pause_why = ""
+        self.cause_cleared = False
 
     def pause(self, why: str) -> None:
         """Start nothing more and end as paused, which is no failure."""

@@ -9,7 +9,15 @@ the normal start.
 
 from __future__ import annotations
 
-from rollout.executor import answering, deadlines, observing, starting, stopping, timekeeping
+from rollout.executor import (
+    answering,
+    controlling,
+    deadlines,
+    observing,
+    starting,
+    stopping,
+    timekeeping,
+)
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.book import Book
@@ -68,6 +76,8 @@ class Engine(Book):
                 self.hold(why)
             case ev.StopAsked(why):
                 stopping.asked_to_stop(self, why, now)
+            case ev.Said(wishes):
+                controlling.hear(self, wishes, now)
 
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""
@@ -89,24 +99,7 @@ class Engine(Book):
             return
         if any(d.phase in (Phase.PREPARING, Phase.RESTORING) for d in self.daemon_sets.values()):
             return
-        finish: Finish | None = None
-        if not self.pending:
-            finish = self._completed()
-        elif self.drift_why:
-            finish = Finish(Outcome.DRIFT, self.drift_why)
-        elif self.hold_why:
-            finish = Finish(
-                self.hold_outcome, self.with_its_end(self.hold_why), by_release=self.by_release
-            )
-        elif self.stop_why:
-            finish = Finish(Outcome.PAUSED, self.with_its_end(self.stop_why))
-        elif self.unapproved is not None:
-            wave = self.plan.waves[self.unapproved.step.wave - 1].name
-            finish = Finish(
-                Outcome.PAUSED,
-                f"wave {wave} is done and waits for approval: "
-                f"rollout approve {self.plan.name} --wave {wave} -n {self.plan.namespace}",
-            )
+        finish = controlling.ended(self) if self.pending else self._completed()
         if finish is not None:
             self.finished = finish
             self.actions.append(finish)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Action
+from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 
 
@@ -163,6 +164,13 @@ class StopAsked:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """All that people have said to the run so far, through its record."""
+
+    wishes: Wishes
+
+
 Event: TypeAlias = (
     PodsListed
     | PodSeen
@@ -182,4 +190,5 @@ Event: TypeAlias = (
     | LockLost
     | JournalLost
     | StopAsked
+    | Said
 )

@@ -9,6 +9,8 @@ from rollout.executor.starting import too_much_trouble
 from rollout.executor.state import DaemonSetRun, Phase
 from rollout.quantity import cut, format_duration
 
+_STOPPING = {"hold": "holding", "abort": "aborting", "rollback": "stopping for a rollback"}
+
 
 def explain(engine: Engine, now: float) -> str:
     """Return what the run waits for at this moment.
@@ -46,8 +48,12 @@ def _ending(engine: Engine) -> str:
         return f"stopping {count}: {engine.drift_why}; "
     if engine.hold_why:
         return f"holding {count}: {engine.hold_why}; "
-    if engine.stop_why:
-        return f"{'pausing' if engine.in_flight else 'paused'} {count}: {engine.stop_why}; "
+    stop = engine.wishes.stop
+    if stop is not None and stop.verb != "pause":
+        return f"{_STOPPING[stop.verb]} {count}: {stop}; "
+    if engine.stop_why or stop is not None:
+        word = "pausing" if engine.in_flight else "paused"
+        return f"{word} {count}: {engine.stop_why or stop}; "
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable
 
 from rollout.cluster.client import Client, Guard
@@ -45,6 +46,7 @@ class Keeper:
         self._name = record_name(plan_name)
         self._version = ""
         self._beside: dict[str, str] = {}  # what else is in the ConfigMap: it stays
+        self._turn = threading.RLock()  # the run's loop and its scribe both write
         self.found: RunRecord | None = None  # what an earlier run left
 
     def guarded(self, guard: Guard) -> Keeper:
@@ -72,18 +74,19 @@ class Keeper:
             StaleError: when somebody else has written it meanwhile.
             ClusterError: when it cannot be written.
         """
+        before = self.found
         try:
             stored = self._send(record)
         except UnknownOutcome:
             # The write may have been done: what is there now decides.
-            if self.read() == record:
+            now = self.read()
+            if now == record:
                 return
+            if now != before:
+                raise self._changed() from None
             stored = self._send(record)
         except Conflict:
-            raise StaleError(
-                f"ConfigMap {self.namespace}/{self._name} was changed by another run meanwhile; "
-                "see 'rollout status', then apply again"
-            ) from None
+            raise self._changed() from None
         self._version = stored.metadata.resource_version
         self._beside = dict(stored.data)
         self.found = record
@@ -98,6 +101,16 @@ class Keeper:
         Raises:
             StaleError: when the record is of another run by now, or contended without end.
         """
+        with self._turn:
+            return self._swap(run_id, change)
+
+    def _changed(self) -> StaleError:
+        return StaleError(
+            f"ConfigMap {self.namespace}/{self._name} was changed by somebody else meanwhile; "
+            "see 'rollout status', then try again"
+        )
+
+    def _swap(self, run_id: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
         for _ in range(_ATTEMPTS):
             record = self.found
             if record is None or record.run_id != run_id:

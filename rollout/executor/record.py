@@ -7,11 +7,13 @@ it describes (S4).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from rollout.errors import StaleError, UsageError
+from rollout.errors import StaleError
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.planner.plan import Plan
 
@@ -30,7 +32,15 @@ RunPhase: TypeAlias = Literal[
     "rolling back",
     "rolled back",
     "rollback incomplete",
+    "superseded",
 ]
+WishVerb: TypeAlias = Literal["pause", "hold", "abort", "rollback"]
+FailurePolicy: TypeAlias = Literal["hold", "rollback", "abort"]
+ENDED: tuple[RunPhase, ...] = ("complete", "rolled back", "aborted", "superseded")
+
+MOST_WAVE_NAMES = 300  # runs of names; beyond them a wave is approved by its number
+_NUMBERED = re.compile(r"^(.*?)([1-9][0-9]{0,8})$", re.DOTALL)
+_WISHED = {"pause": "paused", "hold": "held", "abort": "aborted", "rollback": "taken back"}
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -51,25 +61,76 @@ class RecordedDaemonSet(Struct, frozen=True):
 
 
 class Approval(Struct, frozen=True):
-    """Somebody's word that the run may go on behind a wave of this very plan."""
+    """Somebody's word that the run of this very plan may go on: a wave, a node, or a gate."""
 
-    wave: str
+    by: str
+    at: str
+    plan: str  # id of the plan that was approved; a word for another plan counts for nothing
+    reason: str = ""
+    wave: str = ""
+    node: str = ""
+    gate: str = ""
+
+
+class Wish(Struct, frozen=True):
+    """How somebody wants the run to stop; the last word counts."""
+
+    verb: WishVerb
+    by: str
+    at: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        why = f": {self.reason}" if self.reason else ""
+        return f"{_WISHED[self.verb]} by {self.by}{why}"
+
+
+class NodeWord(Struct, frozen=True):
+    """What somebody wants of one node; "" means all that have failed."""
+
+    node: str
     by: str
     at: str
     reason: str = ""
 
 
-class Control(Struct, frozen=True):
-    """What somebody else wants of the run."""
+class Said(Struct, frozen=True):
+    """One thing that somebody said to the run, for people to read."""
 
-    wish: Literal["pause", "rollback"]
+    number: int  # 1, 2, 3, ...: in this order the words came
+    verb: str
     by: str
     at: str
+    about: str = ""  # "wave canary", "node n7"
     reason: str = ""
+
+
+class NameRun(Struct, frozen=True, array_like=True):
+    """Names that differ in their last number only: prefix + first .. prefix + last.
+
+    A name by itself has `first` 0. So a plan of 100,000 waves fits into the record.
+    """
+
+    prefix: str
+    first: int = 0
+    last: int = 0
+
+
+class Superseded(Struct, frozen=True):
+    """A run that was not ended when another plan took its place."""
+
+    run_id: str
+    plan_id: str
+    phase: str  # in which it was
+    started_by: str
 
 
 class RunRecord(Struct, frozen=True):
-    """One execution of one plan."""
+    """One execution of one plan.
+
+    Lists that people make longer are bounded, see `saying`; what falls out of `said` and
+    `approvals` is for reading only, never what a run goes by.
+    """
 
     schema_version: int
     run_id: str
@@ -82,18 +143,31 @@ class RunRecord(Struct, frozen=True):
     daemon_sets: tuple[RecordedDaemonSet, ...]
     finished_at: str = ""
     message: str = ""
-    waves: tuple[str, ...] = ()  # their names, for approvals
-    approvals: tuple[Approval, ...] = ()
-    control: Control | None = None
+    on_failure: FailurePolicy = "hold"  # of the plan: what a rejected approval leads to
+    waves: tuple[NameRun, ...] = ()  # their names, for approvals
+    wave_count: int = 0
+    waits_for: str = ""  # name of the wave whose approval the run waits for
+    wish: Wish | None = None
+    approved_waves: tuple[tuple[int, int], ...] = ()  # ranges of numbers, 1-based, both inclusive
+    approved_nodes: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()  # who, when, why: the newest ones, and all of gates
+    skips: tuple[NodeWord, ...] = ()
+    retries: tuple[NodeWord, ...] = ()
+    said: tuple[Said, ...] = ()  # the newest words
+    said_count: int = 0  # of all words
+    failed: tuple[str, ...] = ()  # nodes, when the run ended last; the first ones
+    failed_count: int = 0
+    superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
     sequence: int = 0  # number of the last event that was told
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
 
-class ConfigMap(msgspec.Struct, frozen=True):
-    """The object that holds the record."""
+class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
+    """The object that holds the record, or a plan."""
 
     metadata: Meta
     data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}  # base64
 
 
 def record_name(plan_name: str) -> str:
@@ -112,7 +186,9 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
         phase="running",
         started_at=started_at,
         started_by=started_by,
-        waves=tuple(wave.name for wave in plan.waves),
+        on_failure=plan.failure.on_failure,
+        waves=name_runs(wave.name for wave in plan.waves),
+        wave_count=len(plan.waves),
         daemon_sets=tuple(
             RecordedDaemonSet(
                 name=ds.name,
@@ -129,22 +205,50 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
     )
 
 
-def approve(record: RunRecord, approval: Approval) -> RunRecord:
-    """Return the record with one more approval.
+def name_runs(names: Iterable[str]) -> tuple[NameRun, ...]:
+    """Return names in few words; those beyond `MOST_WAVE_NAMES` runs are left out."""
+    runs: list[NameRun] = []
+    for name in names:
+        run = _as_run(name)
+        before = runs[-1] if runs else NameRun("")
+        follows = before.first and (before.prefix, before.last + 1) == (run.prefix, run.first)
+        if follows:
+            runs[-1] = NameRun(run.prefix, before.first, run.last)
+        elif len(runs) < MOST_WAVE_NAMES:
+            runs.append(run)
+        else:
+            break
+    return tuple(runs)
 
-    Raises:
-        UsageError: when the plan has no such wave.
-    """
-    if approval.wave not in record.waves:
-        known = ", ".join(record.waves)
-        raise UsageError(f"the plan has no wave '{approval.wave}'; it has {known}")
-    return msgspec.structs.replace(record, approvals=(*record.approvals, approval))
+
+def _as_run(name: str) -> NameRun:
+    found = _NUMBERED.match(name)
+    return NameRun(found[1], int(found[2]), int(found[2])) if found else NameRun(name)
 
 
-def approved_waves(record: RunRecord) -> frozenset[int]:
-    """Return the numbers (1-based) of the waves behind which the run may go on."""
-    names = {approval.wave for approval in record.approvals}
-    return frozenset(n for n, name in enumerate(record.waves, start=1) if name in names)
+def wave_numbers(record: RunRecord, name: str) -> list[int]:
+    """Return the numbers (1-based) of the waves of this name, or the wave of this number."""
+    wanted = _as_run(name)
+    found: list[int] = []
+    first = 1
+    for run in record.waves:
+        if run.prefix == wanted.prefix and run.first <= wanted.first <= run.last:
+            found.append(first + wanted.first - run.first)
+        first += run.last - run.first + 1
+    if not found and name.isdecimal() and 1 <= int(name) <= record.wave_count:
+        return [int(name)]
+    return found
+
+
+def wave_name(record: RunRecord, number: int) -> str:
+    """Return the name of a wave (1-based); its number where the record has no name for it."""
+    first = 1
+    for run in record.waves:
+        size = run.last - run.first + 1
+        if first <= number < first + size:
+            return f"{run.prefix}{run.first + number - first}" if run.first else run.prefix
+        first += size
+    return str(number)
 
 
 def encode_record(record: RunRecord) -> str:

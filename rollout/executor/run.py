@@ -34,13 +34,14 @@ from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
-from rollout.executor.record import ConfigMap
+from rollout.executor.record import ConfigMap, RunRecord, record_name
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.state import StepRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
+from rollout.executor.wishes import Wishes
 from rollout.executor.writing import Writer
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
@@ -76,6 +77,23 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Heed:
+    """How a part of a run listens to people.
+
+    Attributes:
+        first: what they have said before it began.
+        wishes_of: what the record asks of this part.
+        say: writes one sentence into the record, while the run stops.
+        stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
+    """
+
+    first: Wishes
+    wishes_of: Callable[[RunRecord], Wishes]
+    say: Callable[[str], None]
+    stop_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How the run ended, node by node."""
 
@@ -86,7 +104,7 @@ class Result:
     strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
     duration_s: float
     unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
-    wish: str | None  # what somebody asked for through the record: "pause" or "rollback"
+    interrupted: bool  # a signal stopped it
     wrote: bool  # whether anything was written to the cluster
     account: Account  # where the time went
 
@@ -100,10 +118,9 @@ def run_plan(
     before_first_write: Callable[[], None],
     run_id: str,
     resumed: bool,
-    approved: frozenset[int],
+    heed: Heed,
     cluster_uid: str,
     on_drift: DriftPolicy,
-    record: tuple[str, str] | None,
     saw_epoch: Callable[[int, str], None],
     tuning: Tuning = DEFAULT_TUNING,
     log: RunLog,
@@ -118,10 +135,9 @@ def run_plan(
         before_first_write: keeps the record; raising stops the run with nothing changed.
         run_id: id of this run.
         resumed: an earlier process has begun this run; then pods may differ from the plan.
-        approved: waves (1-based) behind which somebody has let the run go on.
+        heed: what people say to the run, and who hears how it stops.
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
-        record: namespace and name of the ConfigMap in which others leave their wishes; or None.
         saw_epoch: told the epoch of each record that is seen, and whose it is (S9).
         tuning: how long its own parts may take.
         log: the journal.
@@ -140,10 +156,11 @@ def run_plan(
         log,
         run_id=run_id,
         resumed=resumed,
+        heed=heed,
         tuning=tuning,
     )
     try:
-        loop.open(cluster_uid, approved, on_drift, record)
+        loop.open(cluster_uid, on_drift)
         return loop.run()
     finally:
         loop.close()
@@ -162,6 +179,7 @@ class _Loop:
         *,
         run_id: str,
         resumed: bool,
+        heed: Heed,
         tuning: Tuning,
     ) -> None:
         self.client = client
@@ -172,15 +190,18 @@ class _Loop:
         self.log = log
         self.run_id = run_id
         self.resumed = resumed
+        self.heed = heed
         self.tuning = tuning
         self.engine: Engine  # made when the plan is known to fit, and so is its writer
         self.writer: Writer
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
+        self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self.said: int | None = None  # how many nodes were in flight when the record heard of it
         self.reflectors: list[Reflector[Any]] = []
         self.lists: dict[str, list[Any]] = {}
         self.wrote = False
         uids = {ds.name: ds.uid for ds in plan.daemon_sets}
-        self.news = Translator(uids, run_id, saw_epoch)
+        self.news = Translator(uids, run_id, saw_epoch, heed.wishes_of)
         self._anchor = time.time() - (client.clock_skew_s or 0.0) - steady_clock()
         self._told_failed = False
         self._began = self.now()
@@ -194,9 +215,7 @@ class _Loop:
     def open(
         self,
         cluster_uid: str,
-        approved: frozenset[int],
         on_drift: DriftPolicy,
-        record: tuple[str, str] | None,
     ) -> None:
         """Start the watches and check the plan against their first lists."""
         for name, namespace, uid, selector in self._subjects():
@@ -216,17 +235,17 @@ class _Loop:
                 field_selector=f"metadata.name={name}",
             )
         self._reflect("nodes", resource_path(CORE, "nodes"), Node)
-        if record is not None:
-            config_maps = resource_path(CORE, "configmaps", namespace=record[0])
-            at = f"metadata.name={record[1]}"
-            self._reflect("record", config_maps, ConfigMap, field_selector=at)
+        config_maps = resource_path(CORE, "configmaps", namespace=self.plan.namespace)
+        at = f"metadata.name={record_name(self.plan.name)}"
+        self._reflect("record", config_maps, ConfigMap, field_selector=at)
         first = self._await_lists()
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
         self.engine = Engine(
             self.plan,
             resumed=self.resumed,
-            approved=approved,
+            wishes=self.heed.first,
+            stop_at=self.heed.stop_at,
             grace_s=self.tuning.grace_s,
             blind_s=self.tuning.blind_s,
         )
@@ -250,6 +269,7 @@ class _Loop:
             reflector.stop(_GOODBYE_S)
         # A write in flight must have ended before the lock is given back (S5).
         self.writers.shutdown(wait=True, cancel_futures=True)
+        self.scribe.shutdown(wait=True, cancel_futures=True)
 
     def run(self) -> Result:
         """Loop until the engine says that nothing is left to do."""
@@ -258,6 +278,7 @@ class _Loop:
             for action in self._written_down(self.engine.decide(self.now())):
                 self._carry_out(action)
             self._tell()
+            self._say()
             if self.engine.finished is not None:
                 return self._result(self.engine.finished)
             wake = min(heartbeat, self.engine.next_wake() or heartbeat)
@@ -387,6 +408,15 @@ class _Loop:
             self.log.told(told, self.observer.sequence + 1)
             self.observer.notice(told, self.engine)
 
+    def _say(self) -> None:
+        """Keep the record's sentence true while the run stops: others read it there."""
+        if not self.engine.stopping or self.engine.finished or not (self.wrote or self.resumed):
+            self.said = self.said if self.engine.stopping else None
+            return
+        if self.engine.in_flight != self.said:
+            self.said = self.engine.in_flight
+            self.scribe.submit(self.heed.say, explain(self.engine, self.now()))
+
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]
         strategies = {
@@ -402,7 +432,7 @@ class _Loop:
             strategies=strategies,
             duration_s=self.now() - self._began,
             unapproved=waits.step.wave if waits is not None else 0,
-            wish=self.news.wish,
+            interrupted=self.engine.interrupted,
             wrote=self.wrote,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )

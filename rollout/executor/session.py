@@ -7,9 +7,8 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 
@@ -19,23 +18,25 @@ from rollout.cluster.release import check_release
 from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
 from rollout.executor.actions import Finish, Outcome
+from rollout.executor.ending import ended_as_asked, ending
 from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
 from rollout.executor.leases import LeaseName
 from rollout.executor.lock import RETRY_S, Lock
+from rollout.executor.planstore import forget_plan, keep_plan
 from rollout.executor.precheck import require_permissions
 from rollout.executor.processes import this_process
 from rollout.executor.record import (
+    ENDED,
     RunPhase,
     RunRecord,
-    approved_waves,
     new_record,
-    record_name,
 )
-from rollout.executor.run import DriftPolicy, Observer, Result, run_plan
+from rollout.executor.run import DriftPolicy, Heed, Observer, Result, run_plan
 from rollout.executor.runlog import RunLog, open_log, told_before
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
+from rollout.executor.wishes import NONE, wishes_of, wishes_on_the_way_back
 from rollout.fleet.objects import format_time
 from rollout.fleet.snapshot import Fleet
 from rollout.journal.place import Place
@@ -53,19 +54,6 @@ _EXIT_CODES = {
     Outcome.DRIFT: ExitCode.STALE,
     Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
     Outcome.ROLLBACK_INCOMPLETE: ExitCode.ROLLBACK_INCOMPLETE,
-}
-_PHASES: dict[Outcome, RunPhase] = {
-    Outcome.DONE: "complete",
-    Outcome.DEFERRED: "complete",
-    Outcome.FAILED_NODES: "complete",
-    Outcome.HELD: "held",
-    Outcome.ABORTED: "aborted",
-    Outcome.DEADLINE: "held",
-    Outcome.PAUSED: "paused",
-    Outcome.DRIFT: "drifted",
-    Outcome.REFUSED: "refused",
-    Outcome.ROLLED_BACK: "rolled back",
-    Outcome.ROLLBACK_INCOMPLETE: "rollback incomplete",
 }
 _LAST_TRIES = 5  # at the last record, a second apart
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
@@ -146,6 +134,7 @@ def carry_out(
     observer: Observer,
     on_drift: DriftPolicy = "fail",
     tuning: Tuning = DEFAULT_TUNING,
+    stop_at: int = 0,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -159,6 +148,7 @@ def carry_out(
         observer: who is told.
         on_drift: what to do about nodes and pods that changed since the plan was made.
         tuning: how long the run's own parts may take.
+        stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
@@ -169,10 +159,12 @@ def carry_out(
     with _held(client, session, inbox, observer, tuning) as run:
         if session.record.phase in _GOING_BACK:
             return _roll_back(run)
-        result = _run(run, plan, on_drift)
+        if _wants_back(session.record):
+            return _roll_back(run)
+        result, ended = _run(run, plan, on_drift, stop_at)
         failed = result.finish.by_release and plan.failure.on_failure == "rollback"
-        begun = (result.wrote or session.resumed) and not run.log.failed
-        if begun and (failed or result.wish == "rollback"):
+        begun = ended is not None and not run.log.failed
+        if begun and (failed or _wants_back(ended or session.record)):
             inbox.forget()
             return _roll_back(run)
         return result
@@ -202,6 +194,52 @@ def roll_back(
         return _roll_back(run)
 
 
+def end_now(
+    client: Client,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    tuning: Tuning = DEFAULT_TUNING,
+) -> RunRecord:
+    """End a run that nobody carries out, as its record asks: aborted, or held.
+
+    Args:
+        client: of the cluster.
+        session: of the run.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+        tuning: how long the run's own parts may take.
+
+    Returns:
+        The record after that; of a run that has ended by itself meanwhile, as it was.
+
+    Raises:
+        LockedError: when somebody carries it out.
+        ClusterError: when the cluster cannot be read, or the record not be written.
+    """
+    with _held(client, session, inbox, observer, tuning) as run:
+        how_far = _how_far(client, session)
+        now = format_time(time.time())
+        change = _stamped(run.lock, lambda record: ended_as_asked(record, how_far, now))
+        return run.session.keeper.update(session.record.run_id, change)
+
+
+def _how_far(client: Client, session: Session) -> str:
+    """Say how far the fleet is, for a run that ends before its end (S11)."""
+    nodes = read_nodes(client)
+    parts = []
+    for ds in session.record.daemon_sets:
+        fleet = read_fleet(
+            client, ds.namespace, ds.name, cluster_uid=session.cluster_uid, nodes=nodes
+        )
+        new = sum(any(map(fleet.is_current, pods)) for pods in fleet.pods.values())
+        parts.append(
+            f"DaemonSet {ds.name} is on the current revision on {new} of {len(fleet.pods)} nodes, "
+            f"its strategy is {fleet.daemon_set.strategy_type}"
+        )
+    return f"half-updated: {'; '.join(parts)}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A session under its lock: whatever is written through it asks the lock first (S5).
@@ -216,6 +254,12 @@ class _Held:
     lock: Lock
     tuning: Tuning
     log: RunLog
+
+    def say(self, sentence: str) -> None:
+        """Keep the record's sentence true while the run stops; others read it there."""
+        change = _stamped(self.lock, lambda r: msgspec.structs.replace(r, message=sentence))
+        with suppress(ClusterError, StaleError):  # it is a courtesy: the end is written anyhow
+            self.session.keeper.update(self.session.record.run_id, change)
 
 
 @contextmanager
@@ -272,18 +316,32 @@ def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
         log.close()
 
 
-def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
-    """Carry out one plan between two writes of the record."""
+def _run(
+    run: _Held, plan: Plan, on_drift: DriftPolicy, stop_at: int
+) -> tuple[Result, RunRecord | None]:
+    """Carry out one plan between two writes of the record.
+
+    Returns:
+        How it ended, and the record of that end; None when nothing has begun.
+    """
     session = run.session
     first = session.record
-    started = _stamped(run.lock, phase="running", message="", finished_at="", control=None)
+    started = _stamped(run.lock, _running)
+    if session.resumed:
+        run.log.intend_record(started(first))
+        first = session.keeper.update(first.run_id, started)
 
     def start() -> None:
-        run.log.intend_record(started(first))
         if session.resumed:
-            session.keeper.update(first.run_id, started)
-        else:
-            session.keeper.write(started(first))
+            return
+        run.log.intend_record(started(first))
+        session.keeper.write(started(first))
+        why = keep_plan(run.client, plan)
+        if why:
+            run.observer.warning(
+                f"the plan is not kept in the cluster ({why}): keep its file, "
+                "'rollout resume' will ask for it"
+            )
 
     result = run_plan(
         run.client,
@@ -293,22 +351,43 @@ def _run(run: _Held, plan: Plan, on_drift: DriftPolicy) -> Result:
         before_first_write=start,
         run_id=first.run_id,
         resumed=session.resumed,
-        approved=approved_waves(first),
+        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
-        record=(plan.namespace, record_name(plan.name)),
         saw_epoch=run.lock.outrun,
         tuning=run.tuning,
         log=run.log,
     )
-    if result.wrote or session.resumed:
-        _close(run, result.finish)
-    return result
+    if not (result.wrote or session.resumed):
+        return result, None
+    ended = _close(run, result)
+    if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
+        result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
+    return result, ended
+
+
+def _wants_back(record: RunRecord) -> bool:
+    return record.wish is not None and record.wish.verb == "rollback"
+
+
+def _running(record: RunRecord) -> RunRecord:
+    """Return the record of a run that begins, or goes on.
+
+    A pause has been obeyed when the run ended with it; whoever applies the plan again wants it to
+    go on. Where nodes were approved by name meanwhile, only those move, and the pause stays.
+    """
+    wish = record.wish
+    obeyed = wish is not None and wish.verb == "pause" and record.phase == "paused"
+    if obeyed and not record.approved_nodes:
+        wish = None
+    return msgspec.structs.replace(
+        record, phase="running", message="", finished_at="", waits_for="", wish=wish
+    )
 
 
 def _roll_back(run: _Held) -> Result:
     session, run_id = run.session, run.session.record.run_id
-    back = _stamped(run.lock, phase="rolling back", control=None, finished_at="")
+    back = _stamped(run.lock, _going_back)
     run.log.intend_record(back(session.record))
     session.keeper.update(run_id, back)
     plan = _way_back(run.client, session)
@@ -320,65 +399,67 @@ def _roll_back(run: _Held) -> Result:
         before_first_write=lambda: None,
         run_id=run_id,
         resumed=True,
-        approved=frozenset(),
+        heed=Heed(NONE, wishes_on_the_way_back, run.say),
         cluster_uid=session.cluster_uid,
         on_drift="ignore",
-        record=None,
         saw_epoch=run.lock.outrun,
         tuning=run.tuning,
         log=run.log,
     )
-    finish = _rolled_back(plan, result)
-    _close(run, finish)
-    return replace(result, finish=finish)
+    result = replace(result, finish=_rolled_back(plan, result))
+    _close(run, result)
+    return result
 
 
-def _stamped(lock: Lock, **changes: Any) -> Callable[[RunRecord], RunRecord]:  # noqa: ANN401
+def _going_back(record: RunRecord) -> RunRecord:
+    return msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
+
+
+def _stamped(
+    lock: Lock, change: Callable[[RunRecord], RunRecord]
+) -> Callable[[RunRecord], RunRecord]:
     """Return the change of a record under our epoch; a higher one in it is never overwritten."""
 
-    def change(record: RunRecord) -> RunRecord:
+    def stamp(record: RunRecord) -> RunRecord:
         if record.epoch > lock.epoch:
             raise StaleError(
                 f"run {record.run_id} was taken over under epoch {record.epoch}, ours is "
                 f"{lock.epoch}; see 'rollout status'"
             )
-        return msgspec.structs.replace(record, epoch=lock.epoch, **changes)
+        return msgspec.structs.replace(change(record), epoch=lock.epoch)
 
-    return change
+    return stamp
 
 
-def _close(run: _Held, finish: Finish) -> None:
+def _close(run: _Held, result: Result) -> RunRecord:
     """Write the end into the record; how the run ended stays true where that cannot be done."""
-    number, outcome = run.observer.sequence + 1, finish.outcome.value
-    if not run.log.conclude(event=number, outcome=outcome, message=finish.message):
+    finish, number = result.finish, run.observer.sequence + 1  # of the event that tells the end
+    now = format_time(time.time())
+    told = run.log.conclude(event=number, outcome=finish.outcome.value, message=finish.message)
+    if not told:
         run.observer.warning(f"the end of the run is not in its record: {run.log.failed}")
-        return
-    ended = _stamped(
-        run.lock,
-        phase=_PHASES[finish.outcome],
-        message=finish.message,
-        finished_at=format_time(time.time()),
-        sequence=run.observer.sequence + 1,  # the last event, which tells of this end, follows
-        control=None,  # what was asked for is done; the next part of the run starts afresh
-    )
+        return ending(run.session.record, result, now, number)
     try:
-        _patiently(run, ended)
+        record = _patiently(run, _stamped(run.lock, lambda r: ending(r, result, now, number)))
     except (ClusterError, StaleError) as error:
         run.observer.warning(f"the end of the run could not be written into its record: {error}")
+        return ending(run.session.record, result, now, number)
+    if record.phase in ENDED:
+        with suppress(ClusterError):  # a rest that the next run of this name overwrites
+            forget_plan(run.client, result.plan.namespace, record.name)
+    return record
 
 
-def _patiently(run: _Held, change: Callable[[RunRecord], RunRecord]) -> None:
+def _patiently(run: _Held, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
     """Change the record, waiting a little for a lock that may become valid again."""
     keeper, run_id = run.session.keeper, run.session.record.run_id
     for _ in range(_LAST_TRIES):
         try:
-            keeper.update(run_id, change)
+            return keeper.update(run_id, change)
         except Withheld:
             if run.lock.lost or run.inbox.stopped_within(RETRY_S):
                 break
-        else:
-            return
-    keeper.update(run_id, change)
+    return keeper.update(run_id, change)
 
 
 def _way_back(client: Client, session: Session) -> Plan:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import deadlines, zones
+from rollout.executor import controlling, deadlines, zones
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -26,21 +26,41 @@ from rollout.quantity import cut, format_duration
 
 def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
-    if book.stopping or book.lost_views or book.finished:
+    if book.lost_views or book.finished:
         return
-    for opening in _ready(book, "prepare"):
-        ds = book.daemon_sets[opening.step.daemon_set]
-        if ds.phase is Phase.UNTOUCHED and ds.live is not None:
-            ds.phase = Phase.PREPARING
-            book.actions.append(Prepare(ds.name))
-    for ending in _ready(book, "restore"):
+    if book.stopping:
+        _start_approved(book, now)
+        return
+    _start_patches(book, now)
+    while (update := _next_update(book, now)) is not None:
+        _start(book, update, now)
+
+
+def _start_approved(book: Book, now: float) -> None:
+    """Start the nodes that were approved by name while the run is paused, and no other."""
+    for run in list(controlling.approved_by_name(book)):
+        if run.state is StepState.BLOCKED:
+            _start_prepares(book)
+        elif _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
+            _start(book, run, now)
+
+
+def _start_patches(book: Book, now: float) -> None:
+    _start_prepares(book)
+    for ending in _ready(book, "restore") if not book.retries.open else ():
         ds = book.daemon_sets[ending.step.daemon_set]
         if ds.phase is Phase.RESTORED:  # by an earlier process of this run
             book.finish_step(ending, now)
         elif ds.phase is not Phase.RESTORING:
             _begin_restore(book, ds, ending, now)
-    while (update := _next_update(book, now)) is not None:
-        _start(book, update, now)
+
+
+def _start_prepares(book: Book) -> None:
+    for opening in _ready(book, "prepare"):
+        ds = book.daemon_sets[opening.step.daemon_set]
+        if ds.phase is Phase.UNTOUCHED and ds.live is not None:
+            ds.phase = Phase.PREPARING
+            book.actions.append(Prepare(ds.name))
 
 
 def _ready(book: Book, kind: str) -> list[StepRun]:
@@ -50,7 +70,7 @@ def _ready(book: Book, kind: str) -> list[StepRun]:
 
 
 def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-    kept = ds.kept_back()
+    kept = ds.kept_back(book.wishes.skipped)
     if kept and not ds.planned.owner_on_delete:
         book.note(
             "strategy-kept",
@@ -96,8 +116,19 @@ def _first_that_fits(book: Book) -> StepRun | None:
     return min((run for run in found if run is not None), key=_urgency, default=None)
 
 
+def _fits_now(book: Book, run: StepRun) -> bool:
+    """Whether a step may start, whatever its place in the order of the plan."""
+    ds = book.daemon_sets[run.step.daemon_set]
+    limit = book.plan.limits.max_nodes_in_flight
+    known = ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
+    free = run.node not in book.busy_nodes and (not limit or book.in_flight < limit)
+    return known and free and _fits(book, ds, run)
+
+
 def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
-    """Whether zone cap and budget leave room for this step now."""
+    """Whether what was said, zone cap and budget leave room for this step now."""
+    if not controlling.may_start(book, run):
+        return False
     cap = book.plan.limits.max_per_zone
     if cap and book.zone_load.get(run.zone, 0) >= cap:
         return False
@@ -124,7 +155,7 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     if run.inherited:
         run.known_restarts = sum(restarts_of(pod) for pod in pods)
     run.state = StepState.REPLACING
-    run.started_at = now if write is not None else _begun(pods, now)
+    run.started_at = now if write is not None or run.reopened else _begun(pods, now)
     book.busy_nodes[run.node] = run
     ds.view.hold(run.node)
     book.in_flight += 1
@@ -147,18 +178,26 @@ def _first_write(book: Book, ds: DaemonSetRun, run: StepRun, pods: list[Pod]) ->
         return TakeBack(ds.name, run.node, back.metadata.name, back.metadata.uid)
     released = ds.view.released.get(run.node)
     run.released_uid = released.metadata.uid if released is not None else ""
-    victim = next((p for p in pods if not ds.is_target(p) and not p.terminating), None)
+    victim = next((p for p in pods if _is_victim(ds, run, p)), None)
     if victim is None:
         return None
     _assert_safe(book, ds, run, victim)
     return _take_away(ds, run, victim)
 
 
+def _is_victim(ds: DaemonSetRun, run: StepRun, pod: Pod) -> bool:
+    """Whether the step must take the pod away: an old one, or one that failed (another try)."""
+    return not pod.terminating and (
+        not ds.is_target(pod) or pod.metadata.uid == run.retry_uid != ""
+    )
+
+
 def _take_away(ds: DaemonSetRun, run: StepRun, victim: Pod) -> PodWrite:
     """Hand a working pod over where the plan surges; what does not work is just deleted."""
     name, uid = victim.metadata.name, victim.metadata.uid
     works = victim.ready and run.node not in ds.view.unavailable
-    if ds.planned.hand_over is not None and works and not run.released_uid:
+    hands_over = ds.planned.hand_over is not None and uid != run.retry_uid
+    if hands_over and works and not run.released_uid:
         return ReleasePod(ds.name, run.node, name, uid)
     return DeletePod(ds.name, run.node, name, uid)
 
@@ -172,11 +211,12 @@ def _note_wave(book: Book, run: StepRun) -> None:
 
 def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> None:
     """State the safety rules at the only place that decides a delete."""
-    assert not book.stopping, "S6/S9: a delete after hold, pause or drift"
+    assert controlling.may_start(book, run), "S6/S9: a delete after hold, pause or drift"
     assert not run.blockers, "S7: a step before its predecessors"
     assert victim.metadata.controller_uid == ds.planned.uid, "S2: a pod of another owner"
     assert victim.target_node == run.node, "S2: a pod of another node"
-    assert not ds.is_target(victim), "S3: a pod of the target revision"
+    again = victim.metadata.uid == run.retry_uid
+    assert again or not ds.is_target(victim), "S3: a pod of the target revision"
     assert not run.replaced_uid, "S3: a second delete on one node"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"

@@ -7,7 +7,7 @@ has no available pod or while a step holds its slot.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
@@ -68,6 +68,10 @@ class StepRun:
     awaiting_answer: bool = False
     replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
     released_uid: str = ""  # an old pod that still works beside its successor
+    retry_uid: str = ""  # a failed pod of the target revision that another try takes away
+    reopened: bool = False  # somebody asked for another try
+    told: bool = False  # its successors know that it is over
+    let_through: bool = False  # approved by name, past an approval that nobody gave
     ready_at: float = BEFORE  # its turn had come
     asked_at: float = 0.0  # the first write to its pod was asked for; 0: none was
     started_at: float = 0.0  # that write was accepted, or somebody else began
@@ -124,6 +128,15 @@ class DaemonSetRun:
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
         self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether it is OnDelete only for the length of a run."""
+        return (
+            not self.planned.owner_on_delete
+            and self.live is not None
+            and self.live.strategy_type == ON_DELETE
+        )
 
     @property
     def is_patched(self) -> bool:
@@ -183,9 +196,20 @@ class DaemonSetRun:
             )
         return f"another run took over DaemonSet {self.name}"
 
-    def kept_back(self) -> list[str]:
-        """Return the nodes that the user left out and that a RollingUpdate would replace."""
-        return [n.name for n in self.planned.nodes if n.deferred_by in ("excluded", "cordoned")]
+    def kept_back(self, skipped: Container[str]) -> list[str]:
+        """Return the nodes that people left out and that a RollingUpdate would replace.
+
+        Args:
+            skipped: nodes that people wanted left alone while the run went.
+        """
+        left_out = [n.name for n in self.planned.nodes if n.deferred_by in ("excluded", "cordoned")]
+        return left_out + [
+            run.node
+            for run in self.steps.values()
+            if run.state is StepState.SKIPPED
+            and run.node in skipped
+            and any(not self.is_target(pod) for pod in self.view.on(run.node))
+        ]
 
     # Budget
 
@@ -213,7 +237,8 @@ class DaemonSetRun:
         """Return what a ready step needs."""
         pods = self.view.on(run.node)
         if self.to_take_back(run.node) is not None or not any(
-            not self.is_target(pod) and not pod.terminating for pod in pods
+            not pod.terminating and (not self.is_target(pod) or pod.metadata.uid == run.retry_uid)
+            for pod in pods
         ):
             return Lane.VERIFY
         return Lane.BROKEN if run.node in self.view.unavailable else Lane.HEALTHY

@@ -17,6 +17,12 @@ def asked_to_stop(book: Book, why: str, now: float) -> None:
     if book.stop_why:
         return
     book.stop_why = why
+    book.interrupted = True
+    limit_wait(book, now)
+
+
+def limit_wait(book: Book, now: float) -> None:
+    """Wait for what is in flight no longer than the grace."""
     over = f"the grace of {format_duration(book.grace_s)} is over"
     book.at(now + book.grace_s, lambda _: _give_up(book, over))
     _watch_blindness(book, now)
@@ -31,9 +37,14 @@ def view_lost(book: Book, resource: str, reason: str, now: float) -> None:
 
 
 def _watch_blindness(book: Book, now: float) -> None:
-    if book.stop_why and book.lost_views:
+    if _shall_end(book) and book.lost_views:
         since = book.blind_since
         book.at(now + book.blind_s, lambda _: _look(book, since))
+
+
+def _shall_end(book: Book) -> bool:
+    wish = book.wishes.stop
+    return bool(book.stop_why) or (wish is not None and wish.verb == "abort")
 
 
 def _look(book: Book, since: float) -> None:
@@ -42,11 +53,14 @@ def _look(book: Book, since: float) -> None:
 
 
 def _give_up(book: Book, why: str) -> None:
-    if book.finished is not None:
+    if book.finished is not None or not book.stopping:
         return
     nodes = [run.node for run in book.flying]
     left = cut(nodes) if nodes else "the answer of the API server"
+    wish = book.wishes.stop
     outcome = Outcome.DRIFT if book.drift_why else Outcome.PAUSED
-    cause = book.drift_why or book.hold_why or book.stop_why
+    if wish is not None and wish.verb == "abort":
+        outcome = Outcome.ABORTED
+    cause = book.drift_why or book.hold_why or book.stop_why or str(wish)
     book.finished = Finish(outcome, f"{cause}; not awaited any longer: {left} ({why})")
     book.actions.append(book.finished)

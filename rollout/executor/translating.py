@@ -18,8 +18,10 @@ from rollout.cluster.watch import (
     Resumed,
     Stalled,
 )
+from rollout.errors import StaleError
 from rollout.executor import events as ev
-from rollout.executor.record import ConfigMap, decode_record
+from rollout.executor.record import ConfigMap, RunRecord, decode_record
+from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ControllerRevision
 
 
@@ -32,12 +34,17 @@ class Translator:
         uids: name of each DaemonSet of the plan -> its UID.
         run_id: id of this run; wishes for another run are not ours.
         saw_epoch: told the epoch of every record that is seen, and who wrote it (S9).
+        heed: what the record asks of this run.
     """
 
     def __init__(
-        self, uids: Mapping[str, str], run_id: str, saw_epoch: Callable[[int, str], None]
+        self,
+        uids: Mapping[str, str],
+        run_id: str,
+        saw_epoch: Callable[[int, str], None],
+        heed: Callable[[RunRecord], Wishes],
     ) -> None:
-        self.wish: str | None = None  # what somebody asked for through the record
+        self._heed = heed
         self._uids = uids
         self._run_id = run_id
         self._saw_epoch = saw_epoch
@@ -113,14 +120,12 @@ class Translator:
 
     def _wished(self, config_map: ConfigMap) -> list[ev.Event]:
         """Hear what somebody at another terminal wants of this run."""
-        record = decode_record(config_map)
+        try:
+            record = decode_record(config_map)
+        except StaleError as error:
+            return [ev.StopAsked(str(error))]
         self._saw_epoch(record.epoch, f"run {record.run_id}")
-        control = record.control
-        if record.run_id != self._run_id or control is None or self.wish is not None:
-            return []
-        self.wish = control.wish
-        why = f": {control.reason}" if control.reason else ""
-        return [ev.StopAsked(f"{control.wish} asked for by {control.by}{why}")]
+        return [ev.Said(self._heed(record))] if record.run_id == self._run_id else []
 
     def _all_revisions(self, name: str) -> ev.RevisionsSeen:
         uid = self._uids[name]

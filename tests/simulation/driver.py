@@ -36,6 +36,7 @@ from rollout.executor.patches import (
     restore_patch,
     take_back_patch,
 )
+from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
@@ -114,6 +115,8 @@ class VirtualRun:
         resumed: an earlier process has begun this run.
         lose_answers: share of writes whose answer is lost after they were done.
         approved: waves (1-based) that somebody has approved.
+        wishes: what people have said before; in place of `approved`.
+        stop_at: nothing behind this wave starts.
     """
 
     def __init__(
@@ -125,11 +128,15 @@ class VirtualRun:
         resumed: bool = False,
         lose_answers: float = 0.0,
         approved: frozenset[int] = frozenset(),
+        wishes: Wishes | None = None,
+        stop_at: int = 0,
     ) -> None:
         self.cluster = cluster
         self.clock = cluster.clock
         self.plan = plan
-        self.engine = Engine(plan, resumed=resumed, approved=approved)
+        self.engine = Engine(
+            plan, resumed=resumed, wishes=wishes or Wishes(waves=approved), stop_at=stop_at
+        )
         self.finish: Finish | None = None
         self.writes = 0
         self.log: list[str] = []
@@ -178,6 +185,10 @@ class VirtualRun:
     def ask_to_stop(self) -> None:
         """Press Ctrl-C once."""
         self._take(ev.StopAsked("stopped by SIGINT"))
+
+    def say(self, wishes: Wishes) -> None:
+        """Let the run hear all that people have said so far."""
+        self._take(ev.Said(wishes))
 
     def run(self, timeout: float = 7200.0) -> Finish:
         """Run until the engine is finished."""

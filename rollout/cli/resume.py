@@ -1,0 +1,195 @@
+"""`resume` and `rollback`: what goes on with a run, or back, without the plan's file at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.cli.options import (
+    FILE,
+    ClusterOptions,
+    JournalOptions,
+    cluster_options,
+    forgiving_options,
+    grace_option,
+    journal_option,
+    output_option,
+    reason_option,
+    stop_at_option,
+)
+from rollout.errors import ExitCode, LockedError, StaleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rollout.cli.options import Forgiving
+    from rollout.cli.speaking import Hearing
+    from rollout.executor.session import Session
+    from rollout.planner.plan import Plan
+
+
+@click.command()
+@click.argument("rollout")
+@click.argument("plan", type=FILE, required=False)
+@stop_at_option
+@forgiving_options
+@grace_option
+@reason_option
+@output_option("table", "jsonl")
+@journal_option
+@cluster_options
+def resume(
+    *,
+    rollout: str,
+    plan: Path | None,
+    stop_at: str | None,
+    forgiving: Forgiving,
+    grace: float,
+    reason: str,
+    output: str,
+    journal: JournalOptions,
+    cluster: ClusterOptions,
+) -> int:
+    """Go on with a run of ROLLOUT that was paused, held or killed; from any machine.
+
+    The plan is the one that the run began with: it is kept in the cluster, or given as the file
+    PLAN where it is too large for that. A run at work that is pausing just goes on.
+
+    \b
+    Examples:
+      rollout resume log-agent-2.4 -n logging
+      rollout resume log-agent-2.4 plan.json -n logging --stop-at canary
+    """
+    from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
+    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        record = run.say(saying.resume)
+        try:
+            code, result = carry_out_plan(
+                run.client,
+                kept_or_given(run, plan),
+                output,
+                journal,
+                stop_at=stop_at,
+                grace_s=grace,
+            )
+        except LockedError as error:
+            tell(f"Asked: run {record.run_id} goes on by itself; it is at work: {error}")
+            return ExitCode.DONE
+        return forgiving.code(code, result)
+
+
+@click.command()
+@click.argument("rollout")
+@grace_option
+@reason_option
+@output_option("table", "jsonl")
+@journal_option
+@cluster_options
+def rollback(
+    *,
+    rollout: str,
+    grace: float,
+    reason: str,
+    output: str,
+    journal: JournalOptions,
+    cluster: ClusterOptions,
+) -> int:
+    """Take a run of ROLLOUT back to the old template; always accepted, and never held up by health.
+
+    Only the nodes that the run has touched are replaced. While 'apply' is at work, it is asked to
+    do it; during a rollback, and after one that is not complete, it goes on.
+
+    \b
+    Example:
+      rollout rollback log-agent-2.4 -n logging
+    """
+    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415 - slow to import
+    from rollout.executor import saying  # noqa: PLC0415
+
+    with hearing(cluster, rollout, reason) as run:
+        if run.record.phase == "rolled back":
+            tell(f"Run {run.record.run_id} is rolled back already; nothing is left to take back.")
+            return ExitCode.DONE
+        if run.record.phase in ("complete", "superseded"):
+            raise StaleError(
+                f"run {run.record.run_id} is {run.record.phase}: nothing is left to take back; "
+                "'rollout undo DAEMONSET' plans a way back from outside a run"
+            )
+        run.say(saying.roll_back)
+        return roll_back_or_ask(run, output, journal, grace)
+
+
+def kept_or_given(run: Hearing, given: Path | None) -> Plan:
+    """Return the plan of the run: from the file, or from the cluster.
+
+    Raises:
+        StaleError: when the file holds another plan, or the cluster holds none.
+    """
+    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
+    from rollout.executor.planstore import read_kept_plan  # noqa: PLC0415
+    from rollout.executor.saying import require_plan  # noqa: PLC0415
+
+    if given is None:
+        return read_kept_plan(run.client, run.client.namespace, run.record)
+    plan = read_plan(given)
+    require_plan(run.record, plan.id)
+    return plan
+
+
+def roll_back_or_ask(
+    run: Hearing, output: str, journal: JournalOptions, grace_s: float = 600.0
+) -> int:
+    """Take the run back, or leave that to the process that is at work."""
+    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
+    from rollout.cli.speaking import tell  # noqa: PLC0415
+    from rollout.executor.inbox import Inbox  # noqa: PLC0415
+    from rollout.executor.session import exit_code, roll_back  # noqa: PLC0415
+    from rollout.executor.tuning import Tuning  # noqa: PLC0415
+
+    session = _session(run, journal)
+    reporter = reporter_for(output, session.told)
+    inbox = Inbox()
+    try:
+        with stop_on_signals(inbox):
+            result = roll_back(run.client, session, inbox, reporter, Tuning(grace_s=grace_s))
+    except LockedError:
+        tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.")
+        return ExitCode.DONE
+    code = exit_code(result.finish)
+    reporter.end(result.plan, result, code)
+    return code
+
+
+def end_or_ask(run: Hearing, journal: JournalOptions) -> int:
+    """End a run that nobody carries out, as was said; leave it to the process that is at work."""
+    from rollout.cli.running import reporter_for  # noqa: PLC0415 - slow to import
+    from rollout.cli.speaking import tell  # noqa: PLC0415
+    from rollout.executor.inbox import Inbox  # noqa: PLC0415
+    from rollout.executor.session import end_now  # noqa: PLC0415
+
+    session = _session(run, journal)
+    try:
+        ended = end_now(run.client, session, Inbox(), reporter_for("table", session.told))
+    except LockedError:
+        tell(f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight.")
+        return ExitCode.DONE
+    tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}")
+    return ExitCode.DONE
+
+
+def _session(run: Hearing, journal: JournalOptions) -> Session:
+    from rollout.cluster.fleet import read_cluster_uid  # noqa: PLC0415 - slow to import
+    from rollout.executor.session import Session  # noqa: PLC0415
+
+    return Session(
+        run.keeper,
+        run.keeper.found or run.record,
+        read_cluster_uid(run.client),
+        resumed=True,
+        place=journal.place,
+        recover=journal.recover,
+    )

@@ -1,0 +1,78 @@
+"""What the commands share that say something to a run: who speaks, to which run, and how."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+
+from rollout.cli.options import ClusterOptions
+from rollout.cluster.client import Client
+from rollout.errors import NotFound
+from rollout.executor.keeper import Keeper
+from rollout.executor.record import RunRecord, record_name
+from rollout.executor.saying import Speaker, require_plan, speaker
+from rollout.executor.session import whoami
+from rollout.fleet.objects import format_time
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The record of a run, opened to say something."""
+
+    client: Client
+    keeper: Keeper
+    record: RunRecord  # as it was found
+    who: Speaker
+
+    def say(self, change: Callable[[RunRecord, Speaker], RunRecord]) -> RunRecord:
+        """Enter a word on top of what others say at the same time; returns the record."""
+        return self.keeper.update(self.record.run_id, lambda found: change(found, self.who))
+
+
+@contextmanager
+def hearing(
+    cluster: ClusterOptions, rollout: str, reason: str, plan: str = ""
+) -> Iterator[Hearing]:
+    """Open the record of a rollout's run.
+
+    Args:
+        cluster: which cluster.
+        rollout: name of the rollout.
+        reason: why, for the record.
+        plan: id or digest of the plan that is meant; "" for whichever it is.
+
+    Raises:
+        NotFound: when there is no run of this name.
+        StaleError: when the run carries out another plan.
+    """
+    client = cluster.connect()
+    try:
+        keeper = Keeper(client, client.namespace, rollout)
+        record = keeper.read()
+        if record is None:
+            where = f"{client.namespace}/{record_name(rollout)}"
+            raise NotFound(f"there is no run of {rollout}: no ConfigMap {where}; check -n")
+        require_plan(record, plan)
+        now = format_time(time.time() - (client.clock_skew_s or 0.0))
+        yield Hearing(client, keeper, record, speaker(whoami(), now, reason))
+    finally:
+        client.close()
+
+
+def go_on(record: RunRecord, namespace: str) -> str:
+    """Return how a run goes on that nobody carries out now."""
+    return f"'rollout resume {record.name} -n {namespace}' (or 'apply' of its plan) goes on"
+
+
+def is_at_work(record: RunRecord) -> bool:
+    """Whether a process carries the run out, as far as the record knows."""
+    return record.phase in ("running", "rolling back")
+
+
+def tell(text: str) -> None:
+    """Show one line."""
+    click.echo(text)

@@ -1,0 +1,96 @@
+"""The record of a run that ends: how far it came, and which words still wait to be heard. Pure."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from rollout.executor.actions import Finish, Outcome
+from rollout.executor.book import OVER
+from rollout.executor.record import ENDED, RunPhase, RunRecord, Wish
+from rollout.executor.run import Result
+from rollout.executor.state import StepState
+
+MOST_FAILED = 100  # failed nodes that are named; all are counted
+
+_PHASES: dict[Outcome, RunPhase] = {
+    Outcome.DONE: "complete",
+    Outcome.DEFERRED: "complete",
+    Outcome.FAILED_NODES: "complete",
+    Outcome.HELD: "held",
+    Outcome.DEADLINE: "held",
+    Outcome.PAUSED: "paused",
+    Outcome.DRIFT: "drifted",
+    Outcome.REFUSED: "refused",
+    Outcome.ABORTED: "aborted",
+    Outcome.ROLLED_BACK: "rolled back",
+    Outcome.ROLLBACK_INCOMPLETE: "rollback incomplete",
+}
+_UNFINISHED = (
+    Outcome.PAUSED,
+    Outcome.HELD,
+    Outcome.DEADLINE,
+    Outcome.DRIFT,
+    Outcome.REFUSED,
+)
+
+
+def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRecord:
+    """Return the record of a run at its end.
+
+    Args:
+        record: as it is, with what others have said meanwhile.
+        result: how the run ended.
+        now: as Kubernetes writes times.
+        sequence: number of the last event that will be told.
+    """
+    finish = _unless_aborted(record, result)
+    failed = [run.node for run in result.steps if run.state is StepState.FAILED]
+    over = {run.node for run in result.steps if run.state in OVER}
+    waits = result.plan.waves[result.unapproved - 1].name if result.unapproved else ""
+    return replace(
+        record,
+        phase=_PHASES[finish.outcome],
+        message=finish.message,
+        finished_at=now,
+        sequence=sequence,
+        waits_for=waits,
+        failed=tuple(failed[:MOST_FAILED]),
+        failed_count=len(failed),
+        approved_nodes=tuple(node for node in record.approved_nodes if node not in over),
+        wish=_still_wanted(record.wish, finish.outcome),
+    )
+
+
+def _unless_aborted(record: RunRecord, result: Result) -> Finish:
+    """Heed an abort that came after the run had come to its end."""
+    wish, finish = record.wish, result.finish
+    if wish is not None and wish.verb == "abort" and finish.outcome in _UNFINISHED:
+        return Finish(Outcome.ABORTED, f"{wish}; before: {finish.message}")
+    return finish
+
+
+def _still_wanted(wish: Wish | None, outcome: Outcome) -> Wish | None:
+    """Return what the next part of the run must still do: go back, or stay held."""
+    gone_back = outcome in (Outcome.ROLLED_BACK, Outcome.ROLLBACK_INCOMPLETE)
+    if wish is None or gone_back or outcome in (Outcome.DONE, Outcome.DEFERRED, Outcome.ABORTED):
+        return wish if wish is not None and wish.verb == "rollback" and not gone_back else None
+    return wish if wish.verb in ("rollback", "hold") else None
+
+
+def ended_as_asked(record: RunRecord, how_far: str, now: str) -> RunRecord:
+    """Return the record of a stopped run that nobody carries out, ended as somebody asked.
+
+    Args:
+        record: as it is.
+        how_far: what the fleet looks like.
+        now: as Kubernetes writes times.
+    """
+    wish = record.wish
+    if wish is None or record.phase in ENDED:
+        return record
+    if wish.verb == "abort":
+        message = f"{wish}; {how_far}"
+        return replace(record, phase="aborted", message=message, finished_at=now, wish=None)
+    if wish.verb == "hold":
+        return replace(record, phase="held", message=str(wish), finished_at=now)
+    return record

@@ -1,0 +1,120 @@
+"""Keeps the plan of a run in the cluster, so that the run can go on without the plan's file.
+
+The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed. Reading
+proves by the digest that they are the plan that the record names. When the run is over the bytes
+are taken out; the empty ConfigMap stays, because a run has no permission to delete it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import CORE
+from rollout.cluster.paths import resource_path
+from rollout.errors import ClusterError, DocumentError, StaleError
+from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
+from rollout.fleet.objects import JsonObject
+from rollout.planner.plan import Plan, decode, encode
+
+MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
+MOST_READ = 256_000_000  # bytes that a stored plan may unfold to
+_KEY = "plan"
+
+
+def store_name(plan_name: str) -> str:
+    """Return the ConfigMap's name."""
+    return f"{record_name(plan_name)}-plan"
+
+
+def keep_plan(client: Client, plan: Plan) -> str:
+    """Store the plan of a run that begins.
+
+    Args:
+        client: of the cluster.
+        plan: sealed.
+
+    Returns:
+        Why it could not be stored; "" when it is. A run goes on all the same.
+    """
+    text = base64.b64encode(zlib.compress(encode(plan), 6)).decode()
+    if len(text) > MOST_STORED:
+        return f"it has {len(text) // 1000} kB compressed, a ConfigMap holds {MOST_STORED // 1000}"
+    try:
+        return _write(client, plan.namespace, plan.name, {_KEY: text})
+    except ClusterError as error:
+        return str(error)
+
+
+def forget_plan(client: Client, namespace: str, plan_name: str) -> None:
+    """Take the stored plan out, when its run is over.
+
+    Raises:
+        ClusterError: when it can't be written.
+    """
+    found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
+    if found is not None and found.binary_data:
+        _write(client, namespace, plan_name, {})
+
+
+def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
+    """Return the stored plan of a run.
+
+    Args:
+        client: of the cluster.
+        namespace: of the record.
+        record: of the run.
+
+    Raises:
+        StaleError: when none is stored, or another one than the record names.
+        ClusterError: when it can't be read.
+    """
+    where = f"ConfigMap {namespace}/{store_name(record.name)}"
+    cure = f"give its file: rollout resume {record.name} PLAN"
+    found = client.get_or_none(_path(namespace, record.name), ConfigMap)
+    if found is None or _KEY not in found.binary_data:
+        raise StaleError(f"{where} does not hold plan {record.plan_id} (too large?); {cure}")
+    try:
+        plan = decode(_unfold(found.binary_data[_KEY]), where)
+    except (zlib.error, binascii.Error, DocumentError) as error:
+        raise StaleError(
+            f"{where} holds no plan that this version reads: {error}; {cure}"
+        ) from None
+    if (plan.digest, plan.id) != (record.plan_digest, record.plan_id):
+        raise StaleError(f"{where} holds plan {plan.id}, the run's is {record.plan_id}; {cure}")
+    return plan
+
+
+def _unfold(text: str) -> bytes:
+    unfolding = zlib.decompressobj()
+    data = unfolding.decompress(base64.b64decode(text, validate=True), MOST_READ)
+    if not unfolding.eof:
+        raise zlib.error(f"it is cut short, or unfolds to more than {MOST_READ} bytes")
+    return data
+
+
+def _write(client: Client, namespace: str, plan_name: str, content: dict[str, str]) -> str:
+    """Create or replace the ConfigMap; never one that is not ours."""
+    path, name = _path(namespace, plan_name), store_name(plan_name)
+    metadata: JsonObject = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
+    body: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "binaryData": content,
+    }
+    found = client.get_or_none(path, ConfigMap)
+    if found is None:
+        client.create(resource_path(CORE, "configmaps", namespace=namespace), body, ConfigMap)
+        return ""
+    if not MANAGED_BY.items() <= found.metadata.labels.items() or DATA_KEY in found.data:
+        return f"ConfigMap {namespace}/{name} is there already and is not ours"
+    metadata["resourceVersion"] = found.metadata.resource_version
+    client.replace(path, body, ConfigMap)
+    return ""
+
+
+def _path(namespace: str, plan_name: str) -> str:
+    return resource_path(CORE, "configmaps", namespace=namespace, name=store_name(plan_name))

@@ -1,0 +1,67 @@
+"""Another try of a failed node, because somebody asked for it.
+
+S3 for another try: the pod of the target revision that failed is deleted by its UID, so at most
+once for each wish. Its successor is younger than that wish, and only a new one can take it away,
+also after a restart of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rollout.executor.health import judge
+from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.fleet.objects import parse_time
+
+if TYPE_CHECKING:
+    from rollout.executor.book import Book
+
+
+@dataclass(slots=True)
+class Retries:
+    """Who is tried again.
+
+    Attributes:
+        before: node ("": all) -> when somebody asked an earlier process of this run for it.
+        open: steps that are tried again and not over, by id.
+    """
+
+    before: dict[str, float]
+    open: dict[str, StepRun] = field(default_factory=dict)
+
+
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+def reopen(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    """Let a failed node begin again; what is healthy there is only looked at once more."""
+    run.retry_uid = _failed_pod(book, ds, run, now)
+    run.replaced_uid = ""
+    run.reopened = True
+    run.state, run.reason, run.lane = StepState.READY, "", None
+    run.ready_at, run.asked_at, run.ended_at = now, 0.0, 0.0
+    book.retries.open[run.step.id] = run
+    book.note("node-retried", ds, node=run.node, wave=run.step.wave)
+    book.enqueue(ds, run)
+
+
+def was_asked_before(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
+    """Whether a node that fails just now was to be tried again before this process began."""
+    asked = max((book.retries.before.get(name, 0.0) for name in ("", run.node)), default=0.0)
+    if not asked or run.reopened:
+        return False
+    born = [parse_time(pod.metadata.creation_timestamp or _NEVER) for pod in ds.view.on(run.node)]
+    return bool(born) and all(at < float(int(asked)) for at in born)
+
+
+def _failed_pod(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> str:
+    """Return the UID of the failed pod of the target revision that is in the way; "" for none."""
+    node = book.nodes.get(run.node)
+    if node is None or not node.ready:
+        return ""  # no successor would come up there
+    verdict = judge(run, ds, node, now, book.plan.health)
+    for pod in ds.view.on(run.node):
+        if ds.is_target(pod) and not pod.terminating and (verdict.failed or not pod.ready):
+            return pod.metadata.uid
+    return ""
