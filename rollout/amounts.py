@@ -33,7 +33,7 @@ def parse_amount(text: str | float) -> float:
         ValueError: when it is not an amount.
     """
     written = str(text).strip()
-    digits = written.rstrip("numkMGTPEi")
+    digits = written.rstrip("numkKMGTPEi")
     scale = _SUFFIXES.get(written[len(digits) :])
     try:
         return float(digits) * float(scale if scale is not None else "no such suffix")

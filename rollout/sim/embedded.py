@@ -15,6 +15,7 @@ from rollout.sim.faults import Injector
 from rollout.sim.fleetfile import Fleet
 from rollout.sim.kubeconfigfile import kubeconfig
 from rollout.sim.logs import scripted
+from rollout.sim.metrics import used_by
 from rollout.sim.rbac import ADMIN, User
 from rollout.sim.server import Server
 from rollout.sim.store import Object
@@ -56,6 +57,8 @@ class EmbeddedCluster:
         )
         look_up = self.cluster.images.behaviour
         self.api.logs.script = scripted(lambda image, node: look_up(image, node).logs or ())
+        if self.api.metrics is not None:
+            self.api.metrics.rule = used_by(look_up)
         self.server = Server(self.api, self.lock, port=port)
         self._faults = faults
         self.injector: Injector | None = None

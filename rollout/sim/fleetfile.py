@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from rollout.amounts import parse_amount as parse_resource
 from rollout.quantity import parse_amount, parse_duration
 from rollout.sim.images import DEFAULT, Behaviour, Fault, FaultKind, Timing
 from rollout.yamlsource import Source, Step, read_document
@@ -162,6 +163,8 @@ class ImageEntry(_Strict, frozen=True):
     stop: int | float | str | TimingEntry | None = None
     fault: str | FaultEntry | None = None
     logs: tuple[str, ...] | None = None
+    cpu: int | float | str | None = None
+    memory: int | float | str | None = None
 
 
 class Rule(_Strict, frozen=True):
@@ -351,6 +354,8 @@ def _behaviour(source: Source, path: Sequence[Step], entry: ImageEntry) -> Behav
         stop=read("stop", entry.stop, _timing),
         fault=read("fault", entry.fault, _any_fault),
         logs=entry.logs,
+        cpu=read("cpu", entry.cpu, parse_resource),
+        memory=read("memory", entry.memory, parse_resource),
     )
 
 

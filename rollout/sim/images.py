@@ -81,6 +81,8 @@ class Behaviour:
     stop: Timing | None = None
     fault: Fault | None = None
     logs: tuple[str, ...] | None = None
+    cpu: float | None = None  # cores that its containers use; None: a share of their requests
+    memory: float | None = None  # bytes
 
     def over(self, other: Behaviour) -> Behaviour:
         """Return this, with what it leaves open taken from `other`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,25 +25,29 @@ class LogLine:
     text: str
 
 
-Script = Callable[[Object, str, float], Iterable[LogLine]]
-"""Says what a container of a pod has written up to a time, for logs that follow from a rule."""
+Script = Callable[[Object, str, float, bool], Sequence[LogLine] | None]
+"""Says what a container of a pod has written up to a time, for logs that follow from a rule; the
+last argument asks for the instance before the last restart. None: there was no such instance."""
 
 
 def scripted(lines_of: Callable[[str, str], Sequence[str]]) -> Script:
     """Return the script by which containers write fixed lines, one a second from their start.
 
+    The first line is there at once, and what has ended has written its last line.
+
     Args:
         lines_of: gives the lines of an image (first) on a node (second).
     """
 
-    def script(pod: Object, container: str, now: float) -> list[LogLine]:
-        started = _started(pod, container)
-        if started is None:
-            return []
+    def script(pod: Object, container: str, now: float, previous: bool) -> list[LogLine] | None:  # noqa: FBT001 - as Script says
+        span = _span(pod, container, previous=previous)
+        if span is None:
+            return None
+        started, ended = span
         image = next(c["image"] for c in _containers(pod) if c["name"] == container)
         lines = lines_of(image, pod["spec"].get("nodeName", ""))
         timed = (LogLine(started + index, text) for index, text in enumerate(lines))
-        return [line for line in timed if line.time <= now]
+        return [line for line in timed if line.time <= min(now, ended)]
 
     return script
 
@@ -51,11 +56,24 @@ def _containers(pod: Object) -> list[Object]:
     return [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())]
 
 
-def _started(pod: Object, container: str) -> float | None:
-    for status in pod["status"].get("containerStatuses") or ():
-        running = (status.get("state") or {}).get("running")
-        if status["name"] == container and running and running.get("startedAt"):
-            return timestamps.parse(running["startedAt"])
+def _span(pod: Object, container: str, *, previous: bool) -> tuple[float, float] | None:
+    """Return begin and end of an instance of the container, as far as the status tells.
+
+    While a container waits for its restart, its log is that of the instance before, as kubelets
+    have it.
+    """
+    status = pod["status"]
+    every = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    entry: Object = next((e for e in every if e["name"] == container), {})
+    states = [entry.get("lastState") or {}]
+    if not previous:
+        states.insert(0, entry.get("state") or {})
+    for state in states:
+        if started := (state.get("running") or {}).get("startedAt"):
+            return timestamps.parse(started), math.inf
+        ended = state.get("terminated") or {}
+        if ended.get("startedAt"):
+            return timestamps.parse(ended["startedAt"]), timestamps.parse(ended["finishedAt"])
     return None
 
 
@@ -110,15 +128,14 @@ class LogBook:
             StatusError: 400 when there is no earlier container to show.
         """
         log = self._logs.get((pod["metadata"]["uid"], container))
-        if previous:
-            if log is None or log.previous is None:
-                name = pod["metadata"]["name"]
-                message = f'previous terminated container "{container}" in pod "{name}" not found'
-                raise StatusError(400, "BadRequest", message)
-            return list(log.previous)
-        if log is not None and log.current:
-            return list(log.current)
-        return list(self.script(pod, container, self._clock.now())) if self.script else []
+        written = (log.previous if previous else log.current or None) if log else None
+        if written is None and self.script is not None:
+            written = self.script(pod, container, self._clock.now(), previous)
+        if written is None and previous:
+            name = pod["metadata"]["name"]
+            message = f'previous terminated container "{container}" in pod "{name}" not found'
+            raise StatusError(400, "BadRequest", message)
+        return list(written or ())
 
     def follow(
         self, uid: str, container: str, listener: Callable[[LogLine], None]

@@ -13,6 +13,7 @@ from typing import Final
 
 from rollout.sim import timestamps
 from rollout.sim.clock import Clock
+from rollout.sim.images import Behaviour
 from rollout.sim.resources import NODE_METRICS, NODES, POD_METRICS, PODS
 from rollout.sim.scalars import quantity_value
 from rollout.sim.store import Object, Store
@@ -52,6 +53,24 @@ def usual(pod: Object, container: Object, _now: float) -> Usage:
     cpu = quantity_value(requests["cpu"]) * SHARE if "cpu" in requests else DEFAULT_CPU
     memory = quantity_value(requests["memory"]) * SHARE if "memory" in requests else DEFAULT_MEMORY
     return Usage(float(cpu) * varied, float(memory) * varied)
+
+
+def used_by(behaviour: Callable[[str, str], Behaviour]) -> UsageRule:
+    """Return the rule by which containers use what is known of their image, or else as usual.
+
+    Args:
+        behaviour: of an image (first) on a node (second).
+    """
+
+    def rule(pod: Object, container: Object, now: float) -> Usage:
+        known = behaviour(container["image"], pod["spec"].get("nodeName", ""))
+        otherwise = usual(pod, container, now)
+        return Usage(
+            otherwise.cpu if known.cpu is None else known.cpu,
+            otherwise.memory if known.memory is None else known.memory,
+        )
+
+    return rule
 
 
 class MetricsServer:

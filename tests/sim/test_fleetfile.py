@@ -48,6 +48,7 @@ times:
   stop: 3
 images:
   agent:v3: {start: 40s, fault: never-ready, logs: [hello, world]}
+  agent:v4: {cpu: 900m, memory: 1Ki}
   "agent:v2@edge-001": {fault: {kind: crash, after: 2m, exitCode: 137, reason: OOMKilled}}
 users:
   - name: dev
@@ -79,6 +80,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert fleet.default_behaviour.stop == Timing(3.0)
     assert fleet.images["agent:v3"].fault == Fault(FaultKind.NEVER_READY)
     assert fleet.images["agent:v3"].logs == ("hello", "world")
+    assert (fleet.images["agent:v4"].cpu, fleet.images["agent:v4"].memory) == (0.9, 1024.0)
     assert fleet.images["agent:v2@edge-001"].fault == Fault(
         FaultKind.CRASH, after=120.0, exit_code=137, reason="OOMKilled"
     )

@@ -89,10 +89,13 @@ def test_a_log_that_is_not_there_says_why(
     assert (answer.status, answer.body["message"]) == (400, message)
 
 
-def container(world: ApiWorld, state: Object) -> None:
+def container(world: ApiWorld, state: Object, last: Object | None = None) -> None:
     pod = world.pod("p", nodeName="n")
     entry = {"name": "a", "image": "agent:v1", "imageID": "", "ready": False, "restartCount": 0}
-    status = {**pod["status"], "containerStatuses": [{**entry, "state": state}]}
+    status = {
+        **pod["status"],
+        "containerStatuses": [{**entry, "state": state, "lastState": last or {}}],
+    }
     world.registry.update(
         PODS, "default", "p", {**pod, "status": status}, TESTER, subresource="status"
     )
@@ -111,3 +114,25 @@ def test_a_script_writes_a_line_a_second_from_the_start_of_the_container(world: 
     assert world.get(LOG).text == "agent:v1 on n\n"
     world.clock.advance(1)
     assert world.get(LOG).text == "agent:v1 on n\nready\n"
+
+
+def test_what_ended_has_written_its_last_line_and_is_the_log_until_the_restart(
+    world: ApiWorld,
+) -> None:
+    world.api.logs.script = scripted(lambda _image, _node: ["one", "two", "three"])
+    begin = world.clock.now()
+    span = {"startedAt": rfc3339(begin - 9), "finishedAt": rfc3339(begin - 8)}
+    ended = {"terminated": {"exitCode": 1, **span}}
+    container(world, {"waiting": {"reason": "CrashLoopBackOff"}}, ended)
+    assert world.get(LOG).text == "one\ntwo\n"
+    assert world.get(f"{LOG}?previous=true").text == "one\ntwo\n"
+
+
+def test_a_script_knows_the_instance_before_the_last_restart(world: ApiWorld) -> None:
+    world.api.logs.script = scripted(lambda _image, _node: ["one", "two"])
+    begin = world.clock.now()
+    span = {"startedAt": rfc3339(begin - 9), "finishedAt": rfc3339(begin - 5)}
+    running = {"running": {"startedAt": rfc3339(begin)}}
+    container(world, running, {"terminated": {"exitCode": 1, **span}})
+    assert world.get(LOG).text == "one\n"
+    assert world.get(f"{LOG}?previous=true").text == "one\ntwo\n"
