@@ -154,7 +154,7 @@ def roll_back_or_ask(
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
     try:
-        with stop_on_signals(inbox):
+        with stop_on_signals(inbox, reporter):
             result = roll_back(run.client, session, inbox, reporter, Tuning(grace_s=grace_s))
     except LockedError:
         tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.")

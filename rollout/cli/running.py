@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 import click
 
@@ -16,12 +17,30 @@ from rollout.cluster.client import Client
 from rollout.errors import ExitCode, UsageError
 from rollout.executor.book import GRACE_S
 from rollout.executor.inbox import Inbox
-from rollout.executor.run import DriftPolicy, Result
+from rollout.executor.run import DriftPolicy, Observer, Result
 from rollout.executor.session import begin, carry_out, exit_code
 from rollout.executor.tuning import Tuning
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
 from rollout.report.progress import JsonReporter, LineReporter
+
+SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
+
+
+class Reporter(Observer, Protocol):
+    """Who tells about a run, from its begin to its end."""
+
+    def begin(self, plan: Plan, run_id: str, *, resumed: bool) -> None:
+        """Say which run begins."""
+
+    def stopping(self, text: str) -> None:
+        """Say, from a signal handler, that a stop was asked for."""
+
+    def end(self, plan: Plan, result: Result, code: int) -> None:
+        """Show how it ended."""
+
+    def close(self) -> None:
+        """Give the terminal back, however it ended."""
 
 
 def carry_out_plan(
@@ -54,7 +73,7 @@ def carry_out_plan(
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
-    with stop_on_signals(inbox):
+    with stop_on_signals(inbox, reporter):
         result = carry_out(client, plan, session, inbox, reporter, on_drift, tuning, wave)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
@@ -70,8 +89,8 @@ def _wave_number(plan: Plan, wanted: str) -> int:
     raise UsageError(f"--stop-at: the plan has no wave '{wanted}'; it has {cut(names, 20)}")
 
 
-def reporter_for(output: str, sequence: int) -> JsonReporter | LineReporter:
-    """Return who tells about the run.
+def reporter_for(output: str, sequence: int) -> Reporter:
+    """Return who tells about the run: a live view on a terminal, else lines.
 
     Args:
         output: `jsonl` for the event stream; anything else is lines for people.
@@ -79,7 +98,19 @@ def reporter_for(output: str, sequence: int) -> JsonReporter | LineReporter:
     """
     if output == "jsonl":
         return JsonReporter(_write_line, sequence)
-    return LineReporter(_write_line)
+    if not _can_be_drawn_on():
+        return LineReporter(_write_line)
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+
+    from rollout.report.screen import LiveReporter  # noqa: PLC0415
+
+    return LiveReporter(Console(), _write_line)
+
+
+def _can_be_drawn_on() -> bool:
+    """Whether standard output is a terminal that moves its cursor, and nobody minds."""
+    dumb = os.environ.get("TERM", "dumb") in {"", "dumb", "unknown"}
+    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
 
 
 def _write_line(text: str) -> None:
@@ -88,23 +119,29 @@ def _write_line(text: str) -> None:
 
 
 @contextmanager
-def stop_on_signals(inbox: Inbox) -> Iterator[None]:
-    """First SIGINT or SIGTERM: start nothing new. Second: leave at once."""
+def stop_on_signals(inbox: Inbox, reporter: Reporter) -> Iterator[None]:
+    """First SIGINT or SIGTERM: start nothing new. Second: leave at once.
+
+    The terminal is given back at the end, however it comes.
+    """
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
+            if sys.stdout.isatty():
+                os.write(1, SHOW_CURSOR)
             os.write(2, b"ended at once; the same command goes on where it stopped\n")
             os._exit(128 + number)
         asked = True
         name = signal.Signals(number).name
-        os.write(2, b"stopping: waiting for what is in flight; a second signal ends at once\n")
+        reporter.stopping("stopping: waiting for what is in flight; a second signal ends at once")
         inbox.stop(f"stopped by {name}")
 
     before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        reporter.close()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -61,7 +61,7 @@ def _walk(client: Client, plan: Plan, reason: str, journal: JournalOptions) -> E
         session = begin(client, plan, journal.place, recover=journal.recover)
         reporter = reporter_for("table", 0)
         inbox = Inbox()
-        with stop_on_signals(inbox):
+        with stop_on_signals(inbox, reporter):
             result = carry_out(client, plan, session, inbox, reporter)
         if not result.unapproved:
             code = exit_code(result.finish)

@@ -68,7 +68,7 @@ def undo(
         reporter = reporter_for(output, session.told)
         reporter.begin(plan, session.record.run_id, resumed=session.resumed)
         inbox = Inbox()
-        with stop_on_signals(inbox):
+        with stop_on_signals(inbox, reporter):
             result = carry_out(client, plan, session, inbox, reporter, "ignore")
         code = exit_code(result.finish)
         reporter.end(result.plan, result, code)

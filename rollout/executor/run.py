@@ -69,6 +69,9 @@ class Observer(Protocol):
     def heartbeat(self, why: str, engine: Engine) -> None:
         """Nothing happened for a while; `why` says what the run waits for."""
 
+    def look(self, engine: Engine, now: float) -> float:
+        """The state may be another one; returns when it wants to look again at the latest."""
+
     def waiting(self, why: str) -> None:
         """The run has not begun yet; `why` says what it waits for."""
 
@@ -281,7 +284,8 @@ class _Loop:
             self._say()
             if self.engine.finished is not None:
                 return self._result(self.engine.finished)
-            wake = min(heartbeat, self.engine.next_wake() or heartbeat)
+            look_at = self.observer.look(self.engine, self.now())
+            wake = min(heartbeat, look_at, self.engine.next_wake() or heartbeat)
             for item in self.inbox.take(wake - self.now()):
                 self._observe(item)
             if self.now() >= heartbeat:

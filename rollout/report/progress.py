@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from datetime import datetime
 
@@ -40,6 +42,18 @@ _SENTENCES = {
 }
 
 
+def sentence(told: Notice, engine: Engine) -> str:
+    """Return what happened in one line."""
+    return _SENTENCES[told.kind].format(
+        daemon_set=told.daemon_set,
+        node=told.node,
+        wave=told.wave,
+        message=told.message,
+        done=told.done,
+        total=engine.plan.totals.update,
+    )
+
+
 class LineReporter:
     """One line for each thing that happens.
 
@@ -59,15 +73,12 @@ class LineReporter:
     def notice(self, told: Notice, engine: Engine) -> None:
         """Say what happened."""
         self.sequence += 1
-        text = _SENTENCES[told.kind].format(
-            daemon_set=told.daemon_set,
-            node=told.node,
-            wave=told.wave,
-            message=told.message,
-            done=told.done,
-            total=engine.plan.totals.update,
-        )
-        self._line(text)
+        self._line(sentence(told, engine))
+
+    def look(self, engine: Engine, now: float) -> float:
+        """See no more than what is told."""
+        del engine, now
+        return math.inf
 
     def heartbeat(self, why: str, engine: Engine) -> None:
         """Say what the run waits for."""
@@ -81,6 +92,13 @@ class LineReporter:
     def warning(self, text: str) -> None:
         """Say what is not as it should be."""
         self._line(f"warning: {text}")
+
+    def stopping(self, text: str) -> None:
+        """Say on standard error, from a signal handler, that a stop was asked for."""
+        os.write(2, f"{text}\n".encode())
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Show the final table."""
@@ -143,6 +161,18 @@ class JsonReporter:
     def warning(self, text: str) -> None:
         """Say what is not as it should be."""
         self._events.emit("warning", message=text)
+
+    def look(self, engine: Engine, now: float) -> float:
+        """See no more than what is told."""
+        del engine, now
+        return math.inf
+
+    def stopping(self, text: str) -> None:
+        """Say on standard error, from a signal handler, that a stop was asked for."""
+        os.write(2, f"{text}\n".encode())
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Give the result of every node."""

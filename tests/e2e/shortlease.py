@@ -24,7 +24,7 @@ def main(path: Path, lease_s: float) -> int:
         session = begin(client, plan, Place("none"))
         reporter = reporter_for("jsonl", session.told)
         inbox = Inbox()
-        with stop_on_signals(inbox):
+        with stop_on_signals(inbox, reporter):
             tuning = Tuning(lease_s=lease_s)
             result = carry_out(client, plan, session, inbox, reporter, tuning=tuning)
         code = exit_code(result.finish)

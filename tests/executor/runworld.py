@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,6 +56,10 @@ class Heard:
     def heartbeat(self, why: str, engine: Engine) -> None:
         del engine
         self.waiting(why)
+
+    def look(self, engine: Engine, now: float) -> float:
+        del engine, now
+        return math.inf
 
     def waiting(self, why: str) -> None:
         with self.news:

@@ -1,0 +1,197 @@
+"""The live view on a terminal: what stays scrolls up, what changes is drawn below it in place.
+
+The loop hands in pictures; a thread of rich's draws the latest one a few times a second. Whatever
+ends the run, `close` gives the terminal back as it was. Imported only where there is a terminal.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rollout.executor.engine import Engine
+from rollout.executor.notices import Notice
+from rollout.executor.run import Result
+from rollout.executor.steadyclock import steady_clock
+from rollout.planner.plan import Plan
+from rollout.quantity import format_duration
+from rollout.report.liveview import Picture, Viewer, WaveLine
+from rollout.report.progress import sentence
+from rollout.report.result import result_text
+
+FRAMES_PER_S = 4
+_IN_PLACE = {"node-started", "node-done"}  # the view itself shows them
+_COLOURS = {"done": "green", "running": "cyan", "waiting": "dim"}
+_BAR = 24  # columns
+
+
+class LiveReporter:
+    """Tells people on a terminal about a run.
+
+    Args:
+        console: the terminal.
+        write: takes one line that stays, without its end; used when the view is closed.
+        clock: own steady clock in seconds.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        write: Callable[[str], None],
+        clock: Callable[[], float] = steady_clock,
+    ) -> None:
+        self.sequence = 0
+        self._console = console
+        self._write = write
+        self._clock = clock
+        self._viewer = Viewer()
+        self._lock = threading.Lock()
+        self._title = ""
+        self._why = "reading the cluster"
+        self._shown: tuple[float, Picture] | None = None
+        self._began = clock()
+        self._live = Live(
+            console=console,
+            get_renderable=self._frame,
+            refresh_per_second=FRAMES_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def begin(self, plan: Plan, run_id: str, *, resumed: bool) -> None:
+        """Say which run begins, and open the view."""
+        verb = "goes on" if resumed else "begins"
+        self._title = f"run {run_id} of {plan.name}"
+        self._live.start()
+        self._say(f"run {run_id} of plan {plan.id} {verb}")
+
+    def notice(self, told: Notice, engine: Engine) -> None:
+        """Let what matters later scroll up."""
+        self.sequence += 1
+        if told.kind not in _IN_PLACE:
+            style = "red" if told.kind in {"node-failed", "held", "drift", "aborted"} else ""
+            self._say(sentence(told, engine), style)
+
+    def look(self, engine: Engine, now: float) -> float:
+        """Take a picture, unless the last one is fresh; returns when to look again."""
+        taken = self._shown[1].now if self._shown is not None else -math.inf
+        if now - taken < 1 / FRAMES_PER_S:
+            return taken + 1 / FRAMES_PER_S
+        picture = self._viewer.take(engine, now)
+        with self._lock:
+            self._shown = self._clock(), picture
+        return now + 1 / FRAMES_PER_S
+
+    def heartbeat(self, why: str, engine: Engine) -> None:
+        """Do nothing: the view says it all the time."""
+        del why, engine
+
+    def waiting(self, why: str) -> None:
+        """Show what the run waits for before it begins."""
+        with self._lock:
+            self._why = why
+
+    def warning(self, text: str) -> None:
+        """Say what is not as it should be."""
+        self._say(f"warning: {text}", "yellow")
+
+    def stopping(self, text: str) -> None:
+        """Show that a stop was asked for; safe in a signal handler, so no lock is taken."""
+        self._title = f"{self._title}  ({text})"
+
+    def close(self) -> None:
+        """Take the view away and give the terminal back."""
+        self._live.stop()
+
+    def end(self, plan: Plan, result: Result, code: int) -> None:
+        """Close the view and show the final table."""
+        del code
+        self.close()
+        self._write("")
+        self._write(result_text(plan, result))
+
+    def _say(self, text: str, style: str = "") -> None:
+        line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {text}", style)
+        self._console.print(line, soft_wrap=True)
+
+    def _frame(self) -> RenderableType:
+        with self._lock:
+            shown, why = self._shown, self._why
+        now = self._clock()
+        if shown is None:
+            waited = format_duration(now - self._began)
+            return Group(Text(self._title, "bold"), Text(f"{why} ({waited})"))
+        taken, picture = shown
+        return frame(self._title, picture, now - taken, now - self._began)
+
+
+def frame(title: str, picture: Picture, age_s: float, elapsed_s: float) -> RenderableType:
+    """Return one frame.
+
+    Args:
+        title: which run.
+        picture: of the run.
+        age_s: of the picture.
+        elapsed_s: since this process has begun.
+    """
+    parts: list[RenderableType] = [_head(title, picture, elapsed_s), _waves(picture)]
+    if picture.flying:
+        parts.append(_flying(picture, age_s))
+    parts.append(Text(picture.why, "bold", no_wrap=True, overflow="ellipsis"))
+    return Group(*parts)
+
+
+def _head(title: str, picture: Picture, elapsed_s: float) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(title, "bold")
+    text.append(f"\n{picture.done} of {picture.total} done", "green")
+    failed = f"   {picture.failed} failed (limit {picture.failed_limit})"
+    text.append(failed, "red" if picture.failed else "dim")
+    text.append(f"   {format_duration(elapsed_s)}")
+    if picture.eta_s is not None:
+        text.append(f"   about {format_duration(picture.eta_s)} left")
+    for budget in picture.budgets:
+        text.append(f"   {budget}", "dim")
+    return text
+
+
+def _waves(picture: Picture) -> Table:
+    table = Table.grid(padding=(0, 2))
+    if picture.waves_hidden:
+        table.add_row(Text(f"({picture.waves_hidden} more waves)", "dim"))
+    for wave in picture.waves:
+        table.add_row(*_wave(wave))
+    return table
+
+
+def _wave(wave: WaveLine) -> tuple[Any, ...]:
+    colour = _COLOURS[wave.state]
+    return (
+        Text(wave.name, colour),
+        ProgressBar(max(wave.nodes, 1), wave.over, width=_BAR, complete_style=colour),
+        Text(f"{wave.over}/{wave.nodes}", colour),
+        Text(wave.state, colour),
+    )
+
+
+def _flying(picture: Picture, age_s: float) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("NODE", "DAEMONSET", "PHASE", "AGE"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WAITS FOR", no_wrap=True, overflow="ellipsis", ratio=1)
+    for run in picture.flying:
+        age = format_duration(max(0.0, picture.now + age_s - run.since))
+        table.add_row(run.node, run.daemon_set, run.phase, age, Text(run.lacks))
+    if picture.flying_hidden:
+        table.add_row(f"and {picture.flying_hidden} more")
+    return table
