@@ -6,10 +6,13 @@ is guessed.
 
 from __future__ import annotations
 
+import re
+
 from rollout.executor import events as ev
 from rollout.executor import observing, starting
 from rollout.executor.actions import (
     DeletePod,
+    Outcome,
     PodWrite,
     Prepare,
     ReadDaemonSet,
@@ -27,6 +30,8 @@ _DONE_TO: dict[type[PodWrite], str] = {
     ReleasePod: "handed over, waiting for its successor",
     TakeBack: "taken back, waiting for its successor to go",
 }
+# How the API server's own authorizer puts it; an admission plugin that refuses puts it otherwise.
+_NO_PERMISSION = re.compile(r'User "[^"]*" cannot \w+ resource ')
 _AGAIN_S = 2.0  # seconds until what was not done is tried again
 
 
@@ -115,9 +120,24 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
         case ev.Answer.NOT_DONE if not book.stopping:
             step.awaiting_answer = True
             book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
+        case ev.Answer.REFUSED if _NO_PERMISSION.search(event.message):
+            _not_allowed(book, ds, step, event)
         case _:
             message = event.message or "the run stops"
             book.end(ds, step, StepState.FAILED, f"the pod was not touched: {message}", now)
+
+
+def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered) -> None:
+    """We may not do that any more: no node's fault, and the next one would meet the same."""
+    book.hold(
+        f"a permission was taken away: {event.message}; nothing was done to {step.node}",
+        outcome=Outcome.REFUSED,
+        code=event.exit_code,
+    )
+    if step.state is StepState.DELETING:
+        book.release(ds, step)
+        step.state = StepState.READY
+        book.enqueue(ds, step)
 
 
 def _write_again(book: Book, write: PodWrite, now: float) -> None:

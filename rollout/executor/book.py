@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from rollout.executor import deadlines, unreachable, zones
+from rollout.errors import ExitCode
+from rollout.executor import deadlines, guarding, unreachable, zones
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
@@ -72,6 +73,7 @@ class Book:
         self.cause_cleared = False  # what stopped the run is over
         self.hold_why = ""  # why the run has failed, or ""
         self.hold_outcome = Outcome.HELD  # how it then ends
+        self.hold_code = ExitCode.ERROR  # why the server refused, where it did
         self.by_release = False  # whether that is the release's fault
         self.drift_why = ""  # somebody else changed what we rely on, or ""
         self.lost_views: dict[str, str] = {}
@@ -95,6 +97,7 @@ class Book:
         self.wishes = wishes
         self.retries = Retries(dict(wishes.retried))
         self.stop_at = stop_at
+        self.guards = {ds.name: guarding.Guard() for ds in plan.daemon_sets}
         self.progress = deadlines.Progress()
         self.unreachable = unreachable.Unreachable()
         self.unapproved: StepRun | None = None  # the approval that the run waits for
@@ -242,6 +245,7 @@ class Book:
             case Verdict(look_again=when):
                 if run.state is not StepState.FAILED:
                     run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
+                guarding.look_at(self, ds, run, now)
                 if when is not None and when > now:
                     self.at(when, lambda at: self._look_again(ds, run, at))
 
@@ -314,7 +318,8 @@ class Book:
     def _find_fault(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Say whether a failure speaks against the release."""
         zone_down = zones.went_down(self, ds, run)
-        run.excused = bool(zone_down) or run.node in ds.broken_before
+        silent = self.guards[ds.name].silent and run.node in self.guards[ds.name].bereft
+        run.excused = bool(zone_down) or silent or run.node in ds.broken_before
         run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
 
     def _lapse(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
@@ -350,7 +355,14 @@ class Book:
             return why
         return f"{why}; the cause has cleared: apply the plan again to go on"
 
-    def hold(self, why: str, *, outcome: Outcome = Outcome.HELD, by_release: bool = False) -> None:
+    def hold(
+        self,
+        why: str,
+        *,
+        outcome: Outcome = Outcome.HELD,
+        by_release: bool = False,
+        code: ExitCode = ExitCode.ERROR,
+    ) -> None:
         """Start nothing more and end as failed; the first reason stays.
 
         Args:
@@ -358,13 +370,16 @@ class Book:
             outcome: how the run ends. HELD waits for what is in flight, ABORTED and DEADLINE only
                 for the answers of the API server.
             by_release: the release itself is bad: what `onFailure` answers.
+            code: with REFUSED: why the server refused.
         """
         if self.hold_why:
             return
+        self.hold_code = code
         aborts = by_release and self.plan.failure.on_failure == "abort"
         self.hold_why, self.by_release = why, by_release
         self.hold_outcome = Outcome.ABORTED if aborts and outcome is Outcome.HELD else outcome
-        self.tell(Notice(self.hold_outcome.value, message=why))
+        ends_at_once = self.hold_outcome in (Outcome.ABORTED, Outcome.DEADLINE)
+        self.tell(Notice(self.hold_outcome.value if ends_at_once else "held", message=why))
 
     def go_on(self) -> None:
         """Take back that failures stopped the run: somebody has dealt with them."""
@@ -389,6 +404,7 @@ class Book:
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""
+        guarding.slot_given_back(self, ds, run.node)
         ds.view.release(run.node, failed=run.state is StepState.FAILED)
         self.in_flight -= 1
         self.in_trouble -= run.in_trouble

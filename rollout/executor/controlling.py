@@ -76,7 +76,7 @@ def ended(book: Book) -> Finish | None:
         return Finish(Outcome.DRIFT, book.drift_why)
     if book.hold_why:
         why = book.with_its_end(book.hold_why)
-        return Finish(book.hold_outcome, why, by_release=book.by_release)
+        return Finish(book.hold_outcome, why, book.hold_code, by_release=book.by_release)
     if book.stop_why:
         return Finish(Outcome.PAUSED, book.with_its_end(book.stop_why))
     return _ended_by_wish(book, stop) if stop is not None else _waiting_for_approval(book)

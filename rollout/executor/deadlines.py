@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rollout.executor import guarding
 from rollout.executor.actions import Outcome
 from rollout.executor.state import Phase, StepRun
 from rollout.quantity import format_duration
@@ -76,10 +77,17 @@ def _look(book: Book, asked: float, now: float) -> None:
         _look_at(book, due)
         return
     book.hold(
-        f"no node got done for {format_duration(limit)} (progressDeadline)",
+        f"no node got done for {format_duration(limit)} (progressDeadline){_why(book)}",
         outcome=Outcome.DEADLINE,
-        by_release=True,
+        by_release=not any(guard.silent for guard in book.guards.values()),
     )
+
+
+def _why(book: Book) -> str:
+    """Say what is known of the cause."""
+    causes = [guarding.reason(book, ds) for ds in book.daemon_sets.values()]
+    known = [cause for cause in causes if cause]
+    return f": {known[0]}" if known else ""
 
 
 def _waiting_since(book: Book, now: float) -> float:

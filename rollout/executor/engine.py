@@ -13,6 +13,7 @@ from rollout.executor import (
     answering,
     controlling,
     deadlines,
+    guarding,
     observing,
     starting,
     stopping,
@@ -60,6 +61,8 @@ class Engine(Book):
                 observing.daemon_set_seen(self, self.daemon_sets[name], daemon_set, now)
             case ev.DaemonSetGone(name):
                 self.stop_for_drift(f"DaemonSet {name} was deleted")
+            case ev.CreationRefused(name, message, at):
+                guarding.refusal_seen(self, self.daemon_sets[name], message, at)
             case ev.RevisionsSeen(name, revisions):
                 ds = self.daemon_sets[name]
                 ds.revisions = revisions
@@ -106,7 +109,7 @@ class Engine(Book):
 
     def _must_watch(self) -> bool:
         """Whether nodes in flight keep the run from its end."""
-        if self.hold_outcome is Outcome.HELD or self.drift_why:
+        if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
             left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
             return self.in_flight > left_alone

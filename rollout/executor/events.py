@@ -99,6 +99,15 @@ class DaemonSetGone:
 
 
 @dataclass(frozen=True, slots=True)
+class CreationRefused:
+    """The controller says that the API server did not take a new pod."""
+
+    daemon_set: str
+    message: str
+    at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionsSeen:
     """All revisions that a DaemonSet controls, lowest number first."""
 
@@ -183,6 +192,7 @@ Event: TypeAlias = (
     | NodeGone
     | DaemonSetSeen
     | DaemonSetGone
+    | CreationRefused
     | RevisionsSeen
     | ViewLost
     | ViewBack

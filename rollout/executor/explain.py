@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rollout.executor import zones
+from collections.abc import Iterable
+
+from rollout.executor import guarding, zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
@@ -30,6 +32,9 @@ def explain(engine: Engine, now: float) -> str:
     if not prefix and too_much_trouble(engine):
         limit = engine.plan.failure.max_in_trouble
         prefix = f"{len(trouble)} nodes are in trouble (maxInTrouble {limit}): {cut(trouble)}; "
+    distrust = next(filter(None, (guarding.reason(engine, d) for d in _sets(engine))), "")
+    if distrust and not prefix:
+        prefix = f"{distrust}; "
     if flying:
         oldest = flying[0]
         ds = engine.daemon_sets[oldest.step.daemon_set]
@@ -40,6 +45,10 @@ def explain(engine: Engine, now: float) -> str:
     if prefix:
         return prefix.rstrip(": ")
     return _waiting_to_start(engine, now)
+
+
+def _sets(engine: Engine) -> Iterable[DaemonSetRun]:
+    return engine.daemon_sets.values()
 
 
 def _ending(engine: Engine) -> str:

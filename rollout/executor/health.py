@@ -103,7 +103,8 @@ def waiting_for(
         return _terminating_text(old[0], now)
     pod = _target_pod(ds, pods)
     if pod is None:
-        return "the controller has not created the new pod"
+        refused = f": it is refused: {ds.pods_refused}" if ds.pods_refused else ""
+        return f"the controller has not created the new pod{refused}"
     since = ds.view.ready_since.get(pod.metadata.uid)
     if since is not None:
         left = max(0.0, since + max(rules.soak_s, ds.view.min_ready_s) - now)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from rollout.executor import unreachable
+from rollout.executor import guarding, unreachable
+from rollout.executor.believing import disbelief
 from rollout.executor.book import OVER, Book
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Phase, StepState
@@ -14,13 +15,22 @@ from rollout.fleet.revisions import revision_hash, template_digest
 
 def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     """A pod of the DaemonSet was created or changed."""
+    is_new = ds.listed and pod.metadata.uid not in ds.view.pods
     node = ds.view.see(pod, now)
-    if node is not None:
-        book.node_changed(ds, node, now)
+    if node is None:
+        return
+    if is_new and pod.metadata.uid in ds.view.pods:
+        guarding.successor_seen(book, ds, node)
+    book.node_changed(ds, node, now)
 
 
-def take_pods(book: Book, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> None:
-    """Replace what is known of the pods by a whole list."""
+def take_pods(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: float) -> None:
+    """Replace what is known of the pods by a whole list, where that can be believed."""
+    doubt = _doubt_of_pods(book, ds, {pod.target_node for pod in pods})
+    if doubt:
+        book.stop_for_drift(doubt)
+        ds.listed = True
+        return
     listed = {pod.metadata.uid for pod in pods}
     for uid in [uid for uid in ds.view.pods if uid not in listed]:
         node = ds.view.forget(uid, now)
@@ -31,7 +41,22 @@ def take_pods(book: Book, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> 
     ds.listed = True
 
 
-def take_released(book: Book, ds: DaemonSetRun, pods: Iterable[Pod], now: float) -> None:
+def _doubt_of_pods(book: Book, ds: DaemonSetRun, listed: set[str]) -> str:
+    """Say why a list of pods is not believed; "" when it is.
+
+    Before the first list of a run that goes on, the plan says which nodes had a pod; those in
+    flight have none then through us.
+    """
+    what = f"the pods of DaemonSet {ds.name}, by their nodes,"
+    if ds.listed:
+        stay = (p for p in ds.view.pods.values() if not p.terminating)
+        known = {p.target_node for p in stay if p.target_node not in ds.view.held}
+        return disbelief(what, known, listed)
+    known = {node.name for node in ds.planned.nodes if node.pod is not None}
+    return disbelief(what, known, listed, spare=ds.planned.budget.value) if book.resumed else ""
+
+
+def take_released(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: float) -> None:
     """Replace what is known of the handed-over pods by a whole list."""
     listed = {pod.metadata.uid for pod in pods}
     for node, pod in list(ds.view.released.items()):
@@ -62,9 +87,14 @@ def release_ended(book: Book, ds: DaemonSetRun, node: str, uid: str, now: float)
         book.node_changed(ds, node, now)
 
 
-def take_nodes(book: Book, nodes: Iterable[Node], now: float) -> None:
-    """Replace what is known of the nodes by a whole list."""
+def take_nodes(book: Book, nodes: Collection[Node], now: float) -> None:
+    """Replace what is known of the nodes by a whole list, where that can be believed."""
     listed = {node.metadata.name for node in nodes}
+    doubt = disbelief("nodes", _known_nodes(book), listed)
+    if doubt:
+        book.stop_for_drift(doubt)
+        book.nodes_listed = True
+        return
     for name in [name for name in book.nodes if name not in listed]:
         node_gone(book, name, now)
     for node in nodes:
@@ -73,6 +103,13 @@ def take_nodes(book: Book, nodes: Iterable[Node], now: float) -> None:
         if step.node and step.node not in listed:
             node_gone(book, step.node, now)
     book.nodes_listed = True
+
+
+def _known_nodes(book: Book) -> set[str]:
+    """Return the nodes that a list should hold: at a fresh start, that is for drift to say."""
+    if book.nodes_listed:
+        return set(book.nodes)
+    return set(book.planned_nodes) if book.resumed else set()
 
 
 def node_seen(book: Book, node: Node, now: float) -> None:

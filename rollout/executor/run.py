@@ -44,7 +44,7 @@ from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import Wishes
 from rollout.executor.writing import Writer
 from rollout.fleet import marks
-from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.drift import Drift, compare
@@ -255,6 +255,20 @@ class _Loop:
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
+        self._reflect_events()
+
+    def _reflect_events(self) -> None:
+        """Follow the events about the DaemonSets, where that is allowed: they only explain."""
+        for ds in self.plan.daemon_sets:
+            space = ds.namespace
+            asked = (
+                self.client.review_access(v, "", "events", namespace=space)
+                for v in ("list", "watch")
+            )
+            if all(asked):
+                events = resource_path(CORE, "events", namespace=space)
+                about = f"involvedObject.uid={ds.uid}"
+                self._reflect(f"events/{ds.name}", events, ClusterEvent, field_selector=about)
 
     def _check_drift(self, fleets: dict[str, Fleet], on_drift: DriftPolicy) -> None:
         """Refuse hard drift, and deal with soft drift as the user chose."""

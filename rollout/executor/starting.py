@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import controlling, deadlines, zones
+from rollout.executor import controlling, deadlines, guarding, zones
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -132,9 +132,14 @@ def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
     cap = book.plan.limits.max_per_zone
     if cap and book.zone_load.get(run.zone, 0) >= cap:
         return False
-    if run.lane is not Lane.VERIFY and not zones.is_open(book, ds, run):
+    if run.lane is not Lane.VERIFY and not may_take_away(book, ds, run):
         return False
     return ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
+
+
+def may_take_away(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
+    """Whether nothing but room speaks against taking away the pod of a node."""
+    return guarding.is_trusted(book, ds) and zones.is_open(book, ds, run)
 
 
 def _take_token(book: Book, now: float) -> bool:

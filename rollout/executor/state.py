@@ -124,6 +124,7 @@ class DaemonSetRun:
         self.resolved = False  # the target revision is known
         self.listed = False  # the pods are known
         self.released_listed = False  # the handed-over pods are known
+        self.pods_refused = ""  # what the API server says against the new pods
         self.target_hash = ""
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
@@ -178,6 +179,8 @@ class DaemonSetRun:
         """Say what somebody else changed in the DaemonSet; "" when it is as we left it."""
         if seen.metadata.uid != self.planned.uid:
             return f"DaemonSet {self.name} was recreated: its UID is another one"
+        if seen.metadata.deletion_timestamp is not None:
+            return f"DaemonSet {self.name} is being deleted"
         if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
             return ""
         template = template_digest(seen.spec.template)

@@ -22,7 +22,7 @@ from rollout.errors import StaleError
 from rollout.executor import events as ev
 from rollout.executor.record import ConfigMap, RunRecord, decode_record
 from rollout.executor.wishes import Wishes
-from rollout.fleet.objects import ControllerRevision
+from rollout.fleet.objects import ClusterEvent, ControllerRevision
 
 
 class Translator:
@@ -59,6 +59,8 @@ class Translator:
                 return self._changed(source, obj)
             case Removed(source, obj):
                 return self._removed(source, obj)
+            case Stalled(source) | Broken(source) | Resumed(source) if source.startswith("events/"):
+                return []  # they only explain; no decision waits for them
             case Stalled(source, silent_s):
                 return [ev.ViewLost(source, f"silent for {silent_s:.0f} s")]
             case Broken(source, error):
@@ -75,6 +77,8 @@ class Translator:
         match kind:
             case "record":
                 return [event for item in items for event in self._wished(item)]
+            case "events":
+                return [event for item in items for event in _refused(name, item)]
             case "nodes":
                 return [ev.NodesListed(tuple(items))]
             case "pods":
@@ -91,6 +95,8 @@ class Translator:
         match kind:
             case "record":
                 return self._wished(obj)
+            case "events":
+                return _refused(name, obj)
             case "nodes":
                 return [ev.NodeSeen(obj)]
             case "pods":
@@ -107,6 +113,8 @@ class Translator:
         match kind:
             case "record":
                 return [ev.StopAsked("the run record was deleted")]
+            case "events":
+                return []  # they are forgotten after an hour
             case "nodes":
                 return [ev.NodeGone(obj.metadata.name)]
             case "pods":
@@ -132,3 +140,11 @@ class Translator:
         kept = self._revisions[name].values()
         mine = [r for r in kept if r.metadata.controller_uid == uid]
         return ev.RevisionsSeen(name, tuple(sorted(mine, key=lambda r: r.revision)))
+
+
+def _refused(name: str, event: ClusterEvent) -> list[ev.Event]:
+    """Return what an event about a DaemonSet says of its new pods (behaviour.md 7, case 37)."""
+    if event.reason != "FailedCreate":
+        return []
+    message = event.message.removeprefix("Error creating: ")
+    return [ev.CreationRefused(name, message, event.at)]

@@ -275,6 +275,32 @@ class DaemonSet(Struct, frozen=True):
         return str(self.spec.update_strategy.get("type") or "RollingUpdate")
 
 
+class Regarding(Struct, frozen=True):
+    """`involvedObject` of an event."""
+
+    uid: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class ClusterEvent(Struct, frozen=True):
+    """An event that a component of the cluster wrote (core/v1)."""
+
+    metadata: Meta
+    involved_object: Regarding = Regarding()
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+    last_timestamp: str | None = None
+    event_time: str | None = None
+
+    @property
+    def at(self) -> float:
+        """When it was last seen, seconds since the epoch; 0.0 when it does not say."""
+        text = self.last_timestamp or self.event_time or self.metadata.creation_timestamp
+        return parse_time(text) if text else 0.0
+
+
 class Namespace(Struct, frozen=True):
     """A namespace; the UID of kube-system tells one cluster from another."""
 

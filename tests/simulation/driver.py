@@ -38,7 +38,7 @@ from rollout.executor.patches import (
 )
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
-from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.build import Subject, build_plan
@@ -51,6 +51,7 @@ from rollout.sim.registry import Caller, DeleteOptions, PatchType
 from rollout.sim.resources import (
     CONTROLLER_REVISIONS,
     DAEMONSETS,
+    EVENTS,
     NAMESPACES,
     NODES,
     PODS,
@@ -156,7 +157,7 @@ class VirtualRun:
     def start(self) -> None:
         """List, then watch."""
         store = self.cluster.store
-        for resource in (CONTROLLER_REVISIONS, PODS, NODES, DAEMONSETS):
+        for resource in (CONTROLLER_REVISIONS, PODS, NODES, DAEMONSETS, EVENTS):
             self._stops.append(store.subscribe(resource, self._changed))
         for ds in self.plan.daemon_sets:
             name, space = ds.name, ds.namespace
@@ -215,6 +216,8 @@ class VirtualRun:
             return [ev.NodeGone(node.metadata.name) if gone else ev.NodeSeen(node)]
         if event.resource is PODS:
             return self._pod(event)
+        if event.resource is EVENTS:
+            return [] if gone else self._refusal(event.object)
         names = [ds.name for ds in self.plan.daemon_sets if ds.namespace == event.key[0]]
         if event.resource is CONTROLLER_REVISIONS:
             return [self._revisions(name) for name in names]
@@ -243,6 +246,14 @@ class VirtualRun:
             elif old is not None and old.metadata.labels.get(marks.RELEASED_FROM) == ds.uid:
                 told.append(ev.ReleasedGone(ds.name, node, uid))
         return told
+
+    def _refusal(self, raw: Object) -> list[ev.Event]:
+        event = msgspec.convert(raw, ClusterEvent)
+        return [
+            ev.CreationRefused(ds.name, event.message, event.at)
+            for ds in self.plan.daemon_sets
+            if event.involved_object.uid == ds.uid and event.reason == "FailedCreate"
+        ]
 
     def _revisions(self, name: str) -> ev.RevisionsSeen:
         ds = self.engine.daemon_sets[name].planned

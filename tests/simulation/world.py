@@ -30,10 +30,11 @@ class World:
         *,
         fleet: Fleet | None = None,
         before: Callable[[Cluster], None] | None = None,
+        events: bool = False,
         **spec: Any,
     ) -> None:
         self.cluster = Cluster(
-            VirtualClock(), fleet or default_fleet(size, 2), Settings(events=False)
+            VirtualClock(), fleet or default_fleet(size, 2), Settings(events=events)
         )
         self.cluster.start()
         if before is not None:

@@ -1,0 +1,250 @@
+"""What a run does when the control plane does not do its part: it stops deleting, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rollout.errors import ExitCode
+from rollout.executor import events as ev
+from rollout.executor.actions import Outcome
+from rollout.executor.session import exit_code
+from rollout.executor.state import StepState
+from rollout.sim.errors import StatusError
+from rollout.sim.registry import Caller
+from rollout.sim.resources import DAEMONSETS, PODS
+from tests.simulation.driver import read_fleet
+from tests.simulation.world import SOMEBODY, World
+
+QUOTA = (
+    'pods "log-agent-x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=7, '
+    "limited: pods=7"
+)
+
+
+def item(limit: int) -> dict[str, Any]:
+    return {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": limit},
+    }
+
+
+def refuse(world: World, verb: str, who: str, message: str, only: str = "") -> Callable[[], int]:
+    """Let the registry refuse what this caller asks of pods (or of one).
+
+    Returns:
+        What undoes it, and says how often it refused.
+    """
+    registry = world.cluster.registry
+    original = getattr(registry, verb)
+    refused: list[str] = []
+
+    def refusing(resource: Any, *args: Any) -> Any:
+        callers = [a.user for a in args if isinstance(a, Caller)]
+        if resource is PODS and who in callers and (not only or only in args):
+            refused.append(verb)
+            raise StatusError(403, "Forbidden", message)
+        return original(resource, *args)
+
+    setattr(registry, verb, refusing)
+
+    def undo() -> int:
+        setattr(registry, verb, original)
+        return len(refused)
+
+    return undo
+
+
+def test_faults_34_while_the_controller_is_down_deleting_stops_and_goes_on_with_it() -> None:
+    world = World(
+        20,
+        daemonSets=[item(10)],
+        limits={"replacementsPerSecond": 0.1},
+        health={"soak": 1, "nodeTimeout": "10m"},
+    )
+    world.until_deletes(1)
+    world.cluster.stop_controllers()
+    world.advance(40.0)
+    begun = len(world.oracle.order)
+    assert 1 < begun <= 5  # one every ten seconds, for thirty seconds
+    world.advance(300.0)
+    assert len(world.oracle.order) == begun
+    assert "kube-controller-manager may be down; nothing more is deleted" in world.why()
+
+    world.cluster.start_controllers()
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+    kinds = [line for line in world.run.log if "controller-" in line]
+    assert ["controller-silent" in kinds[0], "controller-back" in kinds[1]] == [True, True]
+
+
+def test_a_controller_that_stays_down_is_not_held_against_the_release() -> None:
+    world = World(
+        8,
+        daemonSets=[item(2)],
+        health={"soak": 1, "nodeTimeout": "2m"},
+        failure={"onFailure": "rollback"},
+    )
+    world.until_deletes(1)
+    world.cluster.stop_controllers()
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert not finish.by_release
+    assert "kube-controller-manager may be down" in finish.message
+    assert len(world.oracle.order) <= 2
+
+
+@pytest.mark.parametrize("surge", [False, True])
+def test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted(
+    *, surge: bool
+) -> None:
+    strategy = {"maxUnavailable": 0, "maxSurge": 4} if surge else {"maxUnavailable": 4}
+    world = World(
+        12,
+        events=True,
+        daemonSets=[{**item(4), "strategy": strategy}],
+        limits={"replacementsPerSecond": 0.5},
+        health={"soak": 1, "nodeTimeout": "10m"},
+    )
+    undo = refuse(world, "create", "system:kube-controller-manager", QUOTA)
+    world.until(lambda: any("pods-refused" in line for line in world.run.log))
+    begun = world.run.engine.in_flight
+    assert begun < 4
+
+    world.advance(60.0)
+
+    assert world.run.engine.in_flight == begun
+    assert "new pods of DaemonSet log-agent are refused (" in world.why()
+    assert "exceeded quota: small" in world.why()
+    assert undo() > 0
+    assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_refusal_that_lasts_fails_the_node_with_the_servers_words() -> None:
+    world = World(8, events=True, daemonSets=[item(2)], health={"soak": 1, "nodeTimeout": "1m"})
+    undo = refuse(world, "create", "system:kube-controller-manager", QUOTA)
+
+    finish = world.finish()
+
+    assert undo() > 0
+    assert finish.outcome is Outcome.HELD
+    assert "exceeded quota: small" in finish.message
+
+
+def test_an_event_from_before_the_run_stops_nothing() -> None:
+    world = World(4, daemonSets=[item(1)])
+    engine = world.run.engine
+    engine.observe(ev.CreationRefused("log-agent", QUOTA, world.now - 60.0), world.now)
+
+    assert world.finish().outcome is Outcome.DONE
+    assert not any("pods-refused" in line for line in world.run.log)
+
+
+@pytest.mark.parametrize("left", [0, 3, 17])
+def test_faults_13_a_list_of_nodes_that_lacks_many_is_not_believed(left: int) -> None:
+    world = World(20)
+    world.until_deletes(2)
+    engine = world.run.engine
+    nodes = tuple(engine.nodes.values())[:left]
+    before = {step.id: step.state for step in engine.steps.values()}
+
+    engine.observe(ev.NodesListed(nodes), world.now)
+
+    gone = [step.id for step in engine.steps.values() if step.state is StepState.GONE]
+    assert gone == []
+    assert {step.id: step.state for step in engine.steps.values()} == before
+    finish = world.finish()
+    assert finish.outcome is Outcome.DRIFT
+    assert f"the list of nodes lacks {20 - left} of 20 that were there before" in finish.message
+
+
+def test_faults_13_an_empty_list_of_nodes_ends_no_run_that_goes_on() -> None:
+    world = World(20)
+    world.until_deletes(2)
+    world.run.kill()
+    world.begin(resumed=True)
+    world.run.engine.observe(ev.NodesListed(()), world.now)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert finish.message.startswith("the list of nodes lacks 20 of 20")
+    assert world.live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_faults_13_a_list_of_pods_that_lacks_many_is_not_believed_and_nothing_is_deleted() -> None:
+    world = World(20)
+    world.until_deletes(2)
+    before = len(world.oracle.order)
+
+    world.run.engine.observe(ev.PodsListed("log-agent", ()), world.now)
+
+    finish = world.finish()
+    assert finish.outcome is Outcome.DRIFT
+    assert "of DaemonSet log-agent, by their nodes, lacks" in finish.message
+    assert len(world.oracle.order) == before
+
+
+def test_a_list_that_lacks_the_node_that_an_autoscaler_took_is_believed() -> None:
+    world = World(20)
+    world.until_deletes(2)
+    nodes = tuple(n for n in world.run.engine.nodes.values() if n.metadata.name != "node-019")
+
+    world.run.engine.observe(ev.NodesListed(nodes), world.now)
+
+    assert world.step("node-019").state is StepState.GONE
+    assert world.run.engine.drift_why == ""
+
+
+def test_a_permission_that_is_taken_away_in_mid_run_holds_it_and_fails_no_node() -> None:
+    world = World(10, failure={"maxFailures": 5, "onFailure": "rollback"})
+    world.until_deletes(2)
+    why = (
+        'pods "log-agent-x" is forbidden: User "rollout" cannot delete resource "pods" in API '
+        'group "" in the namespace "logging"'
+    )
+    undo = refuse(world, "delete", "rollout", why)
+
+    finish = world.finish()
+
+    assert undo() >= 1
+    assert finish.outcome is Outcome.REFUSED
+    assert not finish.by_release
+    assert finish.message.startswith(f"a permission was taken away: {why}; nothing was done to ")
+    assert world.run.engine.failures.total == 0
+    assert len(world.oracle.order) == 2
+    world.begin(resumed=True)
+    assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_webhook_that_refuses_one_delete_fails_that_node_only() -> None:
+    world = World(6, daemonSets=[item(2)], failure={"maxFailures": 1})
+    victim = read_fleet(world.cluster, "logging", "log-agent").pods["node-003"][0].metadata.name
+    why = 'admission webhook "guard.example.com" denied the request: not on my node'
+    refuse(world, "delete", "rollout", why, only=victim)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.FAILED_NODES
+    assert world.step("node-003").reason.startswith("the pod was not touched: admission webhook")
+    assert exit_code(finish) is ExitCode.HELD
+
+
+def test_a_daemon_set_that_is_being_deleted_stops_the_run_at_once() -> None:
+    world = World(8)
+    world.until_deletes(2)
+    world.oracle.close()  # the garbage collector deletes what is left
+    world.patch({"metadata": {"finalizers": ["example.com/wait"]}})
+    world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert finish.message == "DaemonSet log-agent is being deleted"
