@@ -51,6 +51,10 @@ class Book:
     """
 
     interrupted = False  # by a signal
+    hold_code = ExitCode.ERROR  # why the server refused, where it did
+    by_release = False  # whether that is the release's fault
+    cause_cleared = False  # what stopped the run is over
+    skipped = 0  # nodes that were left out while the run went
 
     def __init__(
         self,
@@ -70,11 +74,8 @@ class Book:
         self.blind_since = BEFORE  # when the first of the views that are lost was lost
         self.stop_why = ""  # why the run pauses: the user's wish, mostly; or ""
         self.pause_why = ""  # the same where the run itself wished it
-        self.cause_cleared = False  # what stopped the run is over
         self.hold_why = ""  # why the run has failed, or ""
         self.hold_outcome = Outcome.HELD  # how it then ends
-        self.hold_code = ExitCode.ERROR  # why the server refused, where it did
-        self.by_release = False  # whether that is the release's fault
         self.drift_why = ""  # somebody else changed what we rely on, or ""
         self.lost_views: dict[str, str] = {}
         self.finished: Finish | None = None
@@ -91,7 +92,6 @@ class Book:
         self.in_trouble = 0  # of those in flight
         self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
-        self.skipped = 0  # nodes that were left out while the run went
         self.waves_begun: set[int] = set()
         self.resumed = resumed
         self.wishes = wishes
