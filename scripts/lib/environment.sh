@@ -20,13 +20,15 @@ find_python() {
   fail "Python 3.11 or newer is needed and was not found; install it, or set PYTHON=/path/to/it"
 }
 
-# Install a Debian package where that can be done without asking anybody.
+# Install a Debian package where that can be done without asking anybody; a service that it brings
+# isn't started (RUNLEVEL, which Debian's invoke-rc.d goes by).
 install_debian_package() {
   [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 1
   echo "Installing the Debian package $1 ..."
   (
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq "$1" || { apt-get update -qq && apt-get install -y -qq "$1"; }
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    install="apt-get install -y -qq --no-install-recommends $1"
+    $install || { apt-get update -qq && $install; }
   ) </dev/null >/dev/null 2>&1
 }
 
