@@ -14,10 +14,13 @@ from rollout.gatespec.inside import (
     ResourcesGate,
 )
 from rollout.gatespec.outside import (
+    Alerts,
     CommandGate,
     HttpGate,
     PluginGate,
+    PodPort,
     PrometheusGate,
+    Tls,
     WebhookGate,
 )
 from rollout.gatespec.people import ApprovalGate, PauseGate, WindowGate, WindowRule
@@ -57,6 +60,7 @@ def per_node(gate: Gate) -> bool:
 
 
 __all__ = [
+    "Alerts",
     "ApprovalGate",
     "CommandGate",
     "EventsGate",
@@ -68,12 +72,14 @@ __all__ = [
     "NodeGate",
     "PauseGate",
     "PluginGate",
+    "PodPort",
     "PodsGate",
     "PrometheusGate",
     "ResourcesGate",
     "SecretKey",
     "SecretRef",
     "ThresholdRange",
+    "Tls",
     "WebhookGate",
     "When",
     "WindowGate",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +14,12 @@ import yaml
 
 from rollout import gatespec, spec
 from rollout.fleet.objects import Node
+from rollout.gates.document import describe
+from rollout.gates.settings import load_settings
+from rollout.gatespec import promql
 from rollout.planner.waves import Candidate, plan_waves
 from rollout.specfile import load_spec
+from tests.gates.worlds import a_context, a_gate
 
 README = (Path(__file__).parents[2] / "plans" / "README.md").read_text()
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -32,7 +38,28 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "spec.limits": spec.Limits,
     "spec.windows[]": gatespec.WindowRule,
 }
+# What gates of a kind have besides the common keys, and the mappings in them.
+GATES: dict[str, type[msgspec.Struct]] = {
+    "kind: prometheus": gatespec.PrometheusGate,
+    "spec.gates[].alerts": gatespec.Alerts,
+    "spec.gates[].tls": gatespec.Tls,
+    "kind: http": gatespec.HttpGate,
+    "spec.gates[].podPort": gatespec.PodPort,
+    "kind: webhook": gatespec.WebhookGate,
+    "kind: command": gatespec.CommandGate,
+    "kind: plugin": gatespec.PluginGate,
+}
+SECTIONS = STRUCTS | GATES
 ITEM: dict[str, Any] = {"name": "log-agent", "target": {"restart": True}}
+
+
+def fields_of(struct: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
+    """Return the keys of a struct; of a kind of gates those that not all gates have."""
+    fields = msgspec.structs.fields(struct)
+    if struct is gatespec.GateBase or not issubclass(struct, gatespec.GateBase):
+        return list(fields)
+    common = {field.name for field in msgspec.structs.fields(gatespec.GateBase)}
+    return [field for field in fields if field.name not in common]
 
 
 def section(heading: str) -> str:
@@ -80,17 +107,17 @@ def test_every_struct_of_the_spec_has_its_section() -> None:
     assert set(STRUCTS.values()) == {*found, gatespec.WindowRule}
 
 
-@pytest.mark.parametrize("heading", STRUCTS)
+@pytest.mark.parametrize("heading", SECTIONS)
 def test_a_section_has_every_key_in_any_order_and_no_other(heading: str) -> None:
     keys = [row[0] for row in rows(section(heading), 4)]
-    wanted = [f"`{field.encode_name}`" for field in msgspec.structs.fields(STRUCTS[heading])]
+    wanted = [f"`{field.encode_name}`" for field in fields_of(SECTIONS[heading])]
     assert sorted(keys) == sorted(wanted)
 
 
-@pytest.mark.parametrize("heading", STRUCTS)
+@pytest.mark.parametrize("heading", SECTIONS)
 def test_a_section_has_the_right_defaults(heading: str) -> None:
     cells = {row[0].strip("`"): row[2] for row in rows(section(heading), 4)}
-    for field in msgspec.structs.fields(STRUCTS[heading]):
+    for field in fields_of(SECTIONS[heading]):
         said = cells[field.encode_name]
         match field.default:
             case msgspec.NODEFAULT if field.default_factory is msgspec.NODEFAULT:
@@ -108,8 +135,8 @@ def choices() -> list[tuple[str, str]]:
     """Return every word that a key takes, with the section of the key."""
     return [
         (heading, str(word))
-        for heading, struct in STRUCTS.items()
-        for field in msgspec.structs.fields(struct)
+        for heading, struct in SECTIONS.items()
+        for field in fields_of(struct)
         for part in (field.type, *get_args(field.type))
         for word in get_args(part)
         if isinstance(word, str)
@@ -119,6 +146,35 @@ def choices() -> list[tuple[str, str]]:
 def test_every_choice_is_in_its_section() -> None:
     assert ("spec.failure", "rollback") in choices()
     assert [(h, w) for h, w in choices() if f"`{w}`" not in section(h)] == []
+
+
+def test_every_placeholder_of_a_query_is_there() -> None:
+    said = set(re.findall(r"`{{([A-Za-z]+)}}`", section("kind: prometheus")))
+    assert said == promql.NAMES | {promql.AGE}
+
+
+def test_the_example_of_the_configuration_is_one(tmp_path: Path) -> None:
+    text = section("What gates are allowed to do").partition("    gates:\n")[2]
+    written = "    gates:\n" + text.partition("\n\n")[0]
+    (tmp_path / "config.yaml").write_text(textwrap.dedent(written))
+    found = load_settings(tmp_path / "config.yaml")
+    assert found.hosts == ("prometheus.example.com", "*.internal.example.com:9090")
+    assert found.private == ("10.20.0.0/16",)
+
+
+def test_the_document_of_a_webhook_has_the_keys_that_it_is_said_to_have() -> None:
+    (said,) = (
+        json.loads(text)
+        for text in re.findall(r"```json\n(.*?)```", section("kind: webhook"), re.DOTALL)
+    )
+    made = describe(a_gate("webhook", url="https://h/"), a_context())
+
+    def keys(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: keys(inner) for key, inner in value.items()}
+        return [keys(value[0])] if isinstance(value, list) and value else None
+
+    assert keys(said) == keys(made)
 
 
 def test_every_key_of_the_order_is_there() -> None:
