@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from rollout.executor.engine import Engine
 from tests.gates import prometheus
 from tests.gates.prometheus import Prometheus
 
 # Machines that test are busy: how long one example takes says nothing.
 settings.register_profile("rollout", deadline=None, print_blob=True)
 settings.load_profile("rollout")
+
+# The safety rules are asserted in every test, in the commands that tests start as well.
+Engine.checked = True
+os.environ["ROLLOUT_ASSERTIONS"] = "1"
 
 
 @pytest.fixture(scope="session")

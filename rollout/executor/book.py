@@ -50,6 +50,7 @@ class Book:
         blind_s: the same, while nothing of the cluster can be seen.
     """
 
+    decisions = 0  # how often `decide` was asked, where the rules are checked
     interrupted = False  # by a signal
     hold_code = ExitCode.ERROR  # why the server refused, where it did
     by_release = False  # whether that is the release's fault

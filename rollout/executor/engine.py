@@ -9,12 +9,15 @@ the normal start.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rollout.executor import (
     answering,
     controlling,
     deadlines,
     guarding,
     observing,
+    rules,
     starting,
     stopping,
     timekeeping,
@@ -27,6 +30,8 @@ from rollout.executor.state import Phase
 
 class Engine(Book):
     """One run of one plan; see `Book` for its arguments."""
+
+    checked: ClassVar[bool] = False  # assert the safety rules on the whole book
 
     def observe(self, event: ev.Event, now: float) -> None:  # noqa: C901, PLR0912 - an arm per event
         """Take in one event.
@@ -89,6 +94,8 @@ class Engine(Book):
         starting.start_updates(self, now)
         timekeeping.note_block(self, now)
         self._check_end()
+        if self.checked:
+            rules.check(self)
         actions = list(self.actions)
         self.actions.clear()
         return actions

@@ -6,6 +6,7 @@ asks the engine, and hands the actions on. It waits for events, never polls, and
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ from rollout.planner.drift import Drift, compare
 from rollout.planner.plan import Plan
 from rollout.planner.reconcile import reconcile
 
+ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safety rules on
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
 _GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
@@ -244,6 +246,7 @@ class _Loop:
         first = self._await_lists()
         if not self.resumed:
             self._check_drift(self._fleets(cluster_uid), on_drift)
+        Engine.checked = Engine.checked or ASSERTIONS in os.environ
         self.engine = Engine(
             self.plan,
             resumed=self.resumed,
