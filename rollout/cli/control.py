@@ -98,7 +98,8 @@ def approve(
         if nodes:
             return _approve_nodes(run, nodes, plan_file, output, journal)
         if gate:
-            record = run.say(lambda found, who: saying.approve_gate(found, who, gate))
+            voice = run.proven()
+            record = run.say(lambda found, _: saying.approve_gate(found, voice, gate))
             what = f"gate {gate} has your voice"
         else:
             named = wave or _awaited(run.record)

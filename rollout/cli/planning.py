@@ -20,7 +20,7 @@ from rollout.cluster.fleet import (
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
-from rollout.executor.session import whoami
+from rollout.executor.session import identity
 from rollout.fleet.objects import Pod, format_time
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
@@ -72,7 +72,9 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
         completed = _completed(client, where, item.name, desired)
         subjects.append(Subject(fleet, completed, selecting, released))
-    return build_plan(loaded, subjects, version, now, own_node=_own_node(client), author=whoami())
+    return build_plan(
+        loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
+    )
 
 
 def _own_node(client: Client) -> str:

@@ -15,7 +15,7 @@ from rollout.errors import NotFound
 from rollout.executor.keeper import Keeper
 from rollout.executor.record import RunRecord, record_name
 from rollout.executor.saying import Speaker, require_plan, speaker
-from rollout.executor.session import whoami
+from rollout.executor.session import identity, whoami
 from rollout.fleet.objects import format_time
 
 
@@ -31,6 +31,10 @@ class Hearing:
     def say(self, change: Callable[[RunRecord, Speaker], RunRecord]) -> RunRecord:
         """Enter a word on top of what others say at the same time; returns the record."""
         return self.keeper.update(self.record.run_id, lambda found: change(found, self.who))
+
+    def proven(self) -> Speaker:
+        """Return the speaker under the cluster's name for us: for voices, which are counted."""
+        return speaker(identity(self.client), self.who.at, self.who.reason)
 
 
 @contextmanager

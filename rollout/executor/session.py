@@ -14,6 +14,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+from rollout.cluster.identity import cluster_user
 from rollout.cluster.release import check_release
 from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
@@ -507,6 +508,17 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
 def exit_code(finish: Finish) -> ExitCode:
     """Return the exit code of a run (README, "Exit codes")."""
     return _EXIT_CODES.get(finish.outcome, finish.refused)
+
+
+def identity(client: Client) -> str:
+    """Return who speaks where it matters that it is nobody else: plans and approvals.
+
+    The cluster's own name for us; the local one, as `whoami`, only where it doesn't say.
+
+    Raises:
+        ClusterError: when the cluster cannot be asked.
+    """
+    return cluster_user(client) or whoami()
 
 
 def whoami() -> str:

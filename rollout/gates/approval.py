@@ -33,11 +33,17 @@ def measure(gate: ApprovalGate, context: Context) -> Measurement:
 
 
 def _may(gate: ApprovalGate, context: Context, who: str) -> bool:
-    return bool(who) and who != context.author and (not gate.approvers or who in gate.approvers)
+    ours = not gate.approvers or who in gate.approvers
+    return bool(who) and ours and not _is_author(context, who)
+
+
+def _is_author(context: Context, who: str) -> bool:
+    """Whether somebody made the plan; a like name on another host is not somebody else."""
+    return context.author.partition("@")[0] == who.partition("@")[0]
 
 
 def _why_not(gate: ApprovalGate, context: Context, who: str, digest: str) -> str:
-    if who == context.author:
+    if _is_author(context, who):
         return f"{who} made the plan and doesn't count"
     if not _may(gate, context, who):
         return f"{who} is not asked"

@@ -44,6 +44,12 @@ def test_the_author_of_the_plan_does_not_count() -> None:
     assert "ann made the plan and doesn't count" in found.reason
 
 
+def test_the_author_on_another_host_is_the_author() -> None:
+    gate = a_gate("approval")
+    context = a_context(author="ann@laptop", approvals=(yes("ann@ci"),))
+    assert approval.measure(gate, context).outcome is Outcome.WAITING
+
+
 def test_two_people_are_two_not_one_twice() -> None:
     assert ask(yes("ben"), yes("ben", at=NOW + 1), minimum=2).outcome is Outcome.WAITING
     assert ask(yes("ben"), yes("eva"), minimum=2).outcome is Outcome.PASSED
