@@ -36,6 +36,7 @@ _COMMANDS = {
     "verify": ("rollout.cli.verify", "verify", "Check that a saved plan fits and may be applied."),
     "plan-diff": ("rollout.cli.plan_diff", "plan_diff", "Show how two saved plans differ."),
     "status": ("rollout.cli.status", "status", "Show where a DaemonSet stands, node by node."),
+    "cleanup": ("rollout.cli.cleanup", "cleanup", "Clear up behind a run that nobody resumes."),
     "history": (
         "rollout.cli.runs",
         "history",

@@ -114,7 +114,7 @@ def rollback(
         if run.record.phase == "rolled back":
             tell(f"Run {run.record.run_id} is rolled back already; nothing is left to take back.")
             return ExitCode.DONE
-        if run.record.phase in ("complete", "superseded"):
+        if run.record.phase in ("complete", "superseded", "cleaned up"):
             raise StaleError(
                 f"run {run.record.run_id} is {run.record.phase}: nothing is left to take back; "
                 "'rollout undo DAEMONSET' plans a way back from outside a run"

@@ -29,7 +29,12 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
     import msgspec  # noqa: PLC0415
 
-    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
+    from rollout.cluster.fleet import (  # noqa: PLC0415
+        read_cluster_uid,
+        read_fleet,
+        read_nodes,
+        read_released,
+    )
     from rollout.report.state import daemon_set_state, state_text  # noqa: PLC0415
 
     client = cluster.connect()
@@ -42,7 +47,9 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
             nodes=read_nodes(client),
         )
         now = time.time() - (client.clock_skew_s or 0.0)
-        state = daemon_set_state(fleet, _record(client, fleet), now)
+        live = fleet.daemon_set.metadata
+        released = read_released(client, live.namespace, live.uid)
+        state = daemon_set_state(fleet, _record(client, fleet), now, released)
     finally:
         client.close()
     click.echo(msgspec.json.encode(state).decode() if output == "json" else state_text(state))

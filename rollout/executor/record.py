@@ -33,10 +33,11 @@ RunPhase: TypeAlias = Literal[
     "rolled back",
     "rollback incomplete",
     "superseded",
+    "cleaned up",
 ]
 WishVerb: TypeAlias = Literal["pause", "hold", "abort", "rollback"]
 FailurePolicy: TypeAlias = Literal["hold", "rollback", "abort"]
-ENDED: tuple[RunPhase, ...] = ("complete", "rolled back", "aborted", "superseded")
+ENDED: tuple[RunPhase, ...] = ("complete", "rolled back", "aborted", "superseded", "cleaned up")
 
 MOST_WAVE_NAMES = 300  # runs of names; beyond them a wave is approved by its number
 _NUMBERED = re.compile(r"^(.*?)([1-9][0-9]{0,8})$", re.DOTALL)

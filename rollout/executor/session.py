@@ -113,8 +113,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     keeper = Keeper(client, plan.namespace, plan.name)
     found = keeper.read()
     if found is not None and (found.plan_digest, found.plan_id) == (plan.digest, plan.id):
-        if found.phase in ("complete", "rolled back"):
-            verb = "applied" if found.phase == "complete" else "rolled back"
+        if found.phase in ("complete", "rolled back", "cleaned up"):
+            verb = "applied" if found.phase == "complete" else found.phase
             raise AlreadyApplied(
                 f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"

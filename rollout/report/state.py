@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rollout.executor.record import RunRecord
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
+from rollout.fleet.released import ReleasedPod
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import NodeFate, node_fates
+from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.quantity import cut, format_duration
 from rollout.report.table import text_table
 from rollout.spec import NodeRules
@@ -38,15 +41,19 @@ class DaemonSetState:
     hash: str
     sentence: str
     nodes: tuple[NodeState, ...]
+    left_over: tuple[str, ...]  # what earlier runs have left, one sentence each
 
 
-def daemon_set_state(fleet: Fleet, record: RunRecord | None, now: float) -> DaemonSetState:
+def daemon_set_state(
+    fleet: Fleet, record: RunRecord | None, now: float, released: Iterable[ReleasedPod] = ()
+) -> DaemonSetState:
     """Work out where the DaemonSet stands.
 
     Args:
         fleet: what runs now.
         record: of the run that works on it, or None.
         now: seconds since the epoch.
+        released: pods that carry the mark of a hand-over.
     """
     live = fleet.daemon_set
     fates = node_fates(fleet, live.spec.template, NodeRules(), now)
@@ -59,7 +66,15 @@ def daemon_set_state(fleet: Fleet, record: RunRecord | None, now: float) -> Daem
         hash=fleet.current_hash,
         sentence=_sentence(fleet, record, fates),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
+        left_over=_left_over(fleet, released, now),
     )
+
+
+def _left_over(fleet: Fleet, released: Iterable[ReleasedPod], now: float) -> tuple[str, ...]:
+    """Return what is left of runs other than the one that the DaemonSet itself names."""
+    run = fleet.daemon_set.metadata.annotations.get(marks.RUN)
+    left = find_leftovers(fleet, (pod for pod in released if pod.run_id != run or not run), now)
+    return () if run and not left.pods else tuple(leftover_warnings(left))
 
 
 def state_text(state: DaemonSetState) -> str:
@@ -68,7 +83,8 @@ def state_text(state: DaemonSetState) -> str:
     rows = [(n.node, n.fate, n.revision, n.pod, n.state, n.age, n.reason) for n in state.nodes]
     headers = ("NODE", "FATE", "REVISION", "POD", "STATE", "AGE", "REASON")
     head = f"DaemonSet {state.namespace}/{state.name}: {revision}, strategy {state.strategy}"
-    return f"{head}\n{state.sentence}\n\n{text_table(headers, rows)}"
+    warnings = "".join(f"\nWarning: {text}." for text in state.left_over)
+    return f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}"
 
 
 def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> str:

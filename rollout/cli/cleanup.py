@@ -1,0 +1,78 @@
+"""`rollout cleanup`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rollout.cli.options import ClusterOptions, cluster_options
+from rollout.errors import ExitCode, UsageError
+
+
+@click.command()
+@click.argument("rollout", metavar="[NAME]", required=False)
+@click.option("--daemonset", help="Only what is left on this DaemonSet.")
+@click.option("--dry-run", is_flag=True, help="Show what is left over, and do nothing.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Restore a strategy although the controller then replaces outdated pods at once.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
+@cluster_options
+def cleanup(
+    *,
+    rollout: str | None,
+    daemonset: str | None,
+    dry_run: bool,
+    force: bool,
+    yes: bool,
+    cluster: ClusterOptions,
+) -> int:
+    """Clear up behind a run that nobody resumes: of rollout NAME, or all in the namespace.
+
+    Released pods are deleted where their successor is ready, and taken back where it isn't. The
+    strategy of before the run is restored exactly, unless the controller would then replace pods
+    at once that the run has left out: then it says so, and exits with 3. Locks of dead runs and
+    plans that no run needs any more are removed. While a run is alive it exits with 10.
+
+    \b
+    Examples:
+      rollout cleanup -n logging --dry-run
+      rollout cleanup log-agent-2.4 -n logging
+    """
+    import secrets  # noqa: PLC0415 - imports are slow only together
+
+    from rollout.executor.cleanup import Scope, clean, survey  # noqa: PLC0415 - slow to import
+    from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
+    from rollout.executor.processes import this_process  # noqa: PLC0415
+    from rollout.executor.session import whoami  # noqa: PLC0415
+    from rollout.report.cleanup import refusal_text, survey_text  # noqa: PLC0415
+
+    if rollout is not None and daemonset is not None:
+        raise UsageError("give either NAME or --daemonset")
+    if not yes and not dry_run and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("there is no terminal to ask on; give --yes, or --dry-run")
+    client = cluster.connect()
+    try:
+        name = (daemonset or "").removeprefix("daemonset/").removeprefix("ds/")
+        scope = Scope(client.namespace, rollout or "", name, force)
+        found = survey(client, scope)
+        if found.empty:
+            click.echo("Nothing is left over.")
+            return ExitCode.DONE
+        click.echo(survey_text(found))
+        if dry_run:
+            return ExitCode.DONE
+        if not yes and not click.confirm("Clear this up?", default=False):
+            click.echo("Nothing was changed.")
+            return ExitCode.DONE
+        click.echo()
+        me = Holder(f"cleanup-{secrets.token_hex(4)}", whoami(), this_process())
+        found = clean(client, scope, me, click.echo)
+    finally:
+        client.close()
+    for left in found.refused:
+        click.echo(f"{refusal_text(left)}.", err=True)
+    return ExitCode.HELD if found.refused else ExitCode.DONE

@@ -1,0 +1,443 @@
+"""Clears up behind runs that nobody resumes: finds what they left, and undoes it under the lock.
+
+What may be done about each part is decided in `planner/leftovers`; here it is read and carried
+out. Everything is looked at again once the lock is held, each write is bound to the object that
+was looked at, and doing it twice does no harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.fleet import (
+    APPS,
+    CORE,
+    daemon_set_path,
+    read_cluster_uid,
+    read_fleet,
+    read_nodes,
+    read_released,
+)
+from rollout.cluster.paths import resource_path
+from rollout.errors import Conflict, LockedError, NotFound
+from rollout.executor.keeper import Keeper
+from rollout.executor.leaseprotocol import (
+    CLOCK_ERROR_S,
+    DURATION_S,
+    Holder,
+    LeaseState,
+    parse_holder,
+)
+from rollout.executor.leases import LeaseName, LeaseStore
+from rollout.executor.lock import Lock, held_since, locked_text
+from rollout.executor.patches import clean_patch, give_back_patch
+from rollout.executor.processes import has_ended
+from rollout.executor.record import (
+    DATA_KEY,
+    ENDED,
+    MANAGED_BY,
+    ConfigMap,
+    RunRecord,
+    record_name,
+)
+from rollout.executor.runs import FoundRecord, read_records
+from rollout.fleet import marks
+from rollout.fleet.objects import DaemonSet, JsonObject, format_time
+from rollout.fleet.released import ReleasedPod
+from rollout.fleet.selectors import selector_of
+from rollout.planner.leftovers import Leftovers, LeftPod, LeftStrategy, find_leftovers, orphans
+
+_ROUNDS = 5  # swaps of a DaemonSet's marks that others may come between
+_NOTHING_LEFT = ("complete", "rolled back", "superseded", "cleaned up")  # not: aborted
+_STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to clear up.
+
+    Attributes:
+        namespace: there.
+        rollout: behind the last run of this rollout only; "" for any.
+        daemon_set: on this DaemonSet only; "" for any.
+        force: restore strategies also where the controller then replaces pods at once.
+    """
+
+    namespace: str
+    rollout: str = ""
+    daemon_set: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLock:
+    """A lease that a run holds which is gone."""
+
+    name: LeaseName
+    run_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All that is left, and what will be done about it."""
+
+    left: tuple[Leftovers, ...]
+    locks: tuple[DeadLock, ...]
+    records: tuple[FoundRecord, ...]  # of runs that will count as ended
+    stores: tuple[ConfigMap, ...]  # plans that no run needs any more
+    epoch: int  # the highest that a record names
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left."""
+        return not (self.left or self.locks or self.records or self.stores)
+
+    @property
+    def refused(self) -> list[Leftovers]:
+        """Where the strategy is not restored."""
+        return [left for left in self.left if left.strategy and left.strategy.action == "refuse"]
+
+    @property
+    def leases(self) -> list[LeaseName]:
+        """What must be locked."""
+        names = {(left.namespace, left.daemon_set) for left in self.left if left.daemon_set}
+        for found in self.records:
+            assert found.record is not None
+            names |= _names(found.record)
+        return sorted({*(LeaseName(*name) for name in names), *(lock.name for lock in self.locks)})
+
+
+def survey(client: Client, scope: Scope, own: str = "") -> Survey:
+    """Look for what is left; nothing is written.
+
+    Args:
+        client: of the cluster.
+        scope: where to look.
+        own: run id under which we hold the lock ourselves; "" when we don't.
+
+    Raises:
+        LockedError: a run is alive there.
+        NotFound: the rollout has no record, or the DaemonSet does not exist.
+        ClusterError: the cluster cannot be read.
+    """
+    return _Surveyor(client, scope, own).survey()
+
+
+def clean(client: Client, scope: Scope, me: Holder, tell: Callable[[str], None]) -> Survey:
+    """Clear up, under the lock of every DaemonSet that it is about.
+
+    Args:
+        client: of the cluster.
+        scope: where.
+        me: as whom the lock is held.
+        tell: takes one sentence about each thing that was done.
+
+    Returns:
+        What was found once the lock was held.
+
+    Raises:
+        LockedError: a run is alive there.
+        ClusterError: something cannot be read or written; the same command goes on.
+    """
+    before = survey(client, scope)
+    dead = {lock.run_id for lock in before.locks}
+    if len(dead) == 1:
+        # Its process has ended, or is silent: as the same run nobody need wait for its lease.
+        me = replace(me, run_id=dead.pop())
+    with _under_lock(client, before, me, tell) as (guarded, epoch):
+        found = survey(client, scope, me.run_id)
+        cleaner = _Cleaner(guarded, tell)
+        for left in found.left:
+            cleaner.clean(left)
+        for ended in found.records:
+            cleaner.end(ended, epoch, me.who)
+        for store in found.stores:
+            cleaner.forget(store)
+    for lock in before.locks:
+        tell(f"Lock of DaemonSet {lock.name}: released")
+    return found
+
+
+@contextmanager
+def _under_lock(
+    client: Client, found: Survey, me: Holder, tell: Callable[[str], None]
+) -> Iterator[tuple[Client, int]]:
+    """Hold the locks; where no DaemonSet is left there is nothing to lock, and no run either."""
+    if not found.leases:
+        yield client, found.epoch
+        return
+    with Lock(client, found.leases, me, above=found.epoch, on_wait=tell) as lock:
+        yield client.guarded(lock.objection), lock.epoch
+
+
+class _Surveyor:
+    def __init__(self, client: Client, scope: Scope, own: str) -> None:
+        self._client = client
+        self._scope = scope
+        self._own = own
+
+    def survey(self) -> Survey:
+        everything = read_records(self._client, self._scope.namespace)
+        records = [found for found in everything if self._is_meant(found)]
+        if self._scope.rollout and not records:
+            where = f"{self._scope.namespace}/{record_name(self._scope.rollout)}"
+            raise NotFound(
+                f"there is no run of {self._scope.rollout}: no ConfigMap {where}; check -n, or "
+                "name the DaemonSet with --daemonset"
+            )
+        subjects = self._subjects(records)
+        locks = self._locks(subjects)
+        left = self._left(subjects, records)
+        stuck = {(item.namespace, item.daemon_set) for item in left if _is_refused(item)}
+        touched = {(item.namespace, item.daemon_set) for item in left}
+        ending = [
+            found
+            for found in records
+            if found.record is not None
+            and found.record.phase not in _NOTHING_LEFT
+            and not _names(found.record) & stuck
+            and (self._scope.rollout or _names(found.record) & touched)
+        ]
+        return Survey(
+            left=tuple(left),
+            locks=tuple(locks),
+            records=tuple(ending),
+            stores=tuple(self._stores(records, ending, everything)),
+            epoch=max((f.record.epoch for f in records if f.record is not None), default=0),
+        )
+
+    def _is_meant(self, found: FoundRecord) -> bool:
+        if self._scope.rollout:
+            return found.name == self._scope.rollout
+        if not self._scope.daemon_set:
+            return True
+        wanted = (self._scope.namespace, self._scope.daemon_set)
+        return found.record is not None and wanted in _names(found.record)
+
+    def _subjects(self, records: Iterable[FoundRecord]) -> list[tuple[str, str]]:
+        """Return the DaemonSets that are meant: namespace and name."""
+        if self._scope.daemon_set:
+            return [(self._scope.namespace, self._scope.daemon_set)]
+        named = {name for found in records if found.record for name in _names(found.record)}
+        if not self._scope.rollout:
+            named |= {(self._scope.namespace, name) for name in self._live(self._scope.namespace)}
+        return sorted(named)
+
+    def _live(self, namespace: str) -> Mapping[str, DaemonSet]:
+        path = resource_path(APPS, "daemonsets", namespace=namespace)
+        found = self._client.list(path, DaemonSet).items
+        return {ds.metadata.name: ds for ds in found}
+
+    def _left(
+        self, subjects: Sequence[tuple[str, str]], records: Sequence[FoundRecord]
+    ) -> list[Leftovers]:
+        cluster_uid, nodes = read_cluster_uid(self._client), read_nodes(self._client)
+        now = time.time() - (self._client.clock_skew_s or 0.0)
+        found: list[Leftovers] = []
+        for namespace in sorted({namespace for namespace, _ in subjects}):
+            live = self._live(namespace)
+            released = read_released(self._client, namespace)
+            if self._scope.daemon_set and self._scope.daemon_set not in live:
+                raise NotFound(
+                    f"DaemonSet {namespace}/{self._scope.daemon_set} does not exist; see "
+                    f"'kubectl get daemonsets -n {namespace}'"
+                )
+            for name in (name for where, name in subjects if where == namespace and name in live):
+                recorded = _recorded(live[name].metadata.uid, records)
+                if not _is_suspect(live[name], released, recorded):
+                    continue
+                fleet = read_fleet(
+                    self._client, namespace, name, cluster_uid=cluster_uid, nodes=nodes
+                )
+                found.append(
+                    find_leftovers(fleet, released, now, recorded=recorded, force=self._scope.force)
+                )
+            uids = {ds.metadata.uid for ds in live.values()}
+            mine = [pod for pod in released if self._is_ours(pod, records)]
+            found += orphans(namespace, mine, uids)
+        return [left for left in found if left.found]
+
+    def _is_ours(self, pod: ReleasedPod, records: Sequence[FoundRecord]) -> bool:
+        """Whether a pod without a DaemonSet is within the scope."""
+        if not self._scope.rollout and not self._scope.daemon_set:
+            return True
+        uids = {ds.uid for found in records if found.record for ds in found.record.daemon_sets}
+        return pod.daemon_set_uid in uids
+
+    def _locks(self, subjects: Sequence[tuple[str, str]]) -> list[DeadLock]:
+        store = LeaseStore(self._client, DURATION_S, patience_s=DURATION_S)
+        dead = []
+        for namespace in sorted({namespace for namespace, _ in subjects}):
+            for name, lease in sorted(store.held(namespace).items()):
+                holder = parse_holder(lease.holder)
+                wanted = (name.namespace, name.daemon_set) in subjects or self._is_whole
+                if not wanted or holder.run_id == self._own:
+                    continue
+                age_s = store.age_s(lease.renewed)
+                if _may_live(lease, age_s):
+                    raise LockedError(locked_text(name, lease, age_s))
+                dead.append(DeadLock(name, holder.run_id, f"{holder}, {held_since(lease, age_s)}"))
+        return dead
+
+    @property
+    def _is_whole(self) -> bool:
+        return not self._scope.rollout and not self._scope.daemon_set
+
+    def _stores(
+        self,
+        records: Sequence[FoundRecord],
+        ending: Sequence[FoundRecord],
+        everything: Sequence[FoundRecord],
+    ) -> list[ConfigMap]:
+        """Return the stored plans of runs that are over, and those that belong to no record."""
+        over = {f.name for f in records if f.record is not None and f.record.phase in ENDED}
+        over |= {found.name for found in ending}
+        known = {found.name for found in everything}
+        path = resource_path(CORE, "configmaps", namespace=self._scope.namespace)
+        selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+        found = []
+        for item in self._client.list(path, ConfigMap, label_selector=selector).items:
+            name = item.metadata.name
+            if not name.endswith(_STORE) or DATA_KEY in item.data:
+                continue
+            rollout = name.removeprefix(record_name("")).removesuffix(_STORE)
+            if rollout in over or (self._is_whole and rollout not in known):
+                found.append(item)
+        return found
+
+
+class _Cleaner:
+    """Carries out what was decided, one write after the other."""
+
+    def __init__(self, client: Client, tell: Callable[[str], None]) -> None:
+        self._client = client
+        self._tell = tell
+
+    def clean(self, left: Leftovers) -> None:
+        live: DaemonSet | None = None
+        if left.daemon_set:
+            live = self._client.get(daemon_set_path(left.namespace, left.daemon_set), DaemonSet)
+        for item in left.pods:
+            self._pod(left, item, live)
+        if left.strategy is not None and live is not None:
+            self._strategy(live, left.strategy)
+
+    def _pod(self, left: Leftovers, item: LeftPod, live: DaemonSet | None) -> None:
+        meta = item.pod.metadata
+        path = resource_path(CORE, "pods", namespace=left.namespace, name=meta.name)
+        try:
+            if item.action == "delete":
+                self._client.delete(path, uid=meta.uid)
+                self._tell(f"Pod {meta.name} on {item.pod.node}: deleted, {item.why}")
+            elif item.action == "take back" and live is not None:
+                body = give_back_patch(meta.uid, _labels_back(item.pod, live))
+                self._client.patch(path, body, PatchKind.MERGE, msgspec.Raw)
+                self._tell(f"Pod {meta.name} on {item.pod.node}: taken back, {item.why}")
+        except (NotFound, Conflict):
+            self._tell(f"Pod {meta.name} on {item.pod.node}: it was gone already")
+
+    def _strategy(self, live: DaemonSet, strategy: LeftStrategy) -> None:
+        """Swap the marks for the strategy, unless somebody else has changed either meanwhile."""
+        name = f"DaemonSet {live.metadata.namespace}/{live.metadata.name}"
+        if strategy.action == "refuse":
+            return
+        path = daemon_set_path(live.metadata.namespace, live.metadata.name)
+        said = _said(live)
+        for _ in range(_ROUNDS):
+            try:
+                body = clean_patch(live, strategy.original)
+                self._client.patch(path, body, PatchKind.STRATEGIC, msgspec.Raw)
+            except Conflict:  # the controller writes the status all the time
+                live = self._client.get(path, DaemonSet)
+                if _said(live) != said:
+                    break
+            else:
+                did = "strategy restored" if strategy.original else "marks taken away"
+                self._tell(f"{name}: {did}")
+                return
+        raise Conflict(f"{name} was changed meanwhile; look again with 'rollout cleanup'")
+
+    def end(self, found: FoundRecord, epoch: int, who: str) -> None:
+        assert found.record is not None
+        run_id = found.record.run_id
+        keeper = Keeper(self._client, found.namespace, found.name)
+        keeper.read()
+
+        def ended(record: RunRecord) -> RunRecord:
+            return msgspec.structs.replace(
+                record,
+                phase="cleaned up",
+                message=f"cleared up by {who}, was {record.phase}",
+                finished_at=format_time(time.time()),
+                epoch=max(epoch, record.epoch),
+            )
+
+        keeper.update(run_id, ended)
+        self._tell(f"Run {run_id} of rollout {found.name}: recorded as cleaned up")
+
+    def forget(self, store: ConfigMap) -> None:
+        meta = store.metadata
+        path = resource_path(CORE, "configmaps", namespace=meta.namespace, name=meta.name)
+        try:
+            self._client.delete(path, uid=meta.uid)
+        except (NotFound, Conflict):
+            return
+        self._tell(f"ConfigMap {meta.name}: deleted, no run needs the plan in it any more")
+
+
+def _names(record: RunRecord) -> set[tuple[str, str]]:
+    return {(ds.namespace, ds.name) for ds in record.daemon_sets}
+
+
+def _is_refused(left: Leftovers) -> bool:
+    return left.strategy is not None and left.strategy.action == "refuse"
+
+
+def _recorded(uid: str, records: Iterable[FoundRecord]) -> JsonObject | None:
+    """Return the strategy that an open run's record has stored for a DaemonSet."""
+    for found in records:
+        if found.record is None or found.record.phase in _NOTHING_LEFT:
+            continue
+        for ds in found.record.daemon_sets:
+            if ds.uid == uid:
+                return ds.original_strategy
+    return None
+
+
+def _is_suspect(
+    live: DaemonSet, released: Iterable[ReleasedPod], recorded: JsonObject | None
+) -> bool:
+    """Whether it is worth reading the whole fleet of a DaemonSet."""
+    marked = any(key in live.metadata.annotations for key in marks.ALL)
+    uid = live.metadata.uid
+    return marked or recorded is not None or any(pod.daemon_set_uid == uid for pod in released)
+
+
+def _may_live(lease: LeaseState, age_s: float | None) -> bool:
+    """Whether the holder may be at work: renewed of late, and not ended on this machine."""
+    fresh = age_s is not None and age_s <= DURATION_S + CLOCK_ERROR_S
+    return fresh and not has_ended(parse_holder(lease.holder).process)
+
+
+def _labels_back(pod: ReleasedPod, live: DaemonSet) -> dict[str, str | None]:
+    """Return the labels after which the selector matches the pod again."""
+    labels: dict[str, str | None] = {}
+    if pod.lost_label is not None:
+        labels[pod.lost_label[0]] = pod.lost_label[1]
+    has = pod.metadata.labels
+    wanted = live.spec.selector.match_labels.items()
+    labels.update({key: value for key, value in wanted if has.get(key) != value})
+    return labels
+
+
+def _said(live: DaemonSet) -> tuple[object, ...]:
+    """Return all of a DaemonSet that the decision about its strategy was made from."""
+    kept = {key: live.metadata.annotations.get(key) for key in marks.ALL}
+    return live.metadata.uid, live.metadata.generation, str(selector_of(live.spec.selector)), kept

@@ -1,0 +1,61 @@
+"""What a cleanup finds and will do, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollout.executor.cleanup import Survey
+from rollout.fleet.objects import strategy_text
+from rollout.planner.leftovers import Leftovers, LeftStrategy
+
+_VERBS = {"restore": "restore", "unmark": "unmark", "refuse": "LEFT"}
+
+
+def survey_text(found: Survey) -> str:
+    """Return what is left over and what will be done about it, one line each."""
+    lines = [line for left in found.left for line in _left(left)]
+    lines += [f"Lock of DaemonSet {lock.name}: {lock.text}: released" for lock in found.locks]
+    for item in found.records:
+        assert item.record is not None
+        lines.append(
+            f"Run {item.record.run_id} of rollout {item.name}, {item.record.phase}: recorded as "
+            "cleaned up; its plan can't be applied any more"
+        )
+    lines += [
+        f"ConfigMap {store.metadata.name}: deleted, no run needs the plan in it any more"
+        for store in found.stores
+    ]
+    return "\n".join(lines)
+
+
+def refusal_text(left: Leftovers) -> str:
+    """Return what a person can do where the strategy is not restored."""
+    assert left.strategy is not None
+    name = left.rollout.partition("/")[2]
+    back = f"'rollout rollback {name} -n {left.namespace}'" if name else "'rollout undo'"
+    head = f"DaemonSet {left.namespace}/{left.daemon_set} stays as it is: {left.strategy.why}. "
+    if left.strategy.original is None:
+        return (
+            f"{head}Set spec.updateStrategy by hand and take the annotations rollout/... away, "
+            "then clean up again"
+        )
+    return (
+        f"{head}Go on with 'rollout apply' of its plan, go back with {back}, plan anew with "
+        "target 'live: true', or let the controller do it with --force"
+    )
+
+
+def _left(left: Leftovers) -> Iterator[str]:
+    run = f" (run {left.run_id})" if left.run_id else ""
+    name = f"DaemonSet {left.namespace}/{left.daemon_set}"
+    yield f"{name if left.daemon_set else 'Pods without a DaemonSet'}{run}:"
+    for item in left.pods:
+        yield f"  {item.action:<9}  pod {item.pod.metadata.name} on {item.pod.node}: {item.why}"
+    if left.strategy is not None:
+        yield f"  {_VERBS[left.strategy.action]:<9}  {_strategy(left.strategy)}"
+
+
+def _strategy(strategy: LeftStrategy) -> str:
+    if strategy.action == "restore" and strategy.original is not None:
+        return f"the strategy {strategy_text(strategy.original)}: {strategy.why}"
+    return strategy.why
