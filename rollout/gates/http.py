@@ -57,7 +57,7 @@ def measure(gate: HttpGate, context: Context) -> Reading | Measurement:
 
 
 def _call(gate: HttpGate, context: Context) -> Call:
-    url = gate.url if gate.pod_port is None else _pod_url(gate.pod_port, gate.path, context)
+    url = gate.url if gate.pod_port is None else _pod_url(gate.pod_port, gate, context)
     return Call(
         gate.method,
         url,
@@ -79,10 +79,10 @@ def _unexpected(answer: Answer, context: Context) -> Measurement:
     return Measurement(Outcome.FAILED, context.now, str(answer.status), text)
 
 
-def _pod_url(wanted: PodPort, path: str, context: Context) -> str:
+def _pod_url(wanted: PodPort, gate: HttpGate, context: Context) -> str:
     pod = _pod_of(wanted, context)
     where = resource_path("v1", "pods", namespace=pod.metadata.namespace, name=pod.metadata.name)
-    found = context.client.urgent(10.0).get(where, _PodAddress)
+    found = context.client.urgent(parse_duration(gate.timeout)).get(where, _PodAddress)
     if found.metadata.uid != pod.metadata.uid:
         raise OutsideError(
             f"pod {pod.metadata.name} has been replaced; asked again at the next turn"
@@ -91,7 +91,7 @@ def _pod_url(wanted: PodPort, path: str, context: Context) -> str:
     if not address:
         raise OutsideError(f"pod {pod.metadata.name} has no IP yet")
     host = f"[{address}]" if ":" in address else address
-    return f"{wanted.scheme}://{host}:{wanted.port}{path}"
+    return f"{wanted.scheme}://{host}:{wanted.port}{gate.path}"
 
 
 def _pod_of(wanted: PodPort, context: Context) -> Pod:

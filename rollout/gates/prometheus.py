@@ -8,6 +8,7 @@ so it does instead of passing while a window of the query still reaches back bef
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ def measure(gate: PrometheusGate, context: Context) -> Measurement:
         query = render(gate.query, values_of(context))
     except ValueError as error:
         raise OutsideError(f"query: {error}") from None
+    end = time.monotonic() + parse_duration(gate.timeout)
     if gate.range is not None and context.since + longest_window(query) > context.now:
         return _wait_for_window(context, context.since + longest_window(query))
     series = (
@@ -71,7 +73,7 @@ def measure(gate: PrometheusGate, context: Context) -> Measurement:
         return Measurement(Outcome.NO_DATA, context.now, _shown(series), stale)
     outcome, reason = _verdict(gate, series, context)
     found = Measurement(outcome, context.now, _shown(series), reason)
-    return _if_new(gate, query, context, found) if outcome is Outcome.PASSED else found
+    return _if_new(gate, query, context, found, end) if outcome is Outcome.PASSED else found
 
 
 def values_of(context: Context) -> dict[str, Value]:
@@ -174,12 +176,14 @@ def _reason(decisive: Judgement, judged: Sequence[tuple[Judgement, Series]]) -> 
     return f"{len(same)} of {len(judged)} series: {cut(same, 3)}; {decisive.reason}".rstrip("; ")
 
 
-def _if_new(gate: PrometheusGate, query: str, context: Context, passed: Measurement) -> Measurement:
+def _if_new(
+    gate: PrometheusGate, query: str, context: Context, passed: Measurement, end: float
+) -> Measurement:
     """Let a measurement pass only on samples that the change could have influenced."""
     reach = context.since + longest_window(query)
     if gate.range is None and reach > context.now:
         return _wait_for_window(context, reach, passed.value)
-    oldest = _oldest_sample(gate, query, context)
+    oldest = _oldest_sample(gate, query, context, max(0.0, end - time.monotonic()))
     if oldest is None:
         return passed
     if oldest == -math.inf:
@@ -200,7 +204,9 @@ def _wait_for_window(context: Context, reach: float, value: str = "") -> Measure
     return Measurement(Outcome.WAITING, context.now, value, text, again_at=reach)
 
 
-def _oldest_sample(gate: PrometheusGate, query: str, context: Context) -> float | None:
+def _oldest_sample(
+    gate: PrometheusGate, query: str, context: Context, timeout_s: float
+) -> float | None:
     """Return when the series that a query reads were sampled last, the most behind of them.
 
     The times in an answer are those of the evaluation; only `timestamp()` tells the samples'.
@@ -213,7 +219,7 @@ def _oldest_sample(gate: PrometheusGate, query: str, context: Context) -> float 
         f'label_replace(min(timestamp({text})), "selector", "{number}", "", "")'
         for number, text in enumerate(read)
     )
-    data = fetch(gate, context, "query", {"query": asked}, Data)
+    data = fetch(gate, context, "query", {"query": asked}, Data, timeout_s)
     if data.result_type != "vector":
         return None
     times = [_number(s.value[1]) for s in decode(data.result, list[Sample]) if s.value is not None]

@@ -90,6 +90,7 @@ def fetch(
     path: str,
     parameters: Mapping[str, str],
     type_: type[T],
+    timeout_s: float | None = None,
 ) -> T:
     """Ask the server of a gate.
 
@@ -99,6 +100,7 @@ def fetch(
         path: below `/api/v1/`.
         parameters: of the request.
         type_: of `data` in the answer.
+        timeout_s: what is left of the gate's own; None: all of it.
 
     Raises:
         OutsideError: there's no answer that can be believed.
@@ -114,7 +116,7 @@ def fetch(
     call = Call(
         "POST" if posted else "GET",
         url,
-        parse_duration(gate.timeout),
+        parse_duration(gate.timeout) if timeout_s is None else timeout_s,
         headers,
         text.encode() if posted else None,
         read_trust(gate.tls, context),
