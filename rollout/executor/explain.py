@@ -8,9 +8,10 @@ from rollout.executor import guarding, zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
-from rollout.executor.state import DaemonSetRun, Phase
+from rollout.executor.state import DaemonSetRun, Phase, StepState
 from rollout.quantity import cut, format_duration
 
+NOTHING = "nothing is left to wait for"  # a run that is not over never says this
 _STOPPING = {"hold": "holding", "abort": "aborting", "rollback": "stopping for a rollback"}
 
 
@@ -68,24 +69,53 @@ def _ending(engine: Engine) -> str:
 
 def _waiting_to_start(engine: Engine, now: float) -> str:
     for ds in engine.daemon_sets.values():
-        if ds.phase in (Phase.PREPARING, Phase.RESTORING):
-            return f"waiting for the API server to take the patch of DaemonSet {ds.name}"
-        if ds.phase is Phase.OBSERVING:
-            return f"waiting for the controller to observe the new template of DaemonSet {ds.name}"
-        if not ds.resolved:
-            return f"waiting for the controller to record the revision of DaemonSet {ds.name}"
-        closed = _closed_zone(engine, ds)
-        if closed:
-            return closed
-        if ds.waits and ds.view.unavailable:
-            names = cut(sorted(ds.view.unavailable))
-            limit = ds.planned.budget_text
-            return f"the budget of DaemonSet {ds.name} ({limit}) is used up by {names}"
-        if ds.waits:
-            return "waiting for the rate limit (replacementsPerSecond)"
+        why = _waiting_for_control_plane(ds) or _closed_zone(engine, ds)
+        why = why or _waiting_for_room(engine, ds, now)
+        if why:
+            return why
     if engine.unreachable.waiting:
         return _waiting_for_nodes(engine, now)
-    return "waiting for the bake time of the wave"
+    return _waiting_between_waves(engine)
+
+
+def _waiting_for_control_plane(ds: DaemonSetRun) -> str:
+    if ds.phase in (Phase.PREPARING, Phase.RESTORING):
+        return f"waiting for the API server to take the patch of DaemonSet {ds.name}"
+    if ds.phase is Phase.OBSERVING:
+        return f"waiting for the controller to observe the new template of DaemonSet {ds.name}"
+    if ds.live is None or not (ds.listed and ds.released_listed):
+        return f"waiting for the first list of the pods of DaemonSet {ds.name}"
+    if not ds.resolved:
+        return f"waiting for the controller to record the revision of DaemonSet {ds.name}"
+    return ""
+
+
+def _waiting_for_room(engine: Engine, ds: DaemonSetRun, now: float) -> str:
+    if not ds.waits:
+        return ""
+    if not engine.nodes_listed:
+        return "waiting for the first list of the nodes"
+    if engine.pace.next_at > now:
+        return "waiting for the rate limit (replacementsPerSecond)"
+    names = cut(sorted(ds.view.unavailable))
+    return f"the budget of DaemonSet {ds.name} ({_limit(engine, ds)}) is used up by {names}"
+
+
+def _limit(engine: Engine, ds: DaemonSetRun) -> str:
+    """Name the limit that holds for the next step: the run's own, or a lower one of its wave."""
+    wave = engine.plan.waves[min(run.step.wave for run in ds.heads()) - 1]
+    limit = wave.max_unavailable
+    if limit is None or limit.value >= ds.planned.budget.value:
+        return ds.planned.budget_text
+    return f"maxUnavailable {limit.text} of wave {wave.name}"
+
+
+def _waiting_between_waves(engine: Engine) -> str:
+    for run in engine.steps.values():
+        if run.step.kind == "barrier" and run.state is StepState.SOAKING:
+            wave = engine.plan.waves[run.step.wave - 1]
+            return f"waiting for the bake time of wave {wave.name} ({format_duration(wave.bake_s)})"
+    return NOTHING
 
 
 def _waiting_for_nodes(engine: Engine, now: float) -> str:
