@@ -23,6 +23,8 @@ from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
 from rollout.quantity import cut, format_duration
 
+_ANSWER_S = 120.0  # more for a node whose delete is not accepted yet: the node can't help it
+
 
 def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
@@ -165,11 +167,12 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     ds.view.hold(run.node)
     book.in_flight += 1
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
+    if write is not None:
+        run.state = StepState.DELETING
     set_deadline(book, ds, run)
     deadlines.begun(book, run, now)
     _note_wave(book, run)
     if write is not None:
-        run.state = StepState.DELETING
         run.asked_at = run.asked_at or now
         run.awaiting_answer = True
         book.actions.append(write)
@@ -230,14 +233,15 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
 def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
     """End the step in time, counted from its start; an earlier deadline of it counts no more."""
     began = run.started_at
-    deadline = began + book.plan.health.node_timeout_s
+    asking = _ANSWER_S if run.state is StepState.DELETING else 0.0
+    deadline = began + book.plan.health.node_timeout_s + asking
     book.at(deadline, lambda at: _expire(book, ds, run, began, at))
 
 
 def _expire(book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:
     if run.state in IN_FLIGHT and run.started_at == began:
         what = waiting_for(run, ds, book.nodes.get(run.node), now, book.plan.health)
-        limit = format_duration(book.plan.health.node_timeout_s)
+        limit = format_duration(now - began)
         book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)
 
 

@@ -57,6 +57,7 @@ class LiveReporter:
         self._lock = threading.Lock()
         self._title = ""
         self._why = "reading the cluster"
+        self._closed = False
         self._shown: tuple[float, Picture] | None = None
         self._began = clock()
         self._live = Live(
@@ -72,7 +73,7 @@ class LiveReporter:
         """Say which run begins, and open the view."""
         verb = "goes on" if resumed else "begins"
         self._title = f"run {run_id} of {plan.name}"
-        self._live.start()
+        self._open()
         self._say(f"run {run_id} of plan {plan.id} {verb}")
 
     def notice(self, told: Notice, engine: Engine) -> None:
@@ -84,6 +85,7 @@ class LiveReporter:
 
     def look(self, engine: Engine, now: float) -> float:
         """Take a picture, unless the last one is fresh; returns when to look again."""
+        self._open()
         taken = self._shown[1].now if self._shown is not None else -math.inf
         if now - taken < 1 / FRAMES_PER_S:
             return taken + 1 / FRAMES_PER_S
@@ -111,6 +113,7 @@ class LiveReporter:
 
     def close(self) -> None:
         """Take the view away and give the terminal back."""
+        self._closed = True
         self._live.stop()
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
@@ -119,6 +122,10 @@ class LiveReporter:
         self.close()
         self._write("")
         self._write(result_text(plan, result))
+
+    def _open(self) -> None:
+        if not self._closed:
+            self._live.start()  # for the first time only
 
     def _say(self, text: str, style: str = "") -> None:
         line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {text}", style)

@@ -81,3 +81,4 @@ def test_pictures_are_taken_four_times_a_second_at_most() -> None:
     assert reporter.look(engine, 100.25) == 100.5
     assert reporter._shown is not first
     assert math.isfinite(reporter.look(engine, 200.0))
+    reporter.close()
