@@ -56,6 +56,7 @@ _EXIT_CODES = {
     Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
     Outcome.ROLLBACK_INCOMPLETE: ExitCode.ROLLBACK_INCOMPLETE,
 }
+_SKEW_S = 5.0  # of the two wall clocks, above which it is said
 _LAST_TRIES = 5  # at the last record, a second apart
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
 
@@ -241,6 +242,17 @@ def _how_far(client: Client, session: Session) -> str:
     return f"half-updated: {'; '.join(parts)}"
 
 
+def _warn_of_skew(client: Client, observer: Observer) -> None:
+    """Say that our wall clock is wrong, or the cluster's; the run itself goes by neither."""
+    skew_s = client.clock_skew_s or 0.0
+    if abs(skew_s) > _SKEW_S:
+        side = "ahead of" if skew_s > 0 else "behind"
+        observer.warning(
+            f"the clock of this machine is {abs(skew_s):.0f} s {side} the cluster's; the run goes "
+            "by the cluster's time, but times that this machine writes are wrong"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A session under its lock: whatever is written through it asks the lock first (S5).
@@ -289,6 +301,7 @@ def _held(
         on_change=changed,
         on_wait=observer.waiting,
     )
+    _warn_of_skew(client, observer)
     with lock, _log(session, observer) as log:
         guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
         yield _Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning, log)

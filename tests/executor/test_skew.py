@@ -1,0 +1,71 @@
+"""Fault 29: our wall clock and the cluster's differ, or are set while a run goes."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rollout.executor.actions import Outcome
+from rollout.sim import clock, server
+from rollout.sim.images import Fault, FaultKind
+from tests.e2e.world import NEW
+from tests.executor.runworld import run_world
+
+
+class ClusterTime:
+    """The wall clock of the cluster, which all that it writes and answers is stamped with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
+        self.ahead_s = ahead_s
+        self.asked = 0
+        fake = SimpleNamespace(time=self.now, monotonic=time.monotonic)
+        monkeypatch.setattr(clock, "time", fake)
+        monkeypatch.setattr(server, "formatdate", self.date)
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def date(self, *, usegmt: bool) -> str:
+        self.asked += 1
+        return formatdate(self.now(), usegmt=usegmt)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "said"),
+    [(300.0, "300 s behind"), (-300.0, "300 s ahead of"), (2.0, "")],
+)
+def test_fault_29_a_wrong_clock_is_said_and_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead_s: float, said: str
+) -> None:
+    cluster_time = ClusterTime(monkeypatch, ahead_s)
+    with run_world(tmp_path) as world:
+        health = {"soak": "200ms", "nodeTimeout": "60s"}
+        result, heard = world.apply(world.planned(health=health))
+        assert cluster_time.asked > 0
+    assert result.finish.outcome is Outcome.DONE, result.finish.message
+    assert 0.2 < result.account.longest_s < 60
+    warned = [text for text in heard.warnings if "clock of this machine" in text]
+    assert bool(warned) is bool(said)
+    assert all(said in text for text in warned)
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_fault_29_a_clock_that_is_set_in_mid_run_moves_no_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    cluster_time = ClusterTime(monkeypatch, 0.0)
+    with run_world(tmp_path) as world:
+        world.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        health = {"soak": "200ms", "nodeTimeout": "60s", "progressDeadline": "10m"}
+        applying = world.applying(world.planned(strategy={"maxUnavailable": 1}, health=health))
+        applying.heard.await_(lambda heard: heard.kinds("node-started"))
+        cluster_time.ahead_s = jump_s
+        world.break_image(NEW, None)
+        result = applying.end()
+    assert result.finish.outcome is Outcome.DONE, result.finish.message
+    assert not applying.heard.kinds("node-failed")
+    assert result.duration_s < 60
