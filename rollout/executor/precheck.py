@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from rollout.cluster.client import Client
@@ -13,6 +13,7 @@ from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read
 from rollout.errors import Forbidden, NotFound
 from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
+from rollout.gates.permissions import accesses
 from rollout.planner.drift import compare
 from rollout.planner.plan import Plan, PlannedDaemonSet
 
@@ -38,9 +39,11 @@ class Permission:
     resource: str
     namespace: str
     name: str = ""
+    subresource: str = ""
 
     def __str__(self) -> str:
-        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        full = f"{resource}.{self.group}" if self.group else resource
         where = f" in namespace {self.namespace}" if self.namespace else ""
         return f"{self.verb} {full}{where}"
 
@@ -122,6 +125,9 @@ def needed_permissions(plan: Plan) -> list[Permission]:
         Permission(verb, "", "configmaps", record)
         for verb in ("get", "list", "watch", "create", "update")
     ]
+    spaces = sorted({ds.namespace for ds in plan.daemon_sets})
+    for gate in plan.gates:
+        found += [Permission(**asdict(a)) for a in accesses(gate, record, spaces)]
     return list(dict.fromkeys(found))
 
 
@@ -138,7 +144,12 @@ def _allowed(client: Client, wanted: Sequence[Permission]) -> list[bool]:
 
     def ask(item: Permission) -> bool:
         return client.review_access(
-            item.verb, item.group, item.resource, namespace=item.namespace, name=item.name
+            item.verb,
+            item.group,
+            item.resource,
+            subresource=item.subresource,
+            namespace=item.namespace,
+            name=item.name,
         )
 
     with ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask") as askers:

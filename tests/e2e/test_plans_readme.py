@@ -40,6 +40,20 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
 }
 # What gates of a kind have besides the common keys, and the mappings in them.
 GATES: dict[str, type[msgspec.Struct]] = {
+    "spec.gates[]": gatespec.GateBase,
+    "spec.gates[].when": gatespec.When,
+    "spec.gates[].thresholdRange": gatespec.ThresholdRange,
+    "spec.gates[].secretRef": gatespec.SecretRef,
+    "spec.gates[].secretRef.secret": gatespec.SecretKey,
+    "kind: pods": gatespec.PodsGate,
+    "kind: node": gatespec.NodeGate,
+    "kind: events": gatespec.EventsGate,
+    "kind: logs": gatespec.LogsGate,
+    "kind: resources": gatespec.ResourcesGate,
+    "kind: job": gatespec.JobGate,
+    "kind: approval": gatespec.ApprovalGate,
+    "kind: pause": gatespec.PauseGate,
+    "kind: window": gatespec.WindowGate,
     "kind: prometheus": gatespec.PrometheusGate,
     "spec.gates[].alerts": gatespec.Alerts,
     "spec.gates[].tls": gatespec.Tls,
@@ -79,7 +93,7 @@ def rows(text: str, columns: int) -> list[list[str]]:
 
 
 def blocks() -> list[Any]:
-    return [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    return [yaml.safe_load(text) for text in examples()]
 
 
 def document(body: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +119,16 @@ def test_every_struct_of_the_spec_has_its_section() -> None:
         if item.__module__ == spec.__name__
     }
     assert set(STRUCTS.values()) == {*found, gatespec.WindowRule}
+
+
+def test_every_kind_of_gate_has_its_section_and_an_example() -> None:
+    kinds = {kind.__struct_config__.tag for kind in get_args(gatespec.Gate)}
+    assert {h.removeprefix("kind: ") for h in GATES if h.startswith("kind: ")} == kinds
+    assert [kind for kind in kinds if f"kind: {kind}" not in "".join(examples())] == []
+
+
+def examples() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
