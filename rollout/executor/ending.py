@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import OVER
-from rollout.executor.record import ENDED, RunPhase, RunRecord, Wish
+from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
 from rollout.executor.run import Result
 from rollout.executor.state import StepState
 
@@ -56,6 +56,12 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
         waits_for=waits,
         failed=tuple(failed[:MOST_FAILED]),
         failed_count=len(failed),
+        counts=Counts(
+            updated=sum(run.state is StepState.DONE for run in result.steps),
+            failed=len(failed),
+            deferred=result.plan.totals.deferred,
+            total=len(result.steps),
+        ),
         approved_nodes=tuple(node for node in record.approved_nodes if node not in over),
         wish=_still_wanted(record.wish, finish.outcome),
     )

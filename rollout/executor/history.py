@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rollout.executor.record import ConfigMap, RunRecord
+from rollout.executor.record import ConfigMap, Counts, RunRecord
 
 HISTORY_KEY = "history"
 MOST_RUNS = 20
@@ -44,6 +44,7 @@ class PastRun(Struct, frozen=True):
     finished_at: str
     message: str
     daemon_sets: tuple[RunSubject, ...]
+    counts: Counts | None = None  # None: it never came to an end
 
 
 def past_run(record: RunRecord) -> PastRun:
@@ -61,6 +62,7 @@ def past_run(record: RunRecord) -> PastRun:
             RunSubject(ds.namespace, ds.name, ds.uid, ds.target_digest, ds.previous_digest)
             for ds in record.daemon_sets
         ),
+        counts=record.counts,
     )
 
 

@@ -126,6 +126,15 @@ class Superseded(Struct, frozen=True):
     started_by: str
 
 
+class Counts(Struct, frozen=True):
+    """How far a run came: nodes, when it ended last."""
+
+    updated: int
+    failed: int
+    deferred: int
+    total: int  # that the plan updates
+
+
 class RunRecord(Struct, frozen=True):
     """One execution of one plan.
 
@@ -158,6 +167,7 @@ class RunRecord(Struct, frozen=True):
     said_count: int = 0  # of all words
     failed: tuple[str, ...] = ()  # nodes, when the run ended last; the first ones
     failed_count: int = 0
+    counts: Counts | None = None  # of the run's last part
     superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
     sequence: int = 0  # number of the last event that was told
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)

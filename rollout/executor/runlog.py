@@ -6,11 +6,12 @@ watched, and the run holds. So nothing here raises when the journal fails; it is
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rollout.errors import DocumentError, JournalError
 from rollout.executor import events as ev
@@ -58,6 +59,7 @@ class RunLog:
     def __init__(self, journal: Journal, found: str = "") -> None:
         self._journal = journal
         self.found = found
+        self._said: ev.Said | None = None  # what others want, as written down last
 
     @property
     def path(self) -> Path | None:
@@ -93,6 +95,11 @@ class RunLog:
         self._journal.append("record", phase=record.phase, record=encode_record(record))
         self._journal.sync()
 
+    def intend_message(self, message: str) -> bool:
+        """Write down what the record is about to say; returns whether it is on the disk."""
+        self._append("record", message=message)
+        return self._synced()
+
     def heard(self, event: ev.Event) -> None:
         """Write down what the engine hears, other than what it sees of the cluster."""
         match event:
@@ -100,8 +107,12 @@ class RunLog:
                 return
             case ev.Answered(action, answer, message):
                 self._append("outcome", **_action(action), answer=answer.value, message=message)
+            case ev.Said() if event == self._said:
+                return  # the record was written for another reason
             case _ if not isinstance(event, _SEEN):
-                self._append(_words(type(event).__name__), **_plain(event))
+                self._said = event if isinstance(event, ev.Said) else self._said
+                fields = msgspec.to_builtins(event, order="sorted", enc_hook=str)
+                self._append(_words(type(event).__name__), **fields)
 
     def told(self, notice: Notice, number: int) -> None:
         """Write down what is about to be told, with its number in the event stream."""
@@ -214,8 +225,3 @@ def _action(action: Action) -> dict[str, Any]:
 def _words(name: str) -> str:
     """Return the name of an event as the kind of a line: `StopAsked` is `stop-asked`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-
-
-def _plain(event: ev.Event) -> dict[str, Any]:
-    values = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-    return {k: v if isinstance(v, str | int | float) else str(v) for k, v in values.items()}

@@ -223,6 +223,7 @@ def end_now(
         how_far = _how_far(client, session)
         now = format_time(time.time())
         change = _stamped(run.lock, lambda record: ended_as_asked(record, how_far, now))
+        run.log.intend_record(change(session.record))
         return run.session.keeper.update(session.record.run_id, change)
 
 
@@ -270,6 +271,8 @@ class _Held:
 
     def say(self, sentence: str) -> None:
         """Keep the record's sentence true while the run stops; others read it there."""
+        if not self.log.intend_message(sentence):
+            return
         change = _stamped(self.lock, lambda r: msgspec.structs.replace(r, message=sentence))
         with suppress(ClusterError, StaleError):  # it is a courtesy: the end is written anyhow
             self.session.keeper.update(self.session.record.run_id, change)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rollout.executor.record import Counts
 from rollout.executor.runs import KnownRun
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
@@ -27,6 +28,7 @@ class RunRow:
     started: str
     finished: str
     daemon_sets: tuple[str, ...]
+    nodes: Counts | None  # None: it has not ended yet
     lock: str  # who holds it, and when he last renewed it; "": nobody
     message: str
     plan: str
@@ -68,6 +70,7 @@ def run_row(known: KnownRun) -> RunRow:
         started=run.started_at,
         finished=run.finished_at,
         daemon_sets=tuple(f"{ds.namespace}/{ds.name}" for ds in run.daemon_sets),
+        nodes=run.counts,
         lock=_lock(known),
         message=run.message,
         plan=run.plan_id,
@@ -79,9 +82,22 @@ def runs_text(rows: Sequence[RunRow]) -> str:
     """Return runs for people."""
     if not rows:
         return "No runs are known here."
-    headers = ("NAMESPACE", "ROLLOUT", "RUN", "PHASE", "BY", "STARTED", "FINISHED", "LOCK", "SAYS")
+    headers = (
+        *("NAMESPACE", "ROLLOUT", "RUN", "PHASE", "NODES", "BY", "STARTED", "FINISHED"),
+        *("LOCK", "SAYS"),
+    )
     cells = [
-        (r.namespace, r.rollout, r.run, r.phase, r.by, *_times(r), r.lock or "-", r.message or "-")
+        (
+            r.namespace,
+            r.rollout,
+            r.run,
+            r.phase,
+            _nodes(r),
+            r.by,
+            *_times(r),
+            r.lock or "-",
+            r.message or "-",
+        )
         for r in rows
     ]
     return text_table(headers, cells)
@@ -141,6 +157,10 @@ def history_text(history: History) -> str:
     headers = ("REVISION", "HASH", "CREATED", "PODS", "CHANGE-CAUSE", "RUN", "BY", "STARTED")
     table = text_table((*headers, "RESULT"), rows)
     return f"DaemonSet {history.namespace}/{history.name}\n{table}"
+
+
+def _nodes(row: RunRow) -> str:
+    return "-" if row.nodes is None else f"{row.nodes.updated}/{row.nodes.total}"
 
 
 def _times(row: RunRow) -> tuple[str, str]:
