@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
 from rollout.errors import ExitCode
 
@@ -18,6 +19,7 @@ from rollout.errors import ExitCode
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do."
 )
 @output_option("table", "json")
+@allow_options
 @cluster_options
 def plan(
     *,
@@ -26,6 +28,7 @@ def plan(
     out: Path | None,
     detailed_exitcode: bool,
     output: str,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Show what a spec would change, node by node, and save it for 'rollout apply'.
@@ -36,15 +39,17 @@ def plan(
     Example:
       rollout plan -f plans/log-agent.yaml --out plan.json
     """
+    from rollout.cli.alertadvice import with_alert_warnings  # noqa: PLC0415 - slow to import
     from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
     from rollout.files import write_private  # noqa: PLC0415
     from rollout.planner.plan import encode  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
 
     loaded = read_spec(spec, waves)
+    settings = allowed.settings()
     client = cluster.connect()
     try:
-        made = make_plan(client, loaded, cluster.namespace)
+        made = with_alert_warnings(make_plan(client, loaded, cluster.namespace), client, settings)
     finally:
         client.close()
     if out is not None:
