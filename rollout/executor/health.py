@@ -46,7 +46,7 @@ def judge(
     if stranger is not None:
         name = stranger.metadata.name
         return Verdict(failed=f"the new pod {name} is not of the target revision")
-    pod = _target_pod(ds, pods)
+    pod = _target_pod(run, ds, pods)
     if pod is None:
         return Verdict()
     restarts = restarts_of(pod)
@@ -74,9 +74,9 @@ def _progress(
 ) -> Verdict:
     """Say how far a node is on which nothing has failed."""
     pods = ds.view.on(run.node)
-    pod = _target_pod(ds, pods)
+    pod = _target_pod(run, ds, pods)
     ready_since = ds.view.ready_since.get(pod.metadata.uid) if pod is not None else None
-    if ready_since is None or any(not ds.is_target(other) for other in pods):
+    if ready_since is None or any(not _is_new(run, ds, other) for other in pods):
         return Verdict()
     done_at = ready_since + max(rules.soak_s, ds.view.min_ready_s)
     if now < done_at:
@@ -94,14 +94,14 @@ def waiting_for(
 ) -> str:
     """Return what a node in flight still lacks, in half a sentence."""
     pods = ds.view.on(run.node)
-    old = [pod for pod in pods if not ds.is_target(pod)]
+    old = [pod for pod in pods if not _is_new(run, ds, pod)]
     if run.awaiting_answer:
         return "the API server has not answered the delete"
     if node is not None and not node.ready:
         return "the node is not ready"
     if old:
         return _terminating_text(old[0], now)
-    pod = _target_pod(ds, pods)
+    pod = _target_pod(run, ds, pods)
     if pod is None:
         refused = f": it is refused: {ds.pods_refused}" if ds.pods_refused else ""
         return f"the controller has not created the new pod{refused}"
@@ -123,8 +123,13 @@ def _wrong_revision(run: StepRun, ds: DaemonSetRun, pods: list[Pod]) -> Pod | No
     return None
 
 
-def _target_pod(ds: DaemonSetRun, pods: list[Pod]) -> Pod | None:
-    return next((p for p in pods if ds.is_target(p) and not p.terminating), None)
+def _target_pod(run: StepRun, ds: DaemonSetRun, pods: list[Pod]) -> Pod | None:
+    """Return the node's pod of the target revision, but not one that another try takes away."""
+    return next((p for p in pods if _is_new(run, ds, p) and not p.terminating), None)
+
+
+def _is_new(run: StepRun, ds: DaemonSetRun, pod: Pod) -> bool:
+    return ds.is_target(pod) and pod.metadata.uid != run.retry_uid
 
 
 def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:

@@ -1,0 +1,298 @@
+"""What people say to a run while it goes, or between two of its processes, on the virtual clock."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal
+
+import pytest
+
+from rollout.executor.actions import Finish, Outcome
+from rollout.executor.record import Wish
+from rollout.executor.state import StepState
+from rollout.executor.wishes import Wishes
+from rollout.fleet import marks
+from rollout.sim.clock import VirtualClock
+from rollout.sim.fleetfile import read_fault
+from rollout.sim.resources import NODES
+from tests.simulation.driver import VirtualRun, read_fleet
+from tests.simulation.world import World
+
+NEW = "log-agent:2.4"
+CANARY = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+THREE = [{"name": "one", "size": 1}, {"name": "two", "size": 1}, {"name": "rest"}]
+
+
+def wish(verb: Literal["pause", "hold", "abort", "rollback"]) -> Wishes:
+    return Wishes(stop=Wish(verb, "ann@host", "2026-01-01T00:00:00Z", "a look"))
+
+
+def nodes_in(world: World, wave: int) -> list[str]:
+    return [s.node for s in world.plan.steps if s.kind == "update" and s.wave == wave]
+
+
+def go_on(world: World, wishes: Wishes, **more: Any) -> VirtualRun:
+    run = VirtualRun(
+        world.cluster, world.plan, random.Random(9), resumed=True, wishes=wishes, **more
+    )
+    run.start()
+    return run
+
+
+def now(world: World) -> float:
+    assert isinstance(world.cluster.clock, VirtualClock)
+    return world.cluster.clock.now()
+
+
+def outcome_of(run: VirtualRun, node: str) -> StepState:
+    return run.engine.daemon_sets["log-agent"].steps[node].state
+
+
+def test_updates_54_a_paused_run_finishes_what_is_in_flight_and_starts_nothing() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run.say(wish("pause"))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert "paused by ann@host: a look" in finish.message
+    assert len(world.oracle.order) == 2
+    assert world.run.engine.done_count == 2
+
+
+def test_a_run_that_is_still_pausing_goes_on_when_the_pause_is_taken_back() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run.say(wish("pause"))
+    world.advance(0.1)
+    world.run.say(Wishes())
+
+    assert world.finish().outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_an_approval_given_ahead_lets_the_run_pass() -> None:
+    world = World(waves=CANARY)
+    world.until_deletes(1)
+    world.run.say(Wishes(waves=frozenset({1})))
+
+    assert world.finish().outcome is Outcome.DONE
+
+
+def test_nodes_57_in_a_paused_run_only_the_approved_node_moves() -> None:
+    world = World()
+    world.until_deletes(1)
+    world.run.say(wish("pause"))
+    world.finish()
+    touched = list(world.oracle.order)
+    wanted = next(n for n in reversed(nodes_in(world, 1)) if n not in touched)
+    stop = wish("pause").stop
+
+    finish = go_on(world, Wishes(stop=stop, nodes=frozenset({wanted}))).run()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert world.oracle.order == [*touched, wanted]
+
+
+def test_nodes_57_an_approved_node_passes_an_approval_that_nobody_gave() -> None:
+    world = World(waves=CANARY)
+    wanted = nodes_in(world, 2)[-1]
+    world.run.say(Wishes(nodes=frozenset({wanted})))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert world.oracle.order == [*nodes_in(world, 1), wanted]
+    assert go_on(world, Wishes(waves=frozenset({1}))).run().outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_an_approved_node_waits_for_the_waves_before_its_own() -> None:
+    world = World(waves=THREE)
+    last = nodes_in(world, 3)[-1]
+    stop = wish("pause").stop
+    world.run.say(Wishes(stop=stop, nodes=frozenset({last})))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert world.oracle.order == []
+    assert last in finish.message
+
+
+def test_a_node_skipped_before_its_turn_is_not_touched_and_the_strategy_stays() -> None:
+    world = World(waves=THREE)
+    (canary,), last = nodes_in(world, 1), nodes_in(world, 3)[-1]
+    world.run.say(Wishes(skipped={canary: "skipped by ann", last: "skipped by ann"}))
+
+    finish = world.finish()
+
+    assert finish == Finish(Outcome.DEFERRED, "complete with 2 skipped")
+    assert {("log-agent", canary), ("log-agent", last)}.isdisjoint(world.oracle.deletes)
+    assert len(world.oracle.order) == world.plan.totals.update - 2
+    assert world.live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert marks.ORIGINAL_STRATEGY in world.live["metadata"]["annotations"]
+
+
+def test_a_wave_that_is_skipped_whole_does_not_let_the_next_one_begin_early() -> None:
+    world = World(waves=THREE)
+    (second,) = nodes_in(world, 2)
+    world.run.say(Wishes(skipped={second: "skipped by ann"}))
+
+    world.finish()
+
+    assert world.oracle.order[0] == nodes_in(world, 1)[0]
+    assert second not in world.oracle.order
+
+
+def test_a_wave_whose_node_leaves_before_its_turn_does_not_let_the_next_one_begin_early() -> None:
+    world = World(waves=THREE)
+    (second,) = nodes_in(world, 2)
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    world.until_deletes(1)
+    world.oracle.close()  # the node that leaves takes its pod along
+    world.cluster.remove_node(second)
+    world.advance(60.0)
+    assert {outcome_of(world.run, n) for n in nodes_in(world, 3)} == {StepState.BLOCKED}
+    world.cluster.set_image_fault(NEW, None)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert outcome_of(world.run, second) is StepState.GONE
+
+
+def test_a_failed_node_that_is_skipped_lets_the_run_go_on() -> None:
+    world = World(8, waves=[1, 7])
+    (canary,) = nodes_in(world, 1)
+    world.cluster.set_image_fault(f"{NEW}@{canary}", read_fault("crash"))
+    assert world.finish().outcome is Outcome.HELD
+    assert world.oracle.order == [canary]
+
+    run = go_on(world, Wishes(skipped={canary: "skipped by ann: bad disk"}))
+    finish = run.run()
+
+    assert finish == Finish(Outcome.DEFERRED, "complete with 1 skipped")
+    assert len(world.oracle.order) == 8
+    assert world.live["spec"]["updateStrategy"]["type"] == "RollingUpdate"  # its pod is a new one
+
+
+def test_a_failed_node_is_tried_again_by_one_more_delete() -> None:
+    world = World(6, waves=[1, 5])
+    (canary,) = nodes_in(world, 1)
+    world.cluster.set_image_fault(f"{NEW}@{canary}", read_fault("crash"))
+    assert world.finish().outcome is Outcome.HELD
+    world.advance(5.0)
+    world.cluster.set_image_fault(f"{NEW}@{canary}", None)
+
+    finish = go_on(world, Wishes(retried={"": now(world)})).run()
+
+    assert finish.outcome is Outcome.DONE
+    assert world.oracle.deletes["log-agent", canary] == 2
+    assert sum(world.oracle.deletes.values()) == 7
+
+
+def test_no_later_wave_begins_while_a_node_of_an_earlier_one_is_tried_again() -> None:
+    world = World(6, waves=[1, 5])
+    (canary,) = nodes_in(world, 1)
+    world.cluster.set_image_fault(NEW, read_fault("crash"))
+    assert world.finish().outcome is Outcome.HELD
+    world.advance(5.0)
+
+    finish = go_on(world, Wishes(retried={"": now(world)})).run()
+
+    assert finish.outcome is Outcome.HELD
+    assert world.oracle.order == [canary, canary]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_another_try_is_made_once_however_often_the_process_is_killed(seed: int) -> None:
+    rng = random.Random(seed)
+    world = World(4, waves=[1, 3])
+    (canary,) = nodes_in(world, 1)
+    world.cluster.set_image_fault(f"{NEW}@{canary}", read_fault("crash"))
+    assert world.finish().outcome is Outcome.HELD
+    world.advance(5.0)
+    wishes = Wishes(retried={canary: now(world)})
+    for _ in range(4):
+        killed = go_on(world, wishes)
+        world.advance(rng.uniform(0.05, 8.0))
+        killed.kill()
+    world.advance(5.0)
+
+    assert go_on(world, wishes).run().outcome is Outcome.HELD
+    assert world.oracle.deletes["log-agent", canary] == 2
+
+
+def test_a_node_that_is_healthy_by_now_is_only_looked_at_again() -> None:
+    world = World(4, waves=[1, 3], health={"soak": 1, "nodeTimeout": "20s"})
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    assert world.finish().outcome is Outcome.HELD
+    world.cluster.set_image_fault(NEW, None)
+    world.advance(30.0)
+    fleet = read_fleet(world.cluster, "logging", "log-agent")
+    assert all(pod.ready for pods in fleet.pods.values() for pod in pods)
+
+    finish = go_on(world, Wishes(retried={"": now(world)})).run()
+
+    assert finish.outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_an_abort_watches_what_is_in_flight_and_leaves_the_fleet_half_updated() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run.say(wish("abort"))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.ABORTED
+    assert "half-updated: 2 of 8 nodes are done" in finish.message
+    assert "the strategy of log-agent stays OnDelete" in finish.message
+    assert len(world.oracle.order) == 2
+
+
+def test_l2_an_abort_ends_although_a_node_never_gets_ready() -> None:
+    world = World()
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    world.until_deletes(2)
+    world.run.say(wish("abort"))
+
+    assert world.finish().outcome is Outcome.ABORTED
+
+
+def test_a_rejected_approval_holds() -> None:
+    world = World(waves=CANARY)
+    world.until_deletes(1)
+    world.run.say(wish("hold"))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert len(world.oracle.order) == 1
+
+
+def test_a_run_stops_behind_the_wave_that_was_chosen() -> None:
+    world = World(waves=THREE)
+    world.run.kill()
+    run = VirtualRun(world.cluster, world.plan, random.Random(3), stop_at=2)
+    run.start()
+
+    finish = run.run()
+
+    assert finish == Finish(Outcome.PAUSED, "stopped behind wave two, as was asked for")
+    assert world.oracle.order == [*nodes_in(world, 1), *nodes_in(world, 2)]
+    assert go_on(world, Wishes(), stop_at=3).run().outcome is Outcome.DONE
+
+
+def test_all_that_is_said_again_and_again_changes_nothing() -> None:
+    world = World(waves=CANARY)
+    wishes = Wishes(waves=frozenset({1}), skipped={nodes_in(world, 2)[0]: "skipped by ann"})
+    for count in range(1, 8):
+        world.until_deletes(count)
+        world.run.say(wishes)
+
+    assert world.finish() == Finish(Outcome.DEFERRED, "complete with 1 skipped")
+    assert set(world.oracle.deletes.values()) == {1}
+    assert len(list(world.cluster.store.scan(NODES))) == 8
