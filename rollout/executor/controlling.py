@@ -6,15 +6,13 @@ wish to stop never touches what is in flight: that is watched to its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rollout.executor import stopping
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import Book
 from rollout.executor.notices import Notice
 from rollout.executor.record import Wish
 from rollout.executor.retrying import reopen
-from rollout.executor.state import Phase, StepRun, StepState
+from rollout.executor.state import Lane, Phase, StepRun, StepState
 from rollout.executor.wishes import Wishes
 from rollout.quantity import cut
 
@@ -44,27 +42,28 @@ def hear(book: Book, wishes: Wishes, now: float) -> None:
 def may_start(book: Book, run: StepRun) -> bool:
     """Whether what was said lets a ready step begin; its budgets are another matter.
 
-    While the run is paused only nodes that were approved by name move. While a node of an earlier
-    wave is tried again, no later wave moves.
+    While the run is paused only nodes that were approved by name move; those before them that are
+    done already are looked at, so that it is observed (S7). While a node of an earlier wave is
+    tried again, no later wave moves.
     """
     if book.stopping and not _moves_in_pause(book, run):
         return False
     return all(run.step.wave <= other.step.wave for other in book.retries.open.values())
 
 
-def approved_by_name(book: Book) -> Iterator[StepRun]:
-    """Yield the steps that may move although the run is paused; in the order of the plan."""
-    if not book.stopping or not _only_paused(book):
-        return
-    found = (
-        ds.steps[node]
-        for node in book.wishes.nodes
-        for ds in book.daemon_sets.values()
-        if node in ds.steps
+def approved_by_name(book: Book) -> list[StepRun]:
+    """Return the steps that may move although the run is paused; in the order of the plan."""
+    if not _only_paused(book):
+        return []
+    found = [run for run in _approved(book) if run.state is StepState.READY]
+    return sorted(found, key=lambda run: run.rank)
+
+
+def wants_patch(book: Book) -> bool:
+    """Whether an approved node of a paused run waits for nothing but the first patch."""
+    return _only_paused(book) and any(
+        run.state is StepState.BLOCKED and run.step.wave == 1 for run in _approved(book)
     )
-    for run in sorted(found, key=lambda run: run.rank):
-        if run.state is StepState.READY or _waits_for_patch(book, run):
-            yield run
 
 
 def ended(book: Book) -> Finish | None:
@@ -99,7 +98,7 @@ def _ended_by_wish(book: Book, stop: Wish) -> Finish | None:
             return Finish(Outcome.HELD, str(stop))
         case "rollback":
             return Finish(Outcome.PAUSED, str(stop))
-    if next(approved_by_name(book), None) is not None:
+    if approved_by_name(book) or (_approved(book) and _is_looking(book)):
         return None
     return Finish(Outcome.PAUSED, f"{stop}{_still_blocked(book)}")
 
@@ -166,22 +165,35 @@ def _only_paused(book: Book) -> bool:
 
 
 def _moves_in_pause(book: Book, run: StepRun) -> bool:
-    return run.node in book.wishes.nodes and _only_paused(book)
-
-
-def _waits_for_patch(book: Book, run: StepRun) -> bool:
-    """Whether nothing but the first patch is between the step and its turn."""
+    if not book.wishes.nodes or not _only_paused(book):
+        return False
     ds = book.daemon_sets[run.step.daemon_set]
-    early = (Phase.UNTOUCHED, Phase.PREPARING, Phase.OBSERVING)
-    return run.state is StepState.BLOCKED and run.step.wave == 1 and ds.phase in early
+    only_looks = run.lane is Lane.VERIFY and ds.to_take_back(run.node) is None
+    return run.node in book.wishes.nodes or only_looks
+
+
+def _approved(book: Book) -> list[StepRun]:
+    """Return the steps of approved nodes that have not begun."""
+    return [
+        ds.steps[node]
+        for node in book.wishes.nodes
+        for ds in book.daemon_sets.values()
+        if node in ds.steps and ds.steps[node].state in (StepState.BLOCKED, StepState.READY)
+    ]
+
+
+def _is_looking(book: Book) -> bool:
+    """Whether something is still to be learned of what is done already."""
+    return any(
+        ds.live is None
+        or not (ds.listed and ds.released_listed and book.nodes_listed)
+        or (not ds.resolved and (ds.phase is not Phase.UNTOUCHED or wants_patch(book)))
+        or ds.first(lambda run: run.lane is Lane.VERIFY) is not None
+        for ds in book.daemon_sets.values()
+    )
 
 
 def _still_blocked(book: Book) -> str:
     """Name the nodes that were approved, and that wait for others all the same (S7)."""
-    waiting = [
-        node
-        for node in sorted(book.wishes.nodes)
-        for ds in book.daemon_sets.values()
-        if node in ds.steps and ds.steps[node].state is StepState.BLOCKED
-    ]
+    waiting = sorted({run.node for run in _approved(book)})
     return f"; approved, but behind a wave that is not done: {cut(waiting)}" if waiting else ""

@@ -36,6 +36,7 @@ from rollout.executor.record import (
 )
 from rollout.executor.run import DriftPolicy, Heed, Observer, Result, run_plan
 from rollout.executor.runlog import RunLog, open_log, told_before
+from rollout.executor.superseding import in_place_of, mark_others, require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import NONE, wishes_of, wishes_on_the_way_back
 from rollout.fleet.objects import format_time
@@ -120,11 +121,18 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
                 f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
+        if found.phase in ENDED:
+            raise StaleError(
+                f"run {found.run_id} of plan {plan.id} is {found.phase} ({found.message}); make a "
+                f"new plan, or take it back: rollout rollback {plan.name} -n {plan.namespace}"
+            )
         require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)
+    require_not_superseded(found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
+    record = in_place_of(found, record)
     return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
 
 
@@ -353,6 +361,8 @@ def _run(
             return
         run.log.intend_record(started(first))
         session.keeper.write(started(first))
+        for sentence in mark_others(run.client, plan, first):
+            run.observer.warning(sentence)
         why = keep_plan(run.client, plan)
         if why:
             run.observer.warning(

@@ -40,11 +40,13 @@ def start_updates(book: Book, now: float) -> None:
 
 def _start_approved(book: Book, now: float) -> None:
     """Start the nodes that were approved by name while the run is paused, and no other."""
-    for run in list(controlling.approved_by_name(book)):
-        if run.state is StepState.BLOCKED:
-            _start_prepares(book)
-        elif _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
+    if controlling.wants_patch(book):
+        _start_prepares(book)
+    for run in controlling.approved_by_name(book):
+        if _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
             _start(book, run, now)
+    while book.wishes.nodes and (update := _next_update(book, now)) is not None:
+        _start(book, update, now)
 
 
 def _start_patches(book: Book, now: float) -> None:

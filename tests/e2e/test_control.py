@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from rollout.sim.images import Fault, FaultKind
+from rollout.sim.resources import CONFIG_MAPS
 from tests.e2e.watcher import watching
 from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
 
@@ -112,3 +115,201 @@ def test_verify_names_what_would_be_in_the_way(cluster: World) -> None:
     done = cluster.rollout("verify", plan)
     assert done.code == 7, done.err
     assert "failed" in done.out
+
+
+CANARY = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+
+
+def waits_for_approval(cluster: World) -> Path:
+    plan = cluster.plan(cluster.spec(waves=CANARY))
+    assert cluster.rollout("apply", plan).code == 6
+    return plan
+
+
+def new_nodes(cluster: World) -> list[str]:
+    return [node for node, image in cluster.images().items() if image == NEW]
+
+
+def said(cluster: World) -> list[tuple[str, str]]:
+    record = cluster.record()
+    assert record is not None
+    assert all(word["by"] and word["at"] for word in record["said"])
+    return [(word["verb"], word["reason"]) for word in record["said"]]
+
+
+def test_commands_26_a_run_goes_on_from_another_machine_without_the_plan(cluster: World) -> None:
+    waits_for_approval(cluster).unlink()
+    approved = cluster.rollout("approve", ROLLOUT, *THERE, "--reason", "graphs are fine")
+    assert approved.code == 0, approved.err
+    done = cluster.rollout("resume", ROLLOUT, *THERE, "--journal", cluster.directory / "other")
+    assert done.code == 0, done.err + done.out
+    assert set(cluster.images().values()) == {NEW}
+    assert said(cluster) == [("approve", "graphs are fine"), ("resume", "")]
+    kept = {c["metadata"]["name"]: c for c in cluster.objects(CONFIG_MAPS)}
+    assert not kept[f"rollout-{ROLLOUT}-plan"].get("binaryData")  # the run is over
+    again = cluster.rollout("resume", ROLLOUT, *THERE)
+    assert again.code == 7
+    assert "complete" in again.err
+
+
+def test_a_plan_that_is_not_in_the_cluster_is_asked_for(cluster: World) -> None:
+    plan = waits_for_approval(cluster)
+    name = f"rollout-{ROLLOUT}-plan"
+    assert cluster.kubectl("delete", "configmap", name, *THERE).code == 0
+    refused = cluster.rollout("resume", ROLLOUT, *THERE)
+    assert refused.code == 7
+    assert f"rollout resume {ROLLOUT} PLAN" in refused.err
+    done = cluster.rollout("resume", ROLLOUT, plan, *THERE)
+    assert done.code == 6, done.err
+
+
+def test_nodes_57_approving_a_node_of_a_waiting_run_moves_only_that_node(cluster: World) -> None:
+    waits_for_approval(cluster)
+    (canary,) = new_nodes(cluster)
+    wanted = max(set(cluster.images()) - {canary})
+    done = cluster.rollout("approve", ROLLOUT, *THERE, "--node", wanted)
+    assert done.code == 0, done.err + done.out
+    assert new_nodes(cluster) == sorted([canary, wanted])
+    assert cluster.rollout("approve", ROLLOUT, *THERE).code == 0
+    assert cluster.rollout("resume", ROLLOUT, *THERE).code == 0
+    assert sorted(Counter(cluster.deleted_pods()).values()) == [1] * 6
+
+
+def test_a_rejected_approval_holds_until_it_is_given(cluster: World) -> None:
+    plan = waits_for_approval(cluster)
+    rejected = cluster.rollout("reject", ROLLOUT, *THERE, "--reason", "5xx up")
+    assert rejected.code == 0, rejected.err
+    held = cluster.rollout("apply", plan)
+    assert held.code == 3, held.err + held.out
+    assert "5xx up" in held.out
+    assert cluster.rollout("approve", ROLLOUT, *THERE, "--wave", "canary").code == 0
+    assert cluster.rollout("apply", plan).code == 0
+
+
+def test_a_rejected_approval_takes_the_run_back_where_that_is_wanted(cluster: World) -> None:
+    waits_for_approval(cluster)
+    done = cluster.rollout("reject", ROLLOUT, *THERE, "--then", "rollback")
+    assert done.code == 4, done.err + done.out
+    assert set(cluster.images().values()) == {OLD}
+
+
+def test_a_skipped_node_is_left_alone_and_the_strategy_stays(cluster: World) -> None:
+    plan = waits_for_approval(cluster)
+    (canary,) = new_nodes(cluster)
+    left = max(set(cluster.images()) - {canary})
+    assert cluster.rollout("skip", ROLLOUT, left, *THERE).code == 64  # without a reason
+    assert cluster.rollout("skip", ROLLOUT, left, *THERE, "--reason", "bad disk").code == 0
+    assert cluster.rollout("approve", ROLLOUT, *THERE, "--wave", "1").code == 0
+    done = cluster.rollout("apply", plan, "--allow-deferred")
+    assert done.code == 0, done.err + done.out
+    assert "bad disk" in done.out
+    assert set(cluster.images()) - set(new_nodes(cluster)) == {left}
+    assert cluster.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_failed_nodes_are_tried_again(cluster: World) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    plan = cluster.plan(cluster.spec(waves=[1, 5]))
+    assert cluster.rollout("apply", plan).code == 3
+    record = cluster.record()
+    assert record is not None
+    assert record["failedCount"] == len(record["failed"]) == 1
+    cluster.break_image(NEW, None)
+    asked = cluster.rollout("retry", ROLLOUT, *THERE, "--reason", "registry is back")
+    assert asked.code == 0, asked.err
+    done = cluster.rollout("resume", ROLLOUT, *THERE)
+    assert done.code == 0, done.err + done.out
+    assert set(cluster.images().values()) == {NEW}
+
+
+def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
+    plan = waits_for_approval(cluster)
+    aborted = cluster.rollout("abort", ROLLOUT, *THERE, "--reason", "wrong release")
+    assert aborted.code == 0, aborted.err
+    assert "half-updated" in aborted.out
+    again = cluster.rollout("apply", plan)
+    assert again.code == 7, again.err + again.out
+    assert "aborted" in again.err
+    back = cluster.rollout("rollback", ROLLOUT, *THERE)
+    assert back.code == 4, back.err + back.out
+    assert set(cluster.images().values()) == {OLD}
+    assert cluster.rollout("rollback", ROLLOUT, *THERE).code == 0  # always accepted
+
+
+def test_a_running_apply_hears_every_word(cluster: World) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+    waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+    plan = cluster.plan(cluster.spec(waves=waves, strategy={"maxUnavailable": 1}))
+    with cluster.start("apply", plan, "-o", "jsonl") as running:
+        running.event("node-started")
+        assert cluster.rollout("pause", ROLLOUT, *THERE).code == 0
+        running.event("pausing")
+        assert cluster.rollout("resume", ROLLOUT, *THERE).code == 0
+        running.event("resumed")
+        assert cluster.rollout("approve", ROLLOUT, *THERE, "--wave", "canary").code == 0
+        assert cluster.rollout("abort", ROLLOUT, *THERE).code == 0
+        running.event("aborting")
+        cluster.break_image(NEW, None)
+        done = running.end()
+    assert done.code == 3, done.err
+    record = cluster.record()
+    assert record is not None
+    assert record["phase"] == "aborted"
+    assert [verb for verb, _ in said(cluster)] == ["pause", "resume", "approve", "abort"]
+
+
+def test_words_from_many_shells_at_once_are_all_kept_in_one_order(cluster: World) -> None:
+    waits_for_approval(cluster)
+    nodes = sorted(cluster.images())[1:]
+    commands = [("skip", ROLLOUT, node, *THERE, "--reason", node) for node in nodes]
+    with ThreadPoolExecutor(len(commands)) as pool:
+        done = list(pool.map(lambda arguments: cluster.rollout(*arguments), commands))
+    assert [d.code for d in done] == [0] * len(nodes), [d.err for d in done]
+    record = cluster.record()
+    assert record is not None
+    assert [word["number"] for word in record["said"]] == list(range(1, len(nodes) + 1))
+    assert {word["node"] for word in record["skips"]} == set(nodes)
+
+
+def test_a_stage_of_a_pipeline_ends_with_0_at_an_approval_and_with_3_at_a_failure(
+    cluster: World,
+) -> None:
+    plan = cluster.plan(cluster.spec(waves=CANARY))
+    staged = cluster.rollout("apply", plan, "--until-paused")
+    assert staged.code == 0, staged.err
+    assert len(new_nodes(cluster)) == 1
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    assert cluster.rollout("approve", ROLLOUT, *THERE).code == 0
+    assert cluster.rollout("resume", ROLLOUT, *THERE, "--until-paused").code == 3
+
+
+def test_a_run_ends_behind_the_wave_that_was_chosen(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec(waves=[1, 2, 3]))
+    wrong = cluster.rollout("apply", plan, "--stop-at", "canary")
+    assert wrong.code == 64
+    assert "wave-1, wave-2, wave-3" in wrong.err
+    assert cluster.rollout("apply", plan, "--stop-at", "wave-2").code == 6
+    assert len(new_nodes(cluster)) == 3
+    assert cluster.rollout("resume", ROLLOUT, *THERE, "--stop-at", "3").code == 0
+
+
+def test_updates_37_an_approval_for_another_plan_is_refused(cluster: World) -> None:
+    waits_for_approval(cluster)
+    refused = cluster.rollout("approve", ROLLOUT, *THERE, "--plan", "aaaaaaaaaaaa")
+    assert refused.code == 7
+    assert "aaaaaaaaaaaa" in refused.err
+    assert said(cluster) == []
+
+
+def test_updates_43_a_plan_that_another_one_replaced_is_superseded(cluster: World) -> None:
+    old = waits_for_approval(cluster)
+    third = {"set": {"image": {"agent": "log-agent:2.5"}}}
+    newer = cluster.plan(cluster.spec(waves=CANARY, target=third), "newer.json")
+    done = cluster.rollout("apply", newer)
+    assert done.code == 6, done.err + done.out
+    assert "takes the place of run" in done.out
+    again = cluster.rollout("apply", old)
+    assert again.code == 7
+    assert "superseded" in again.err
+    images = Counter(cluster.images().values())
+    assert images == {"log-agent:2.5": 1, OLD: 5}  # what the old plan had broken or changed first

@@ -168,13 +168,12 @@ def test_the_record_stays_below_its_limit_however_much_is_said() -> None:
         wave_count=2_000,
     )
     for n in range(1_000):
-        node = f"{n:03}{WORST_NODE[3:]}"
         for word in _words(n, who):
             with contextlib.suppress(UsageError):
                 made = word(made)
     failed = tuple(f"{n:03}{WORST_NODE[3:]}" for n in range(100))
     made = msgspec.structs.replace(made, failed=failed, failed_count=100_000)
-    assert len(encode_record(made).encode()) < LIMIT * 0.95
+    assert len(encode_record(made).encode()) < LIMIT - 150_000  # of earlier runs, and the object
     assert made.said_count > 1_000
 
 

@@ -1,0 +1,89 @@
+"""What becomes of a run that is not over when another plan takes its place.
+
+Its record says so ("superseded"), and so does the record of the run that took its place: its plan
+can't be carried out any more, because the DaemonSet is no longer what it was made for.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import daemon_set_path
+from rollout.errors import ClusterError, StaleError
+from rollout.executor.keeper import Keeper
+from rollout.executor.record import ENDED, RunRecord, Superseded
+from rollout.fleet import marks
+from rollout.fleet.objects import DaemonSet
+from rollout.planner.plan import Plan
+
+MOST_KEPT = 10  # runs whose place was taken, one after the other
+
+
+def in_place_of(found: RunRecord | None, record: RunRecord) -> RunRecord:
+    """Return the record of a new run that remembers whose place it takes.
+
+    Args:
+        found: the record of this rollout that is there, of another plan.
+        record: of the run that begins.
+    """
+    if found is None:
+        return record
+    before = found.superseded
+    if found.phase not in ENDED:
+        old = Superseded(found.run_id, found.plan_id, found.phase, found.started_by)
+        before = (*before, old)[-MOST_KEPT:]
+    return replace(record, superseded=before)
+
+
+def require_not_superseded(found: RunRecord | None, plan: Plan) -> None:
+    """Refuse a plan whose run had to make place for another one.
+
+    Raises:
+        StaleError: with the run that took its place.
+    """
+    for old in found.superseded if found is not None else ():
+        if found is not None and old.plan_id == plan.id:
+            raise StaleError(
+                f"plan {plan.id} was superseded: its run {old.run_id} was {old.phase} when run "
+                f"{found.run_id} of plan {found.plan_id} took its place ({found.started_by}, "
+                f"{found.started_at}); make a new plan"
+            )
+
+
+def mark_others(client: Client, plan: Plan, record: RunRecord) -> list[str]:
+    """Mark the runs of other rollouts superseded that are not over on these DaemonSets.
+
+    Args:
+        client: of the cluster; the caller holds the locks of all DaemonSets of the plan.
+        plan: that begins.
+        record: of its run.
+
+    Returns:
+        A sentence for each run whose place is taken, those of this rollout included.
+    """
+    told = [
+        f"takes the place of run {old.run_id} of plan {old.plan_id}, which was {old.phase}"
+        for old in record.superseded[-1:]
+    ]
+    for ds in plan.daemon_sets:
+        live = client.get(daemon_set_path(ds.namespace, ds.name), DaemonSet)
+        where = live.metadata.annotations.get(marks.ROLLOUT, "")
+        namespace, _, name = where.partition("/")
+        if name and (namespace, name) != (plan.namespace, plan.name):
+            told += _mark(Keeper(client, namespace, name), record, where)
+    return list(dict.fromkeys(told))
+
+
+def _mark(keeper: Keeper, by: RunRecord, where: str) -> list[str]:
+    try:
+        old = keeper.read()
+        if old is None or old.phase in ENDED:
+            return []
+        message = f"run {by.run_id} of plan {by.plan_id} took its place; it was {old.phase}"
+        keeper.update(
+            old.run_id, lambda r: replace(r, phase="superseded", message=message, wish=None)
+        )
+    except (ClusterError, StaleError) as error:
+        return [f"the record of rollout {where} could not be marked superseded: {error}"]
+    return [f"takes the place of run {old.run_id} of rollout {where}, which was {old.phase}"]
