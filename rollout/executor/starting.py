@@ -187,6 +187,9 @@ def _first_write(book: Book, ds: DaemonSetRun, run: StepRun, pods: list[Pod]) ->
     if back is not None:
         return TakeBack(ds.name, run.node, back.metadata.name, back.metadata.uid)
     released = ds.view.released.get(run.node)
+    # One that ends serves nobody: the pod beside it is handed over like any other (S1).
+    if released is not None and released.terminating:
+        released = None
     run.released_uid = released.metadata.uid if released is not None else ""
     victim = next((p for p in pods if _is_victim(ds, run, p)), None)
     if victim is None:

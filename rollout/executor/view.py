@@ -149,8 +149,12 @@ class PodView:
 
     def see_released(self, node: str, pod: Pod | None, now: float) -> None:
         """Take in the released pod of a node, which goes on working beside its successor."""
+        known = self.released.get(node)
         if pod is None:
             self.released.pop(node, None)
+        elif pod.terminating and known is not None and not known.terminating:
+            if known.metadata.uid == pod.metadata.uid:
+                self.released[node] = pod  # else: one of before, whose end changes nothing
         else:
             self.released[node] = pod
         self.reassess(node, now)
