@@ -34,7 +34,15 @@ def start_updates(book: Book, now: float) -> None:
         _start_approved(book, now)
         return
     _start_patches(book, now)
-    while (update := _next_update(book, now)) is not None:
+    _start_what_fits(book, now)
+
+
+def _start_what_fits(book: Book, now: float) -> None:
+    # A node that is only looked at may fail at once, and so end the way forward (S6).
+    while not book.stopping:
+        update = _next_update(book, now)
+        if update is None:
+            return
         _start(book, update, now)
 
 
