@@ -119,12 +119,13 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             book.actions.append(ReadPod(write))
         case ev.Answer.NOT_DONE if not book.stopping:
             step.awaiting_answer = True
-            book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
+            book.at(now + _AGAIN_S, lambda _: _write_again(book, write))
+        case ev.Answer.NOT_DONE:
+            _let_go(book, ds, step)
         case ev.Answer.REFUSED if _NO_PERMISSION.search(event.message):
             _not_allowed(book, ds, step, event)
         case _:
-            message = event.message or "the run stops"
-            book.end(ds, step, StepState.FAILED, f"the pod was not touched: {message}", now)
+            book.end(ds, step, StepState.FAILED, f"the pod was not touched: {event.message}", now)
 
 
 def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered) -> None:
@@ -135,20 +136,25 @@ def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered
         code=event.exit_code,
     )
     if step.state is StepState.DELETING:
-        book.release(ds, step)
-        step.state = StepState.READY
-        book.enqueue(ds, step)
+        _let_go(book, ds, step)
 
 
-def _write_again(book: Book, write: PodWrite, now: float) -> None:
+def _write_again(book: Book, write: PodWrite) -> None:
     """Repeat a write that was not done; where the run stops meanwhile, the node is let go."""
     if book.stopping:
         ds = book.daemon_sets[write.daemon_set]
         step = ds.steps[write.node]
         step.awaiting_answer = False
-        book.end(ds, step, StepState.FAILED, "the pod was not touched: the run stops", now)
+        _let_go(book, ds, step)
     else:
         book.actions.append(write)
+
+
+def _let_go(book: Book, ds: DaemonSetRun, step: StepRun) -> None:
+    """Look at a node afresh that was not touched; where the run stops it is as if never begun."""
+    book.release(ds, step)
+    step.state = StepState.READY
+    book.enqueue(ds, step)
 
 
 def _taken_away(
@@ -176,10 +182,8 @@ def _taken_away(
             step.released_uid = ""  # the second half of a hand-over
         case DeletePod():
             step.replaced_uid = write.uid
-        case TakeBack() if not done:  # it went away meanwhile: look at the node afresh
-            book.release(ds, step)
-            step.state = StepState.READY
-            book.enqueue(ds, step)
+        case TakeBack() if not done:  # it went away meanwhile
+            _let_go(book, ds, step)
 
 
 def _pod_read(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:
