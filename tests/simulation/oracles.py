@@ -1,0 +1,359 @@
+"""Who judges a run: safety rules S1 to S7, S9 and S11 of the design, after every event.
+
+What was asked of the server and what the store holds is believed; of the program only what it
+decides (which step, under which plan) is looked at. A complaint ends the run that it is about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+import msgspec
+
+from rollout.executor import run as loop
+from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
+from rollout.executor.book import OVER
+from rollout.executor.engine import Engine
+from rollout.executor.leaseprotocol import DURATION_S, parse_holder
+from rollout.executor.state import StepRun, StepState
+from rollout.fleet import marks
+from rollout.fleet.objects import parse_time
+from rollout.sim.cluster import Cluster
+from rollout.sim.requests import Request, target_of
+from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES, NODES, PODS
+from rollout.sim.store import Event, Object
+from tests.simulation.threads import Machine, Process
+
+AT_WORK = ("running", "rolling back")  # phases of a record under which a run may write
+SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
+
+Place = tuple[str, str]  # UID of a DaemonSet, node
+
+
+class Judge:
+    """Watches all processes and the store.
+
+    Args:
+        cluster: the cluster.
+        machine: where the processes run.
+    """
+
+    def __init__(self, cluster: Cluster, machine: Machine) -> None:
+        self.complaints: list[str] = []
+        self.engines: dict[Process, Engine] = {}
+        self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node): pods that we ended
+        self.writes: list[str] = []  # our writes to DaemonSets and pods, as they were served
+        self.served = 0  # of all requests of ours that were meant to write
+        self.views_are_late = False  # a fault keeps news from the program
+        self._cluster = cluster
+        self._machine = machine
+        self._store = cluster.store
+        self._acting: Process | None = None
+        self._serving: dict[Place, set[str]] = {}
+        self._down: dict[Place, float] = {}  # since when
+        self._by_us: set[Place] = set()
+        self._once: Counter[tuple[str, str, str]] = Counter()  # UID, node, target: deletes
+        self._was_right: set[tuple[str, str, str]] = (
+            set()
+        )  # UID, node, pod template hash: was ready
+        self._engine = vars(loop)["Engine"]
+        for pod in self._store.scan(PODS):
+            self._count(pod, gone=False)
+        self._stop = self._store.subscribe(PODS, self._look)
+
+    def __enter__(self) -> Self:
+        """Look into every engine that is made from now on."""
+        judge = self
+
+        class Watched(Engine):
+            def __init__(self, *given: Any, **named: Any) -> None:
+                super().__init__(*given, **named)
+                judge.engines[judge._machine.current] = self
+
+            def decide(self, now: float) -> list[Action]:
+                with judge._deciding(self):
+                    actions = super().decide(now)
+                    judge._check_decision(self, actions)
+                return actions
+
+        vars(loop)["Engine"] = Watched  # looks, and changes nothing
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Look no more."""
+        vars(loop)["Engine"] = self._engine
+        self._stop()
+
+    def complain(self, text: str) -> None:
+        """Note a broken rule."""
+        self.complaints.append(f"{self._machine.clock.now() - self._machine.started:.3f} {text}")
+
+    def rule(self) -> None:
+        """Raise when a rule was broken."""
+        assert not self.complaints, f"{self.complaints[0]}\n{self.story()}"
+
+    def story(self) -> str:
+        """Return what the processes have said, and what they wrote."""
+        texts = [f"{p.name}: {''.join(p.screen)}" for p in self._machine.processes.values()]
+        return "\n".join([*texts, "writes:", *self.writes])
+
+    # Requests
+
+    def before(self, process: Process, request: Request) -> None:
+        """Look at a request that is about to be served."""
+        self._acting = process
+        if request.method == "GET" or request.query.get("dryRun"):
+            return
+        target = target_of(request)
+        self.served += 1
+        if target.resource not in (PODS, DAEMONSETS):
+            return
+        self.writes.append(
+            f"{self._machine.clock.now() - self._machine.started:.3f} {process.name} "
+            f"{target.verb} {unquote(request.path)} {request.body.decode()[:200]}"
+        )
+        self._check_record(process)
+        self._check_lock(process)
+        if target.resource is PODS and target.verb == "delete":
+            self._check_delete(process, target.namespace, target.name, request)
+
+    def after(self, process: Process, request: Request, status: int) -> None:
+        """The request has been served."""
+        del process, request, status
+        self._acting = None
+
+    def _check_record(self, process: Process) -> None:
+        """S4: what is written is explained by a record that is there already."""
+        engine = self.engines.get(process)
+        if engine is None:
+            self.complain(f"S4: {process.name} writes without a run")
+            return
+        found = list(self._records())
+        if not any(record["phase"] in AT_WORK for record in found):
+            phases = [record["phase"] for record in found]
+            self.complain(f"S4: {process.name} writes, but the records say {phases}")
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for config_map in self._store.scan(CONFIG_MAPS):
+            text = (config_map.get("data") or {}).get("record")
+            if text:
+                yield msgspec.json.decode(text)
+
+    def _check_lock(self, process: Process) -> None:
+        """S5: the lease of every DaemonSet of the run is this process's own, and not over."""
+        engine = self.engines.get(process)
+        for ds in engine.plan.daemon_sets if engine is not None else ():
+            lease = self._store.get(LEASES, (ds.namespace, f"rollout-{ds.name}"))
+            spec: Object = (lease or {}).get("spec") or {}
+            holder = parse_holder(spec.get("holderIdentity") or "").process
+            if holder != process.name:
+                self.complain(f"S5: {process.name} writes under the lock of '{holder}'")
+                continue
+            age = self._machine.clock.now() - parse_time(spec["renewTime"])
+            if age > DURATION_S:
+                self.complain(f"S5: {process.name} writes {age:.1f} s after its last renewal")
+
+    def _check_delete(self, process: Process, namespace: str, name: str, request: Request) -> None:
+        """S2: a named object of ours, on a planned node."""
+        wanted = (msgspec.json.decode(request.body or b"{}").get("preconditions") or {}).get("uid")
+        if not wanted:
+            self.complain(f"S2: delete of {name} without a UID")
+            return
+        pod = self._store.get(PODS, (namespace, name))
+        if pod is None or pod["metadata"]["uid"] != wanted:
+            return  # the precondition saves it
+        place = self._place(pod)
+        engine = self.engines.get(process)
+        planned = {ds.uid: ds for ds in engine.plan.daemon_sets} if engine is not None else {}
+        if place is None or place[0] not in planned:
+            self.complain(f"S2: {name} is not a pod of the run")
+            return
+        ds = planned[place[0]]
+        if place[1] not in {node.name for node in ds.nodes}:
+            self.complain(f"S2: {name} is on {place[1]}, which is not in the plan")
+
+    # The store
+
+    def _place(self, pod: Object) -> Place | None:
+        owner = _owner(pod) or (pod["metadata"].get("labels") or {}).get(marks.RELEASED_FROM, "")
+        return (owner, _node(pod)) if owner else None
+
+    def _look(self, event: Event) -> None:
+        meta, place = event.object["metadata"], self._place(event.object)
+        if place is None:
+            return
+        ends = meta.get("deletionTimestamp") and not (
+            event.old and event.old["metadata"].get("deletionTimestamp")
+        )
+        was_served = bool(self._serving.get(place))
+        self._count(event.object, gone=event.type == "DELETED")
+        served = bool(self._serving.get(place))
+        process = self._acting
+        if ends and process is not None:
+            self.deletes[self._name(place[0]), place[1]] += 1
+            self._check_once(process, place)
+            if not served:
+                self._by_us.add(place)
+            if was_served and not served:
+                self._check_budget(process, place)
+        if served:
+            self._by_us.discard(place)
+
+    def _check_once(self, process: Process, place: Place) -> None:
+        """S3: once for each target."""
+        engine = self.engines.get(process)
+        for ds in engine.plan.daemon_sets if engine is not None else ():
+            if ds.uid == place[0]:
+                key = (*place, ds.target.template_digest)
+                self._once[key] += 1
+                if self._once[key] > 1:
+                    self.complain(f"S3: a second delete on {place[1]} for one target")
+
+    def _count(self, pod: Object, *, gone: bool) -> None:
+        place = self._place(pod)
+        if place is None:
+            return
+        meta = pod["metadata"]
+        serving = self._serving.setdefault(place, set())
+        if not gone and not meta.get("deletionTimestamp") and _ready(pod):
+            serving.add(meta["uid"])
+            revision = (meta.get("labels") or {}).get("controller-revision-hash", "")
+            self._was_right.add((*place, revision))
+        else:
+            serving.discard(meta["uid"])
+        if serving:
+            self._down.pop(place, None)
+        else:
+            self._down.setdefault(place, self._machine.clock.now())
+
+    def _check_budget(self, process: Process, place: Place) -> None:
+        """S1: what is down by us, and what is down at all, keeps the budget."""
+        engine = self.engines.get(process)
+        if engine is None:
+            return
+        ds = next((ds for ds in engine.plan.daemon_sets if ds.uid == place[0]), None)
+        if ds is None:
+            return
+        limit = ds.max_unavailable.value
+        ours = [node for uid, node in self._by_us if uid == ds.uid]
+        if len(ours) > limit:
+            self.complain(f"S1: {sorted(ours)} are down by us, {limit} may be")
+        if self.views_are_late:
+            return
+        nodes = {node.name for node in ds.nodes if node.in_budget} & self._there()
+        known = self._machine.clock.now() - SETTLED_S
+        down = {n for (uid, n), since in self._down.items() if uid == ds.uid and since < known}
+        others = (down & nodes) - {place[1]}
+        if len(others) >= limit:
+            self.complain(
+                f"S1: {place[1]} is taken down while {sorted(others)} are down, {limit} may be"
+            )
+
+    def _there(self) -> set[str]:
+        return {node["metadata"]["name"] for node in self._store.scan(NODES)}
+
+    def _name(self, uid: str) -> str:
+        for ds in self._store.scan(DAEMONSETS):
+            if ds["metadata"]["uid"] == uid:
+                return str(ds["metadata"]["name"])
+        return uid
+
+    # Decisions
+
+    @contextmanager
+    def _deciding(self, engine: Engine) -> Iterator[None]:
+        self._stopping = engine.stopping
+        self._flying = set(engine.busy_nodes) if engine.stopping else set()
+        yield
+
+    def _check_decision(self, engine: Engine, actions: Iterable[Action]) -> None:
+        """S6, S7 and S9: nothing new after a stop, nothing before what it waits for."""
+        for action in actions:
+            if isinstance(action, Finish):
+                continue
+            forward = isinstance(action, Prepare | DeletePod | ReleasePod)
+            node = getattr(action, "node", "")
+            if forward and self._stopping and node not in self._flying:
+                self.complain(f"S6: {action} after a stop")
+            if isinstance(action, DeletePod | ReleasePod):
+                self._check_order(engine, action)
+
+    def _check_order(self, engine: Engine, action: DeletePod | ReleasePod) -> None:
+        step = engine.daemon_sets[action.daemon_set].steps[action.node]
+        for before in _updates_before(engine, step):
+            if before.state not in OVER:
+                self.complain(f"S7: {action.node} begins before {before.step.id} is over")
+            ds = engine.daemon_sets[before.step.daemon_set]
+            seen = (ds.planned.uid, before.node, ds.target_hash) in self._was_right
+            if before.state is StepState.DONE and not seen:
+                self.complain(f"S7: {before.node} is called done and was never ready")
+
+    # The end
+
+    def check_strategy(self, *, restored: bool) -> None:
+        """S11: the strategy is exactly what it was, or ours with its original stored.
+
+        Args:
+            restored: the command said that all is done.
+        """
+        engines = list(self.engines.values())
+        if not engines:
+            return
+        for planned in engines[0].plan.daemon_sets:
+            live = self._store.get(DAEMONSETS, (planned.namespace, planned.name))
+            if live is None or live["metadata"]["uid"] != planned.uid:
+                continue
+            ours = [m for m in marks.ALL if m in (live["metadata"].get("annotations") or {})]
+            strategy = live["spec"]["updateStrategy"]
+            if restored and (strategy != planned.original_strategy or ours):
+                self.complain(f"S11: {planned.name} is left with {strategy} and {ours}")
+            if not restored and strategy != planned.original_strategy and not ours:
+                self.complain(f"S11: {planned.name} has {strategy}, and nothing says why")
+
+
+def _updates_before(engine: Engine, step: StepRun) -> list[StepRun]:
+    """Return the nearest updates that come before a step: through barriers and nodes that left."""
+    found, look = [], list(step.step.after)
+    seen: set[str] = set()
+    while look:
+        name = look.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        run = engine.steps[name]
+        if run.step.kind == "update" and run.state is not StepState.GONE:
+            found.append(run)
+        else:
+            look += run.step.after
+    return found
+
+
+def _owner(pod: Object) -> str:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
+
+
+def _node(pod: Object) -> str:
+    if name := (pod.get("spec") or {}).get("nodeName"):
+        return str(name)
+    affinity = ((pod.get("spec") or {}).get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            return str(field["values"][0])
+    return ""
+
+
+def _ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

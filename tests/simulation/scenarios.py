@@ -1,0 +1,513 @@
+"""One seed, one story: a fleet, a spec, a release, people, faults; and what must come of it.
+
+`draw` makes a scenario from a seed, `play` carries it out with the real command until nothing is
+left to do, `check` compares it with the same story without faults. A scenario is plain data, so a
+failing one can be made smaller and kept.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from rollout.errors import ExitCode
+from rollout.fleet import marks
+from rollout.planner.plan import Plan
+from rollout.sim.faultfile import Script, read_faults
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, NodeGroup, Taint, read_fault
+from rollout.sim.images import Behaviour, Timing
+from rollout.sim.resources import DAEMONSETS, NODES, PODS
+from rollout.sim.store import Object
+from tests.simulation.oracles import _node, _ready
+from tests.simulation.virtual import SOMEBODY, Command, World
+
+ATTEMPTS = 40  # commands until all must be over
+PAUSE_S = 20.0  # between two commands
+PATIENCE_S = 600.0  # until people stop a command that waits
+FAULTS_END_S = 120.0  # from then on nothing goes wrong any more
+OPERATORS = (
+    *("kill", "kill", "kill", "interrupt", "pause", "pause", "rollback", "second-apply"),
+    *("delete-pod", "edit-template", "edit-strategy", "cordon", "join", "leave", "reboot"),
+)
+FAULTS = (
+    *("lose", "lose", "refuse", "error", "throttle", "delay", "stale", "expire", "drop"),
+    *("duplicate", "stall", "restart", "stopControllers", "compact", "truncate", "conflict"),
+)
+ZONES = ("zone-a", "zone-b", "zone-c", "zone-d")
+_LATE_VIEWS = (
+    "stale",
+    "stall",
+    "drop",
+    "expire",
+    "restart",
+    "delay",
+    "error",
+    "throttle",
+    "refuse",
+)
+
+
+class Operator(msgspec.Struct, frozen=True):
+    """Somebody does something, as soon as so many pods were deleted by us."""
+
+    kind: str
+    at: int
+    value: int = 0
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A whole story."""
+
+    seed: int
+    nodes: int
+    zones: int
+    tainted: int
+    dead: int
+    daemon_sets: int
+    slow: float  # sigma of the times that pods take
+    spec: dict[str, Any]
+    release: dict[str, Any]  # image key -> fault; empty: a good release
+    repair: str  # what people do when it is held: heal or rollback
+    operators: tuple[Operator, ...] = ()
+    faults: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """How a story ended."""
+
+    codes: tuple[int, ...]  # of the commands, in their order; -9: killed
+    objects: dict[str, Any]  # what the cluster holds at the end, without what differs by nature
+    deletes: dict[str, int]  # node -> pods that we ended
+    reached: dict[str, int]  # fault -> how often it struck
+    acted: tuple[str, ...]  # the operators that came to act
+    story: str
+
+
+# Drawing
+
+
+def draw(seed: int) -> Scenario:
+    """Return the scenario of a seed."""
+    rng = random.Random(f"scenario {seed}")
+    nodes = rng.choice([1, 2, 2, 3, 3, 3, 4, 5, 6, 9])
+    if rng.random() < 0.005:
+        nodes = rng.choice([40, 100, 300])
+    daemon_sets = rng.choice([1, 1, 1, 2])
+    release, repair = _release(rng, nodes)
+    return Scenario(
+        seed=seed,
+        nodes=nodes,
+        zones=rng.randint(1, 4),
+        tainted=rng.choice([0, 0, 0, 1, 2]),
+        dead=rng.choice([0, 0, 0, 0, 1, 2]),
+        daemon_sets=daemon_sets,
+        slow=rng.choice([0.0, 0.3, 1.0]),
+        spec=_spec(rng, daemon_sets),
+        release=release,
+        repair=repair,
+        operators=tuple(_operator(rng, nodes) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))),
+        faults=tuple(_fault(rng) for _ in range(rng.choice([0, 1, 1, 2, 3, 5]))),
+    )
+
+
+def _spec(rng: random.Random, daemon_sets: int) -> dict[str, Any]:
+    items = []
+    for number in range(daemon_sets):
+        surge = rng.random() < 0.3
+        limit = rng.choice([1, 1, 2, 3, "10%", "34%", "50%", "100%"])
+        strategy = {"maxUnavailable": 0, "maxSurge": limit} if surge else {"maxUnavailable": limit}
+        item: dict[str, Any] = {
+            "name": _names(daemon_sets)[number],
+            "target": {"set": {"image": {"agent": f"{_names(daemon_sets)[number]}:2"}}},
+            "strategy": strategy,
+        }
+        if number and rng.random() < 0.7:
+            item["after"] = {
+                "daemonSet": _names(daemon_sets)[0],
+                "scope": rng.choice(["node", "wave", "all"]),
+            }
+        items.append(item)
+    spec: dict[str, Any] = {
+        "daemonSets": items,
+        "waves": rng.choice(
+            [
+                "standard",
+                "fast",
+                "critical",
+                [1, "50%"],
+                [{"name": "canary", "size": 2}, {"name": "rest"}],
+                [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}],
+                [{"name": "canary", "size": 1, "bake": "20s"}, {"name": "rest"}],
+            ]
+        ),
+        "health": {"soak": rng.choice([0, 1, 5]), "nodeTimeout": rng.choice(["1m", "3m"])},
+        "failure": {"onFailure": rng.choice(["hold", "hold", "rollback"])},
+    }
+    if rng.random() < 0.2:
+        spec["limits"] = {"maxPerZone": rng.randint(1, 3), "maxNodesInFlight": rng.randint(1, 6)}
+    return spec
+
+
+def _names(daemon_sets: int) -> tuple[str, ...]:
+    return ("log-agent", "metrics-agent")[:daemon_sets]
+
+
+def _release(rng: random.Random, nodes: int) -> tuple[dict[str, Any], str]:
+    if rng.random() < 0.65:
+        return {}, "heal"
+    fault: Any = rng.choice(
+        [
+            "crash",
+            {"kind": "crash", "after": "3s"},
+            "never-ready",
+            "unpullable",
+            "missing-configmap",
+            "rejected",
+            {"kind": "flap", "after": "2s", "lasts": "2s"},
+        ]
+    )
+    key = "log-agent:2" if rng.random() < 0.6 else f"log-agent:2@n-{rng.randrange(nodes):03d}"
+    return {key: fault}, rng.choice(["heal", "rollback"])
+
+
+def _operator(rng: random.Random, nodes: int) -> Operator:
+    kind = rng.choice(OPERATORS)
+    return Operator(kind, rng.randint(0, nodes), rng.randrange(1000))
+
+
+def _fault(rng: random.Random) -> dict[str, Any]:  # noqa: C901 - an arm per kind
+    start = rng.choice([0, 0, 2, 10, 30])
+    fault: dict[str, Any] = {"from": start, "until": start + rng.choice([5, 20, 60])}
+    writes = {
+        "verbs": rng.choice([["delete"], ["patch"], ["update", "create"], ["patch", "delete"]])
+    }
+    reads = {"verbs": rng.choice([["list"], ["get", "list"], ["get"]])}
+    watches = {"verbs": ["watch"], "resources": [rng.choice(["pods", "daemonsets", "*"])]}
+    kind = rng.choice(FAULTS)
+    chance = {"chance": rng.choice([0.1, 0.3, 0.6])}
+    match kind:
+        case "lose" | "refuse" | "truncate":
+            fault |= {kind: True, "match": rng.choice([writes, writes, reads]), **chance}
+        case "error":
+            code = rng.choice([500, 502, 503, 504])
+            fault |= {"error": code, "match": rng.choice([writes, reads]), **chance}
+        case "conflict":
+            match = {
+                "verbs": ["patch", "update"],
+                "resources": ["daemonsets", "configmaps", "leases"],
+            }
+            fault |= {"error": 409, "match": match, "count": rng.randint(1, 3)}
+        case "throttle":
+            fault |= {
+                "throttle": rng.choice([1, 5]),
+                "match": rng.choice([writes, reads]),
+                **chance,
+            }
+        case "delay":
+            seconds = rng.choice([1, 5, 40])
+            fault |= {"delay": seconds, "match": rng.choice([writes, reads]), **chance}
+        case "stale":
+            fault |= {"stale": rng.choice([1, 5]), "match": rng.choice([reads, watches]), **chance}
+        case "expire":
+            fault |= {"expire": True, "match": watches, "count": rng.randint(1, 4)}
+        case "drop":
+            events = {"events": rng.randint(0, 5)}
+            fault |= {"drop": events, "match": watches, "count": rng.randint(1, 6)}
+        case "duplicate":
+            fault |= {"duplicate": 2, "match": watches}
+        case "stall":
+            fault |= {"stall": rng.choice([5, 100]), "match": watches, "count": rng.randint(1, 3)}
+        case "restart" | "stopControllers":
+            del fault["until"]
+            fault |= {kind: True, "for": rng.choice([2, 10, 45])}
+        case "compact":
+            del fault["until"]
+            fault |= {"compact": True}
+    return fault
+
+
+# Playing
+
+
+def fleet_of(scenario: Scenario) -> Fleet:
+    """Return the fleet that the story begins with."""
+    zones = ZONES[: scenario.zones]
+    groups = [NodeGroup(name="n-{}", count=max(scenario.nodes, 2), zones=zones)]
+    if scenario.nodes == 1:
+        groups = [NodeGroup(name="n-000", zones=zones)]
+    if scenario.tainted:
+        taint = Taint(key="dedicated", value="gpu", effect="NoSchedule")
+        groups.append(NodeGroup(name="gpu-{}", count=scenario.tainted + 1, taints=(taint,)))
+    if scenario.dead:
+        groups.append(NodeGroup(name="dead-{}", count=scenario.dead + 1, ready=False))
+    start = Behaviour(start=Timing(2.0, sigma=scenario.slow), stop=Timing(0.5))
+    return Fleet(
+        seed=scenario.seed,
+        nodes=tuple(groups),
+        daemon_sets=tuple(
+            DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1")
+            for name in _names(scenario.daemon_sets)
+        ),
+        default_behaviour=start.over(Behaviour(logs=())),
+    )
+
+
+def script_of(scenario: Scenario) -> Script:
+    """Return the faults in the form of the fault file."""
+    faults = [{"name": f"f{n}", **fault} for n, fault in enumerate(scenario.faults)]
+    document = msgspec.json.encode({"seed": scenario.seed, "faults": faults}).decode()
+    return read_faults(None, document)
+
+
+def play(scenario: Scenario) -> Played:
+    """Carry the story out to its end.
+
+    Raises:
+        AssertionError: a rule of the design was broken, or it does not come to an end.
+    """
+    faults = script_of(scenario)
+    with World(fleet_of(scenario), seed=scenario.seed, faults=faults) as world:
+        return _Story(world, scenario).play()
+
+
+class _Story:
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        self.world = world
+        self.scenario = scenario
+        self.waiting = sorted(scenario.operators, key=lambda operator: operator.at)
+        self.acted: list[str] = []
+        self.codes: list[int] = []
+        self.others: list[Command] = []
+        self.stuck = False  # the last command waited without end, and was stopped
+        self.plan: Plan
+
+    def play(self) -> Played:
+        world, scenario = self.world, self.scenario
+        world.advance(5.0)
+        self.plan = world.plan(scenario.spec)
+        for key, fault in scenario.release.items():
+            world.cluster.set_image_fault(key, read_fault(fault))
+        late = [fault for fault in scenario.faults if any(kind in fault for kind in _LATE_VIEWS)]
+        world.judge.views_are_late = bool(late)
+        world.begin_faults()
+        code = self._commands()
+        world.wait_until(lambda: all(other.over for other in self.others))
+        if any(other.code == ExitCode.ROLLED_BACK for other in self.others):
+            code = ExitCode.ROLLED_BACK  # asked for at the last moment, done by who asked
+        world.advance(90.0)
+        world.judge.check_strategy(restored=code in (0, 4))
+        world.judge.rule()
+        self._check_end(code)
+        return Played(
+            (*self.codes, code),
+            final_objects(world),
+            {f"{ds}/{node}": n for (ds, node), n in sorted(world.judge.deletes.items())},
+            {name: counter.hits for name, counter in world.injector.counters.items()},
+            tuple(self.acted),
+            world.judge.story(),
+        )
+
+    def _commands(self) -> int:
+        """Give the commands that people would give; returns the last exit code."""
+        path = self.world.save(self.plan)
+        command = ["apply", path, "-o", "jsonl", "--on-drift", "ignore"]
+        back = ["rollback", self.plan.name, "-n", self.plan.namespace]
+        tries_back = 0
+        for _ in range(ATTEMPTS):
+            code = self._one(command)
+            self.codes.append(code)
+            match code:
+                case ExitCode.DONE | ExitCode.DEFERRED | ExitCode.ROLLED_BACK:
+                    return code
+                case ExitCode.PAUSED if not self.stuck:
+                    self._approve()
+                case (
+                    ExitCode.HELD | ExitCode.STALE | ExitCode.PAUSED | ExitCode.ROLLBACK_INCOMPLETE
+                ):
+                    if self._is_over():
+                        return code
+                    tries_back += command == back
+                    if self.scenario.repair == "rollback" and code != ExitCode.STALE:
+                        command = back
+                    elif code == ExitCode.STALE:
+                        return code
+                    self._calm()
+                    self._heal(tries_back)
+            self.world.advance(PAUSE_S)
+        raise AssertionError(f"L1: no end after {self.codes}; {self.world.judge.story()[-6000:]}")
+
+    def _calm(self) -> None:
+        """Let the faults end: who repairs waits for that."""
+        left = FAULTS_END_S - (self.world.clock.now() - self.world.machine.started)
+        if left > 0:
+            self.world.advance(left)
+
+    def _heal(self, tries: int) -> None:
+        if self.scenario.repair == "heal" or tries > 1:
+            self.world.cluster.clear_image_faults()
+            for pod in self.world.pods():
+                statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+                if any(status["restartCount"] for status in statuses):
+                    name = pod["metadata"]["name"]
+                    self.world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+            self.world.advance(30.0)
+
+    def _is_over(self) -> bool:
+        """Whether the record says that no command goes on with this plan."""
+        records = [r for r in self.world.judge._records() if r["name"] == self.plan.name]
+        return any(r["phase"] in ("complete", "rolled back") for r in records)
+
+    def _one(self, arguments: list[str]) -> int:
+        """Run one command while people do their things."""
+        command = self.world.start(*arguments)
+        world, judge = self.world, self.world.judge
+        patience = world.clock.now() + PATIENCE_S
+        self.stuck = False
+        while True:
+            world.wait_until(
+                lambda: (
+                    command.over or self._due(judge.deletes.total()) or world.clock.now() > patience
+                )
+            )
+            if command.over:
+                return -9 if command.code is None else command.code
+            if world.clock.now() > patience:
+                self.stuck = True
+                command.interrupt()
+                world.wait_until(lambda: command.over)
+                continue
+            operator = self.waiting.pop(0)
+            self.acted.append(operator.kind)
+            self._act(operator, command)
+
+    def _due(self, deleted: int) -> bool:
+        return (
+            bool(self.waiting) and self.waiting[0].at <= deleted and bool(self.world.judge.writes)
+        )
+
+    def _approve(self) -> None:
+        """Approve every wave, which is what people who stop looking do."""
+        for wave in self.plan.waves:
+            if wave.pause:
+                self.others.append(
+                    self.world.run(
+                        "approve", self.plan.name, "--wave", wave.name, "-n", self.plan.namespace
+                    )
+                )
+
+    def _act(self, operator: Operator, command: Command) -> None:  # noqa: C901, PLR0912 - an arm per deed
+        world, cluster = self.world, self.world.cluster
+        there = ("-n", self.plan.namespace)
+        node = f"n-{operator.value % self.scenario.nodes:03d}"
+        exists = node in world.nodes()
+        match operator.kind:
+            case "kill":
+                command.kill()
+            case "interrupt":
+                command.interrupt()
+            case "pause" | "rollback":
+                self.others.append(world.start(operator.kind, self.plan.name, *there))
+            case "second-apply":
+                self.others.append(world.start("apply", world.save(self.plan, "again.json")))
+            case "delete-pod":
+                for pod in world.pods():
+                    if _node(pod) == node:
+                        cluster.registry.delete(PODS, "logging", pod["metadata"]["name"], SOMEBODY)
+                        break
+            case "edit-template":
+                container = {"name": "agent", "image": "log-agent:other"}
+                spec = {"template": {"spec": {"containers": [container]}}}
+                world.patch(DAEMONSETS, "log-agent", {"spec": spec})
+            case "edit-strategy":
+                back = {"updateStrategy": {"type": "RollingUpdate"}}
+                world.patch(DAEMONSETS, "log-agent", {"spec": back})
+            case "cordon" if exists:
+                world.patch(NODES, node, {"spec": {"unschedulable": True}})
+            case "join":
+                cluster.join_node(f"new-{len(self.acted)}", zone="zone-a")
+            case "leave" if exists and len(world.nodes()) > 1:
+                cluster.remove_node(node)
+            case "reboot" if exists:
+                cluster.reboot_node(node)
+
+    def _check_end(self, code: int) -> None:
+        """L1 and L2: every node is where the last command says."""
+        if "edit-template" in self.acted or "edit-strategy" in self.acted:
+            return
+        image = {0: ":2", 12: ":2", 4: ":1"}.get(code)
+        if image is None:
+            return
+        dead = {name for name in self.world.nodes() if name.startswith("dead")}
+        joined = {name for name in self.world.nodes() if name.startswith("new")}
+        for pod in self.world.pods():
+            if _node(pod) in dead | joined:
+                continue
+            found = pod["spec"]["containers"][0]["image"]
+            assert found.endswith(image), f"L1: {_node(pod)} runs {found} after exit code {code}"
+            labels = pod["metadata"].get("labels") or {}
+            assert marks.RELEASED_FROM not in labels, f"L1: {_node(pod)} keeps a released pod"
+
+
+def final_objects(world: World) -> dict[str, Any]:
+    """Return what the cluster holds, without names, times and UIDs."""
+    found: dict[str, Any] = {}
+    for ds in world.cluster.store.scan(DAEMONSETS):
+        name = ds["metadata"]["name"]
+        found[f"ds/{name}"] = {"spec": ds["spec"], "annotations": sorted(_kept(ds))}
+    for pod in world.pods():
+        place = f"pod/{pod['metadata'].get('generateName', '')}{_node(pod)}"
+        found.setdefault(place, []).append(
+            [
+                pod["spec"]["containers"][0]["image"],
+                _ready(pod),
+                "deletionTimestamp" in pod["metadata"],
+            ]
+        )
+    found["nodes"] = world.nodes()
+    return {
+        key: sorted(value) if isinstance(value, list) else value for key, value in found.items()
+    }
+
+
+def _kept(ds: Object) -> list[str]:
+    return list(ds["metadata"].get("annotations") or {})
+
+
+# Comparing
+
+_NEUTRAL = frozenset(["kill", "interrupt", "pause", "cordon", "second-apply"])
+
+
+def check(scenario: Scenario) -> Played:
+    """Play a story with and without its faults, and compare the ends.
+
+    Raises:
+        AssertionError: a rule was broken, or the faults made a difference.
+    """
+    played = play(scenario)
+    good = not scenario.release or scenario.repair == "heal"
+    neutral = all(operator.kind in _NEUTRAL for operator in scenario.operators)
+    if scenario.faults and good and neutral:
+        ideal = play(msgspec.structs.replace(scenario, faults=()))
+        same_way = (played.codes[-1] == ExitCode.ROLLED_BACK) == (
+            ideal.codes[-1] == ExitCode.ROLLED_BACK
+        )
+        if same_way:
+            assert played.objects == ideal.objects, _difference(played, ideal)
+        if same_way and not scenario.release:
+            assert played.deletes == ideal.deletes, f"{played.deletes}\n{ideal.deletes}"
+    return played
+
+
+def _difference(played: Played, ideal: Played) -> str:
+    keys = sorted({*played.objects, *ideal.objects})
+    lines = [
+        f"{key}: {played.objects.get(key)} instead of {ideal.objects.get(key)}"
+        for key in keys
+        if played.objects.get(key) != ideal.objects.get(key)
+    ]
+    return "\n".join([*lines, str(played.codes), str(ideal.codes), played.story])

@@ -1,0 +1,45 @@
+"""Random stories by seed: whatever happens, the rules hold and the end is the same."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.simulation import kept
+from tests.simulation.scenarios import Scenario, check, draw, play
+from tests.simulation.shrinking import shrink
+
+SEEDS = 200
+BATCH = 25
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_whatever_happens_the_rules_hold_and_the_end_is_the_same(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        try:
+            check(draw(seed))
+        except Exception as error:
+            error.add_note(f"seed {seed}; try: scripts/soak --seeds 1 --first {seed} --keep")
+            raise
+
+
+@pytest.mark.parametrize("one", kept.read(), ids=lambda one: one.name)
+def test_what_went_wrong_once_stays_mended(one: kept.Kept) -> None:
+    assert one.mended_by, "a kept seed without the commit that mended it"
+
+    check(one.scenario)
+
+
+def test_one_seed_is_one_history_to_the_last_byte() -> None:
+    scenario = next(s for s in map(draw, range(100)) if s.faults and s.operators)
+
+    assert play(scenario) == play(scenario)
+
+
+def test_a_failing_story_becomes_as_small_as_it_can() -> None:
+    large = next(s for s in map(draw, range(1000)) if len(s.faults) > 2 and s.nodes > 4)
+
+    small = shrink(large, lambda s: s.nodes >= 2 and len(s.faults) > 0)
+
+    assert (small.nodes, len(small.faults), small.operators) == (2, 1, ())
+    assert msgspec.json.decode(msgspec.json.encode(small), type=Scenario) == small
