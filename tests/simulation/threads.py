@@ -502,7 +502,7 @@ def _fakes(machine: Machine) -> dict[int, Any]:
         ),
         (datetime, _datetime(machine)),
         (connect, lambda *_, **__: machine.dial(machine.current)),
-        (running.stop_on_signals, lambda inbox: _listen(machine, inbox)),
+        (running.stop_on_signals, lambda inbox, *_: _listen(machine, inbox)),
         (processes.this_process, lambda: machine.current.name),
         (
             processes.has_ended,
