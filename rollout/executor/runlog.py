@@ -28,8 +28,15 @@ from rollout.executor.actions import (
 )
 from rollout.executor.notices import Notice
 from rollout.executor.record import RunRecord, encode_record
-from rollout.journal.file import Journal, no_journal, open_journal, read_journal, torn_text
-from rollout.journal.place import Place, latest, successor
+from rollout.journal.file import (
+    Journal,
+    no_journal,
+    open_journal,
+    owner,
+    read_journal,
+    torn_text,
+)
+from rollout.journal.place import Place, series, successor
 
 WRITES = (Prepare, Restore, DeletePod, ReleasePod, TakeBack)
 _VERBS: dict[type[Action], str] = {
@@ -186,7 +193,7 @@ def open_log(
     except DocumentError as error:
         if not recover:
             raise
-        after = successor(path)
+        after = successor(series(path)[-1])
         journal = open_journal(after, record.run_id, **about, recovers=str(path)).journal
         return RunLog(journal, f"{error}: doing so, with {after}")
     torn = torn_text(opened.before) if opened.before and opened.before.torn else ""
@@ -206,8 +213,18 @@ def told_before(place: Place, record: RunRecord, namespace: str, cluster_uid: st
 
 
 def _path(place: Place, record: RunRecord, namespace: str, cluster_uid: str) -> Path | None:
+    """Return the run's journal, or where it is to begin; a journal of another run is passed over.
+
+    One that does not say whose it is may be ours, and broken.
+    """
     path = place.of(cluster_uid, f"{namespace}.{record.name}", record.run_id)
-    return path and latest(path)
+    if path is None:
+        return None
+    there = series(path)
+    mine = [one for one in there if owner(one) in ("", record.run_id)]
+    if mine or not there:
+        return mine[-1] if mine else path
+    return successor(there[-1])
 
 
 def _action(action: Action) -> dict[str, Any]:

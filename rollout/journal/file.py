@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rollout import __version__
 from rollout.errors import DocumentError, JournalError, LockedError
 from rollout.journal.chain import SCHEMA, Head, Reading, read, seal
@@ -149,6 +151,18 @@ def read_journal(path: Path) -> Reading:
         raise DocumentError(
             f"{path}: cannot be read: {reason}; see 'rollout audit verify'"
         ) from None
+
+
+def owner(path: Path) -> str:
+    """Return the run whose journal this says it is; "" where it does not say."""
+    try:
+        with path.open("rb") as file:
+            line = (
+                file.readline(_LINE_LIMIT) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+            )
+        return str(msgspec.json.decode(line, type=dict).get("run", ""))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def broken_text(path: Path, reading: Reading) -> str:

@@ -67,11 +67,13 @@ def journals_of(run_id: str) -> list[Path]:
     return [path for path in all_journals() if path.stem.partition(".")[0] == run_id]
 
 
-def latest(path: Path) -> Path:
-    """Return the journal that was begun last in place of one that could not be written on."""
-    while (later := successor(path)).exists():
-        path = later
-    return path
+def series(path: Path) -> list[Path]:
+    """Return the journals at a place, in their order; empty where there is none yet."""
+    found = []
+    while path.exists():
+        found.append(path)
+        path = successor(path)
+    return found
 
 
 def successor(path: Path) -> Path:

@@ -200,3 +200,15 @@ def test_what_is_no_journal_is_told_so(cluster: World) -> None:
     done = cluster.rollout("audit", "verify", cluster.spec())
     assert done.code == 65
     assert "spec.yaml:1:" in done.err
+
+
+def test_a_file_may_be_named_for_one_run_after_the_other(cluster: World) -> None:
+    file = cluster.directory / "all.jsonl"
+    there = {"ROLLOUT_JOURNAL": str(file)}
+    assert cluster.rollout("apply", cluster.plan(cluster.spec()), **there).code == 0
+    undone = cluster.rollout("undo", "log-agent", "-n", NAMESPACE, "--yes", **there)
+    assert undone.code == 0, undone.err
+    second = file.with_name("all.2.jsonl")
+    assert lines(file)[0]["run"] != lines(second)[0]["run"]
+    for path in (file, second):
+        assert cluster.rollout("audit", "verify", path).code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rollout.journal.file import open_journal
-from rollout.journal.place import Place, journals_of, latest, state_directory, successor
+from rollout.journal.place import Place, journals_of, series, state_directory, successor
 
 
 def test_journals_lie_under_the_state_directory_apart_for_each_cluster(
@@ -42,5 +42,5 @@ def test_the_journals_of_a_run_are_found_with_their_successors(
     open_journal(second, "r1").journal.close()
     assert second.name == "r1.2.jsonl"
     assert successor(second).name == "r1.3.jsonl"
-    assert latest(first) == second
+    assert series(first) == [first, second]
     assert sorted(journals_of("r1")) == [second, first]
