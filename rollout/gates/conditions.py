@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from rollout.gates.measurement import Outcome, plain
 from rollout.gatespec.base import GateBase, ThresholdRange
 
 VARIABLES = ("result", "node", "wave", "revisions")
-LONGEST = 2000  # characters of an expression
+LONGEST = 1000  # characters of an expression
 DEEPEST = 40  # brackets within each other
+MOST_OPERATORS = 100
 MOST_LOOPS = 2  # macros within each other; each runs over the whole result
-MOST_VALUES = {0: 100_000, 1: 100_000, MOST_LOOPS: 1_000}  # of the result, by loops
+MOST_STEPS = 20_000  # operators that are evaluated: about three seconds of a busy machine
+MOST_VALUES = 100_000  # of a result that no loop runs over
 _LOOPS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 _MACROS = _LOOPS | {"has", "dyn", "reduce", "min"}
 _TYPES = frozenset({"bool", "bytes", "double", "duration", "int", "list", "map", "null_type"}) | {
@@ -36,6 +39,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "_==_": operator.eq,
     "_!=_": operator.ne,
 }
+_OPERATOR = re.compile(r"&&|\|\||[<>=!]=|[-+*/%<>!?.\[]|\bin\b")
 _PARSER = threading.Lock()  # the parser keeps the text that it reads
 
 
@@ -56,8 +60,17 @@ class Expression:
     """A compiled condition."""
 
     text: str
+    operators: int
     loops: int  # macros within each other
     program: Any  # celpy.Runner, which has no types
+
+    @property
+    def most_values(self) -> int:
+        """How large a result may be for an evaluation to take no more than seconds."""
+        if not self.loops:
+            return MOST_VALUES
+        steps: float = (MOST_STEPS / self.operators) ** (1 / self.loops)
+        return int(steps)
 
     def holds(self, variables: Mapping[str, object]) -> bool:
         """Evaluate it.
@@ -71,9 +84,10 @@ class Expression:
         from celpy import celtypes  # noqa: PLC0415 - takes a quarter of a second; few need it
         from celpy.adapter import json_to_cel  # noqa: PLC0415
 
-        if _size(variables.get("result")) > MOST_VALUES[self.loops]:
+        most = self.most_values
+        if _size(variables.get("result")) > most:
             raise ConditionError(
-                f"the result has more than {MOST_VALUES[self.loops]} values; ask for less"
+                f"'{plain(self.text)}' would take too long on more than {most} values; ask for less"
             )
         try:
             given = {name: json_to_cel(value) for name, value in variables.items()}  # type: ignore[arg-type] # plain data
@@ -112,17 +126,18 @@ def compile_condition(text: str) -> Expression:
     import celpy  # noqa: PLC0415 - as above
     from celpy.celparser import CELParseError  # noqa: PLC0415 - as above
 
-    _check_size(text)
+    operators = _check_size(text)
     with _PARSER:
         environment = celpy.Environment()
         try:
             tree = environment.compile(text)
+            loops = _check_names(tree)
+            program = environment.program(tree, functions=_comparisons())
         except CELParseError as error:
             raise ConditionError(_where(text, error.line, error.column)) from None
         except RecursionError:
             raise ConditionError("it is nested too deeply; write it simpler") from None
-        loops = _check_names(tree)
-        return Expression(text, loops, environment.program(tree, functions=_comparisons()))
+    return Expression(text, operators, loops, program)
 
 
 def has_conditions(gate: GateBase) -> bool:
@@ -181,15 +196,20 @@ def _in_range(limits: ThresholdRange, result: object) -> Judgement:
     return Judgement(Outcome.PASSED)
 
 
-def _check_size(text: str) -> None:
+def _check_size(text: str) -> int:
+    """Refuse what would take long to read or nest too deeply; return how many operators it has."""
     if len(text) > LONGEST:
         raise ConditionError(f"it is longer than {LONGEST} characters; write it simpler")
+    operators = 1 + len(_OPERATOR.findall(text))
+    if operators > MOST_OPERATORS:
+        raise ConditionError(f"it has more than {MOST_OPERATORS} operators; write it simpler")
     depth = deepest = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
     if deepest > DEEPEST:
         raise ConditionError(f"brackets are nested deeper than {DEEPEST}; write it simpler")
+    return operators
 
 
 def _where(text: str, line: int | None, column: int | None) -> str:
