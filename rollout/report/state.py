@@ -96,7 +96,7 @@ def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> 
     if live.metadata.generation > live.status.observed_generation:
         return "The controller has not observed the latest change of the DaemonSet yet."
     if marks.RUN in live.metadata.annotations:
-        return _run_sentence(fleet, record, progress)
+        return _run_sentence(fleet, record, progress, broken=bool(down))
     if not wanted:
         return "No node should run it: nothing to do."
     if old and live.strategy_type == "OnDelete":
@@ -111,7 +111,7 @@ def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> 
     return f"Up to date and available on all {len(wanted)} nodes."
 
 
-def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str) -> str:
+def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str, *, broken: bool) -> str:
     run = fleet.daemon_set.metadata.annotations[marks.RUN]
     original = fleet.owner_strategy.get("type", "RollingUpdate")
     kept = f"the original strategy ({original}) comes back at its end"
@@ -119,7 +119,10 @@ def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str) -> str:
         return f"Run {run} works on it and left no record here: {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
     why = f": {record.message}" if record.message else ""
-    return f"{who} is {record.phase}{why}; {progress}; {kept}."
+    cleared = ""
+    if record.phase == "held" and not broken:
+        cleared = " The cause has cleared, every updated node is available: apply the plan again."
+    return f"{who} is {record.phase}{why}; {progress}; {kept}.{cleared}"
 
 
 def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:

@@ -76,3 +76,54 @@ def test_tolerated_failures_do_not_stop_the_run(tmp_path: Path) -> None:
     assert set(images.values()) == {NEW}
     assert "5 of 6 nodes updated" in done.out
     assert "ErrImagePull" in done.out
+
+
+def test_updates_35_the_status_of_a_held_run_says_when_its_cause_has_cleared(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}, health=QUICK_VERDICT))
+        held = cluster.rollout("apply", plan)
+        before = cluster.rollout("status", NAME, "-n", NAMESPACE)
+        cluster.break_image(NEW, None)
+        cluster.kubectl("wait", "pods", "--all", "-n", NAMESPACE, "--for=condition=Ready")
+        after = cluster.rollout("status", NAME, "-n", NAMESPACE)
+        again = cluster.rollout("apply", plan)
+    assert held.code == 3
+    assert "cause has cleared" not in before.out
+    cleared = "The cause has cleared, every updated node is available: apply the plan again."
+    assert cleared in after.out
+    assert again.code == 0, again.err
+
+
+def test_a_run_on_which_nothing_gets_done_ends_at_its_deadline_with_exit_code_8(
+    tmp_path: Path,
+) -> None:
+    health = {"soak": "300ms", "nodeTimeout": "1500ms", "progressDeadline": "2500ms"}
+    with world(fleet(4), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        strategy = {"maxUnavailable": 1}
+        spec = cluster.spec(strategy=strategy, health=health, failure={"maxFailures": 3})
+        done = cluster.rollout("apply", "-f", spec, "--yes", "-o", "jsonl")
+        record = cluster.record()
+    assert done.code == 8, done.err
+    assert done.events[-1]["outcome"] == "deadline"
+    assert "progressDeadline" in done.events[-1]["message"]
+    assert record is not None
+    assert record["phase"] == "held"
+
+
+def test_a_run_that_aborts_awaits_nothing_and_says_so_in_its_record(tmp_path: Path) -> None:
+    with world(fleet(6), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+        failure = {"onFailure": "abort"}
+        spec = cluster.spec(strategy={"maxUnavailable": 2}, failure=failure)
+        done = cluster.rollout("apply", "-f", spec, "--yes", "-o", "jsonl")
+        record, strategy = cluster.record(), cluster.daemon_set()["spec"]["updateStrategy"]["type"]
+    assert done.code == 3, done.err
+    assert done.events[-1]["outcome"] == "aborted"
+    assert "aborted" in [event["type"] for event in done.events]
+    assert record is not None
+    assert record["phase"] == "aborted"
+    assert strategy == "OnDelete"
