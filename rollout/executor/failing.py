@@ -24,6 +24,7 @@ class Failures:
         self._waves = plan.waves
         # A way back, which no failure may stop (S10), bears all of them.
         self._bears_all = plan.failure.max_failures.value >= plan.totals.update
+        self._caps: dict[int, int | None] = {1: None}  # by wave
         self.total = 0  # failed nodes that speak against the release
         self.excused = 0  # failed nodes that say nothing about it
         self.new = 0  # failures of this process: those from before were seen by somebody
@@ -98,6 +99,19 @@ class Failures:
         if limit is None or not self.new or self.total <= limit.value:
             return ""
         return _over("pauseAfter", self.total, limit)
+
+    def most_at_once(self, wave: int) -> int | None:
+        """Return how many nodes of a wave may be in flight; None: no such limit.
+
+        Behind a wave in which nodes failed, the next one does not grow: the limits bore the
+        failures, but they are no ground for more speed. Settled when the wave begins.
+        """
+        if wave not in self._caps:
+            before = wave - 1
+            suspect = bool(self.failed_in[before]) and not self._bears_all
+            grown_from = self._caps.get(before) or self._waves[before - 1].nodes
+            self._caps[wave] = grown_from if suspect else None
+        return self._caps[wave]
 
     def without_success(self, wave: int) -> bool:
         """Whether a wave ended without a single success, which no limit excuses."""

@@ -146,6 +146,9 @@ def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
         return False
     if run.lane is not Lane.VERIFY and not may_take_away(book, ds, run):
         return False
+    most = book.failures.most_at_once(run.step.wave)
+    if most is not None and book.in_flight >= most:
+        return False
     return ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
 
 

@@ -232,3 +232,23 @@ def test_updates_35_a_held_run_whose_cause_has_cleared_says_so_and_waits() -> No
     assert len(world.oracle.order) == begun
     world.begin(resumed=True)
     assert world.finish().outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_nodes_36_behind_a_wave_with_a_failure_the_next_one_does_not_grow(*, failing: bool) -> None:
+    failure = {"maxFailures": 3}
+    world = World(16, daemonSets=[item(12)], waves=[1, 3, "100%"], health=HEALTH, failure=failure)
+    if failing:
+        world.break_release("unpullable", "node-002")
+    most = 0
+
+    def watched() -> bool:
+        nonlocal most
+        most = max(most, world.run.engine.in_flight)
+        return world.run.finish is not None
+
+    world.until(watched)
+
+    expected = Outcome.FAILED_NODES if failing else Outcome.DONE
+    assert world.finish().outcome is expected
+    assert most == 3 if failing else most > 3
