@@ -29,6 +29,10 @@ class Amount:
             return self.value
         return -(-self.value * base // _WHOLE)
 
+    def exceeded_by(self, count: int, base: int) -> bool:
+        """Whether `count` of `base` items are more; exact, since rounding up would let one in."""
+        return count * _WHOLE > self.value * base if self.percent else count > self.value
+
     def explain(self, base: int) -> str:
         """Return the resolved number with where it comes from: `10% of 37 = 4`."""
         return f"{self} of {base} = {self.resolve(base)}" if self.percent else str(self.value)

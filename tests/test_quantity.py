@@ -135,3 +135,19 @@ def test_a_list_of_names_is_cut_with_a_count() -> None:
     assert cut(["a", "b"]) == "a, b"
     assert cut([str(n) for n in range(8)]) == "0, 1, 2, 3, 4 and 3 more"
     assert cut([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "base", "exceeded"),
+    [
+        ("2%", 2, 100, False),
+        ("2%", 3, 100, True),
+        ("2%", 1, 20, True),
+        (1, 1, 2, False),
+        (0, 1, 9, True),
+    ],
+)
+def test_more_than_a_share_is_told_without_rounding(
+    limit: int | str, count: int, base: int, *, exceeded: bool
+) -> None:
+    assert parse_amount(limit).exceeded_by(count, base) is exceeded

@@ -88,9 +88,7 @@ def baseline(pods: tuple[Pod, ...], limit: str | int) -> tuple[Outcome, str]:
     if not pods:
         return Outcome.NO_DATA, "there is no pod yet to compare with"
     ill = [pod.metadata.name for pod in pods if not pod.ready or pod.terminating]
-    most = parse_amount(limit)
-    too_many = len(ill) * 100 > most.value * len(pods) if most.percent else len(ill) > most.value
-    if too_many:
+    if parse_amount(limit).exceeded_by(len(ill), len(pods)):
         text = f"already unhealthy: {len(ill)} of {len(pods)} pods are unavailable before the start"
         return Outcome.FAILED, f"{text}, more than {limit}: {cut(ill)}"
     return Outcome.PASSED, f"{len(ill)} of {len(pods)} pods are unavailable before the start"
@@ -172,9 +170,7 @@ def _blame(gate: PodsGate, group: Group, control: Group, p: float) -> Outcome:
 
 
 def _too_many(gate: PodsGate, control: Group) -> bool:
-    most = parse_amount(gate.unavailable_before)
-    bad = len(control.bad)
-    return bad * 100 > most.value * control.total if most.percent else bad > most.value
+    return parse_amount(gate.unavailable_before).exceeded_by(len(control.bad), control.total)
 
 
 def _unavailable(gate: PodsGate, group: Group, control: Group, p: float) -> tuple[Outcome, str]:

@@ -9,6 +9,7 @@ from rollout.gatespec import ApprovalGate, Gate, PodsGate
 from rollout.planner.gateplaces import match
 from rollout.planner.plan import PlannedDaemonSet
 from rollout.planner.waves import PlannedWave
+from rollout.quantity import cut, parse_amount
 
 # Fisher's exact test can't reach p < 0.001, one-sided, with fewer pods on both sides together:
 # the most extreme table of 6 against 6 has p = 1 / C(12, 6) = 0.0011, of 6 against 7 0.0006.
@@ -42,6 +43,8 @@ def gate_warnings(
             )
         elif isinstance(gate, ApprovalGate):
             warnings += _approvers(gate, author)
+        elif isinstance(gate, PodsGate) and gate.at == "preflight":
+            warnings += _unhealthy(gate, daemon_sets)
         elif isinstance(gate, PodsGate) and gate.control_group:
             warnings += _control(gate, daemon_sets)
     return warnings
@@ -59,6 +62,17 @@ def _approvers(gate: ApprovalGate, author: str) -> list[str]:
 def _names(author: str) -> set[str]:
     """Return what an approver may be called in the spec: `ann@host`, or just `ann`."""
     return {author, author.partition("@")[0]} if author else set()
+
+
+def _unhealthy(gate: PodsGate, daemon_sets: Sequence[PlannedDaemonSet]) -> list[str]:
+    """Say now what the gate would say before the first write."""
+    with_pod = [node for ds in daemon_sets for node in ds.nodes if node.pod is not None]
+    ill = [node.name for node in with_pod if not node.available]
+    if not parse_amount(gate.unavailable_before).exceeded_by(len(ill), len(with_pod)):
+        return []
+    told = f"{len(ill)} of {len(with_pod)} pods are unavailable before the start"
+    unhealthy = f"already unhealthy: {told}, more than {gate.unavailable_before}: {cut(ill)}"
+    return [f"gate {gate.name} would fail now: {unhealthy}"]
 
 
 def _control(gate: PodsGate, daemon_sets: Sequence[PlannedDaemonSet]) -> list[str]:

@@ -15,7 +15,15 @@ from rollout.report.markdown import plan_markdown
 from rollout.report.mermaid import plan_mermaid
 from rollout.report.table import plan_text
 from rollout.report.tree import plan_tree
-from tests.planner.worlds import NOW, make_fleet, make_item, make_node, make_spec, plan_of
+from tests.planner.worlds import (
+    NOW,
+    make_fleet,
+    make_item,
+    make_node,
+    make_pod,
+    make_spec,
+    plan_of,
+)
 
 POD_LIMITS = make_item(strategy={"maxUnavailable": 2})
 
@@ -167,3 +175,16 @@ def test_every_picture_of_a_plan_shows_its_gates(render: Any, nodes: int) -> Non
 def test_all_that_when_says_must_hold(when: dict[str, Any], *, answer: bool) -> None:
     plan = gated(gate(when=when))
     assert holds(plan.gates[0].when, "canary", "a", {"pool": "edge"}) is answer
+
+
+def test_a_fleet_that_is_already_unhealthy_is_named_in_the_plan() -> None:
+    nodes = [make_node(f"n{number}") for number in range(1, 21)]
+    pods = [make_pod(node.metadata.name, ready=node.metadata.name != "n7") for node in nodes]
+    spec = make_spec(POD_LIMITS, gates=[gate("before", "preflight")])
+    (warning,) = plan_of(make_fleet(nodes, pods), spec).warnings
+    assert warning == (
+        "gate before would fail now: already unhealthy: 1 of 20 pods are unavailable before the "
+        "start, more than 2%: n7"
+    )
+    borne = make_spec(POD_LIMITS, gates=[gate("before", "preflight", unavailableBefore="5%")])
+    assert not plan_of(make_fleet(nodes, pods), borne).warnings
