@@ -104,4 +104,5 @@ def _approve(session: Session, waves: list[int], reason: str) -> None:
     from rollout.fleet.objects import format_time  # noqa: PLC0415
 
     who = speaker(whoami(), format_time(time.time()), reason)
+    session.keeper.read()  # the run has written it since
     session.keeper.update(session.record.run_id, lambda r: approve_waves(r, who, waves))

@@ -160,8 +160,9 @@ def frame(title: str, picture: Picture, age_s: float, elapsed_s: float) -> Rende
 
 def _head(title: str, picture: Picture, elapsed_s: float) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(title, "bold")
-    text.append(f"\n{picture.done} of {picture.total} done", "green")
+    if title:
+        text.append(f"{title}\n", "bold")
+    text.append(f"{picture.done} of {picture.total} done", "green")
     failed = f"   {picture.failed} failed (limit {picture.failed_limit})"
     text.append(failed, "red" if picture.failed else "dim")
     text.append(f"   {format_duration(elapsed_s)}")
@@ -192,7 +193,7 @@ def _wave(wave: WaveLine) -> tuple[Any, ...]:
 
 
 def _flying(picture: Picture, age_s: float) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     for title in ("NODE", "DAEMONSET", "PHASE", "AGE"):
         table.add_column(title, no_wrap=True)
     table.add_column("WAITS FOR", no_wrap=True, overflow="ellipsis", ratio=1)

@@ -64,3 +64,5 @@ def test_nothing_wraps_on_a_narrow_terminal() -> None:
     assert len(lines) == 10
     assert max(map(len, lines)) <= 60
     assert lines[9].endswith("…")
+    assert lines[6].split()[:4] == ["node-005", "log-agent", "soaking", "5s"]
+    assert lines[6].endswith("…"), "what is cut is the long text"
