@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options
+from rollout.cli.options import ClusterOptions, cluster_options, journal_place_option
 from rollout.errors import ExitCode, UsageError
 
 
@@ -20,6 +20,7 @@ from rollout.errors import ExitCode, UsageError
     help="Restore a strategy although the controller then replaces outdated pods at once.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
+@journal_place_option
 @cluster_options
 def cleanup(
     *,
@@ -28,6 +29,7 @@ def cleanup(
     dry_run: bool,
     force: bool,
     yes: bool,
+    journal: str,
     cluster: ClusterOptions,
 ) -> int:
     """Clear up behind a run that nobody resumes: of rollout NAME, or all in the namespace.
@@ -44,10 +46,12 @@ def cleanup(
     """
     import secrets  # noqa: PLC0415 - imports are slow only together
 
-    from rollout.executor.cleanup import Scope, clean, survey  # noqa: PLC0415 - slow to import
+    from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import
+    from rollout.executor.cleanup import Scope, survey  # noqa: PLC0415
     from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
     from rollout.executor.processes import this_process  # noqa: PLC0415
     from rollout.executor.session import whoami  # noqa: PLC0415
+    from rollout.journal.place import Place  # noqa: PLC0415
     from rollout.report.cleanup import refusal_text, survey_text  # noqa: PLC0415
 
     if rollout is not None and daemonset is not None:
@@ -70,7 +74,7 @@ def cleanup(
             return ExitCode.DONE
         click.echo()
         me = Holder(f"cleanup-{secrets.token_hex(4)}", whoami(), this_process())
-        found = clean(client, scope, me, click.echo)
+        found = clean(client, scope, me, click.echo, Place(journal))
     finally:
         client.close()
     for left in found.refused:

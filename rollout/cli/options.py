@@ -176,6 +176,15 @@ def cluster_options(command: F) -> F:
     return decorated  # type: ignore[no-any-return]
 
 
+journal_place_option = click.option(
+    "--journal",
+    metavar="FILE|DIR|none",
+    default="",
+    envvar="ROLLOUT_JOURNAL",
+    help="Where the journal of the run is kept (default: under XDG_STATE_HOME).",
+)
+
+
 def journal_option(command: F) -> F:
     """Add `--journal` and `--recover-from-cluster`; they come in as one `journal` argument."""
 
@@ -190,13 +199,7 @@ def journal_option(command: F) -> F:
     wrapper.__name__ = command.__name__
     wrapper.__doc__ = command.__doc__
     wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    decorated: Any = click.option(
-        "--journal",
-        metavar="FILE|DIR|none",
-        default="",
-        envvar="ROLLOUT_JOURNAL",
-        help="Where the journal of the run is kept (default: under XDG_STATE_HOME).",
-    )(wrapper)
+    decorated: Any = journal_place_option(wrapper)
     return click.option(  # type: ignore[no-any-return]
         "--recover-from-cluster",
         is_flag=True,

@@ -1,42 +1,34 @@
-"""Clears up behind runs that nobody resumes: finds what they left, and undoes it under the lock.
+"""Finds what runs that nobody resumes have left behind in a namespace.
 
-What may be done about each part is decided in `planner/leftovers`; here it is read and carried
-out. Everything is looked at again once the lock is held, each write is bound to the object that
-was looked at, and doing it twice does no harm.
+What may be done about each part is decided in `planner/leftovers`, and done in `cleaning`; here it
+is read.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import msgspec
-
-from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.client import Client
 from rollout.cluster.fleet import (
     APPS,
     CORE,
-    daemon_set_path,
     read_cluster_uid,
     read_fleet,
     read_nodes,
     read_released,
 )
 from rollout.cluster.paths import resource_path
-from rollout.errors import Conflict, LockedError, NotFound
-from rollout.executor.keeper import Keeper
+from rollout.errors import LockedError, NotFound
 from rollout.executor.leaseprotocol import (
     CLOCK_ERROR_S,
     DURATION_S,
-    Holder,
     LeaseState,
     parse_holder,
 )
 from rollout.executor.leases import LeaseName, LeaseStore
-from rollout.executor.lock import Lock, held_since, locked_text
-from rollout.executor.patches import clean_patch, give_back_patch
+from rollout.executor.lock import held_since, locked_text
 from rollout.executor.processes import has_ended
 from rollout.executor.record import (
     DATA_KEY,
@@ -48,12 +40,10 @@ from rollout.executor.record import (
 )
 from rollout.executor.runs import FoundRecord, read_records
 from rollout.fleet import marks
-from rollout.fleet.objects import DaemonSet, JsonObject, format_time
+from rollout.fleet.objects import DaemonSet, JsonObject
 from rollout.fleet.released import ReleasedPod
-from rollout.fleet.selectors import selector_of
-from rollout.planner.leftovers import Leftovers, LeftPod, LeftStrategy, find_leftovers, orphans
+from rollout.planner.leftovers import Leftovers, find_leftovers, orphans
 
-_ROUNDS = 5  # swaps of a DaemonSet's marks that others may come between
 _NOTHING_LEFT = ("complete", "rolled back", "superseded", "cleaned up")  # not: aborted
 _STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
 
@@ -128,53 +118,6 @@ def survey(client: Client, scope: Scope, own: str = "") -> Survey:
         ClusterError: the cluster cannot be read.
     """
     return _Surveyor(client, scope, own).survey()
-
-
-def clean(client: Client, scope: Scope, me: Holder, tell: Callable[[str], None]) -> Survey:
-    """Clear up, under the lock of every DaemonSet that it is about.
-
-    Args:
-        client: of the cluster.
-        scope: where.
-        me: as whom the lock is held.
-        tell: takes one sentence about each thing that was done.
-
-    Returns:
-        What was found once the lock was held.
-
-    Raises:
-        LockedError: a run is alive there.
-        ClusterError: something cannot be read or written; the same command goes on.
-    """
-    before = survey(client, scope)
-    dead = {lock.run_id for lock in before.locks}
-    if len(dead) == 1:
-        # Its process has ended, or is silent: as the same run nobody need wait for its lease.
-        me = replace(me, run_id=dead.pop())
-    with _under_lock(client, before, me, tell) as (guarded, epoch):
-        found = survey(client, scope, me.run_id)
-        cleaner = _Cleaner(guarded, tell)
-        for left in found.left:
-            cleaner.clean(left)
-        for ended in found.records:
-            cleaner.end(ended, epoch, me.who)
-        for store in found.stores:
-            cleaner.forget(store)
-    for lock in before.locks:
-        tell(f"Lock of DaemonSet {lock.name}: released")
-    return found
-
-
-@contextmanager
-def _under_lock(
-    client: Client, found: Survey, me: Holder, tell: Callable[[str], None]
-) -> Iterator[tuple[Client, int]]:
-    """Hold the locks; where no DaemonSet is left there is nothing to lock, and no run either."""
-    if not found.leases:
-        yield client, found.epoch
-        return
-    with Lock(client, found.leases, me, above=found.epoch, on_wait=tell) as lock:
-        yield client.guarded(lock.objection), lock.epoch
 
 
 class _Surveyor:
@@ -313,85 +256,6 @@ class _Surveyor:
         return found
 
 
-class _Cleaner:
-    """Carries out what was decided, one write after the other."""
-
-    def __init__(self, client: Client, tell: Callable[[str], None]) -> None:
-        self._client = client
-        self._tell = tell
-
-    def clean(self, left: Leftovers) -> None:
-        live: DaemonSet | None = None
-        if left.daemon_set:
-            live = self._client.get(daemon_set_path(left.namespace, left.daemon_set), DaemonSet)
-        for item in left.pods:
-            self._pod(left, item, live)
-        if left.strategy is not None and live is not None:
-            self._strategy(live, left.strategy)
-
-    def _pod(self, left: Leftovers, item: LeftPod, live: DaemonSet | None) -> None:
-        meta = item.pod.metadata
-        path = resource_path(CORE, "pods", namespace=left.namespace, name=meta.name)
-        try:
-            if item.action == "delete":
-                self._client.delete(path, uid=meta.uid)
-                self._tell(f"Pod {meta.name} on {item.pod.node}: deleted, {item.why}")
-            elif item.action == "take back" and live is not None:
-                body = give_back_patch(meta.uid, _labels_back(item.pod, live))
-                self._client.patch(path, body, PatchKind.MERGE, msgspec.Raw)
-                self._tell(f"Pod {meta.name} on {item.pod.node}: taken back, {item.why}")
-        except (NotFound, Conflict):
-            self._tell(f"Pod {meta.name} on {item.pod.node}: it was gone already")
-
-    def _strategy(self, live: DaemonSet, strategy: LeftStrategy) -> None:
-        """Swap the marks for the strategy, unless somebody else has changed either meanwhile."""
-        name = f"DaemonSet {live.metadata.namespace}/{live.metadata.name}"
-        if strategy.action == "refuse":
-            return
-        path = daemon_set_path(live.metadata.namespace, live.metadata.name)
-        said = _said(live)
-        for _ in range(_ROUNDS):
-            try:
-                body = clean_patch(live, strategy.original)
-                self._client.patch(path, body, PatchKind.STRATEGIC, msgspec.Raw)
-            except Conflict:  # the controller writes the status all the time
-                live = self._client.get(path, DaemonSet)
-                if _said(live) != said:
-                    break
-            else:
-                did = "strategy restored" if strategy.original else "marks taken away"
-                self._tell(f"{name}: {did}")
-                return
-        raise Conflict(f"{name} was changed meanwhile; look again with 'rollout cleanup'")
-
-    def end(self, found: FoundRecord, epoch: int, who: str) -> None:
-        assert found.record is not None
-        run_id = found.record.run_id
-        keeper = Keeper(self._client, found.namespace, found.name)
-        keeper.read()
-
-        def ended(record: RunRecord) -> RunRecord:
-            return msgspec.structs.replace(
-                record,
-                phase="cleaned up",
-                message=f"cleared up by {who}, was {record.phase}",
-                finished_at=format_time(time.time()),
-                epoch=max(epoch, record.epoch),
-            )
-
-        keeper.update(run_id, ended)
-        self._tell(f"Run {run_id} of rollout {found.name}: recorded as cleaned up")
-
-    def forget(self, store: ConfigMap) -> None:
-        meta = store.metadata
-        path = resource_path(CORE, "configmaps", namespace=meta.namespace, name=meta.name)
-        try:
-            self._client.delete(path, uid=meta.uid)
-        except (NotFound, Conflict):
-            return
-        self._tell(f"ConfigMap {meta.name}: deleted, no run needs the plan in it any more")
-
-
 def _names(record: RunRecord) -> set[tuple[str, str]]:
     return {(ds.namespace, ds.name) for ds in record.daemon_sets}
 
@@ -424,20 +288,3 @@ def _may_live(lease: LeaseState, age_s: float | None) -> bool:
     """Whether the holder may be at work: renewed of late, and not ended on this machine."""
     fresh = age_s is not None and age_s <= DURATION_S + CLOCK_ERROR_S
     return fresh and not has_ended(parse_holder(lease.holder).process)
-
-
-def _labels_back(pod: ReleasedPod, live: DaemonSet) -> dict[str, str | None]:
-    """Return the labels after which the selector matches the pod again."""
-    labels: dict[str, str | None] = {}
-    if pod.lost_label is not None:
-        labels[pod.lost_label[0]] = pod.lost_label[1]
-    has = pod.metadata.labels
-    wanted = live.spec.selector.match_labels.items()
-    labels.update({key: value for key, value in wanted if has.get(key) != value})
-    return labels
-
-
-def _said(live: DaemonSet) -> tuple[object, ...]:
-    """Return all of a DaemonSet that the decision about its strategy was made from."""
-    kept = {key: live.metadata.annotations.get(key) for key in marks.ALL}
-    return live.metadata.uid, live.metadata.generation, str(selector_of(live.spec.selector)), kept

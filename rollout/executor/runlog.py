@@ -181,7 +181,7 @@ def open_log(
         DocumentError: when it cannot be written on.
         LockedError: when another process writes it.
     """
-    path = _path(place, record, namespace, cluster_uid)
+    path = journal_file(place, cluster_uid, f"{namespace}.{record.name}", record.run_id)
     if path is None:
         return RunLog(no_journal())
     about: dict[str, Any] = {"plan": record.plan_id, "digest": record.plan_digest}
@@ -206,22 +206,31 @@ def told_before(place: Place, record: RunRecord, namespace: str, cluster_uid: st
     The record says it as of the last orderly end; a process that was killed has told more, and
     the journal, where it is on this machine, says how much.
     """
-    path = _path(place, record, namespace, cluster_uid)
+    path = journal_file(place, cluster_uid, f"{namespace}.{record.name}", record.run_id)
     if path is None or not path.is_file():
         return record.sequence
     return max(record.sequence, read_journal(path).told)
 
 
-def _path(place: Place, record: RunRecord, namespace: str, cluster_uid: str) -> Path | None:
-    """Return the run's journal, or where it is to begin; a journal of another run is passed over.
+def journal_file(place: Place, cluster_uid: str, rollout: str, run_id: str) -> Path | None:
+    """Return a run's journal, or where it is to begin; a journal of another run is passed over.
 
     One that does not say whose it is may be ours, and broken.
+
+    Args:
+        place: where the user wants it.
+        cluster_uid: of the cluster.
+        rollout: namespace and name, `logging.log-agent-2.4`.
+        run_id: id of the run.
+
+    Returns:
+        None where there shall be none.
     """
-    path = place.of(cluster_uid, f"{namespace}.{record.name}", record.run_id)
+    path = place.of(cluster_uid, rollout, run_id)
     if path is None:
         return None
     there = series(path)
-    mine = [one for one in there if owner(one) in ("", record.run_id)]
+    mine = [one for one in there if owner(one) in ("", run_id)]
     if mine or not there:
         return mine[-1] if mine else path
     return successor(there[-1])
