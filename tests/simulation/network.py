@@ -58,6 +58,8 @@ class Network:
         self.server = server
         self.witness = witness
         self.down_until = 0.0
+        self.writes = 0  # requests that were meant to change something
+        self.cut_before = self.cut_after = 0  # the write at which its process is killed
         self._delay_s = delay_s
         self._rng = random.Random(machine.rng.random())
 
@@ -90,10 +92,16 @@ class Network:
         if self.machine.clock.now() < self.down_until:
             refused = ConnectionRefusedError(111, "Connection refused")
             raise broken.NewConnectionError(None, "refused") from refused  # type: ignore[arg-type] # only for its text
-        self.witness.before(process, request)
+        writes = request.method != "GET" and "authorization.k8s.io" not in request.path
+        self.writes += writes
+        if writes and self.writes == self.cut_before:
+            self.machine.kill(process)
         process.check()
+        self.witness.before(process, request)
         answer = self.server.handle(request)
         self.witness.after(process, request, answer.status if isinstance(answer, Response) else 200)
+        if writes and self.writes == self.cut_after:
+            self.machine.kill(process)
         process.check()
         if answer.delay > timeout_s:
             self.machine.sleep(timeout_s)

@@ -1,0 +1,128 @@
+"""SIGKILL right before and right after every write of a rollout: the end is always the same.
+
+Writes are all of them: patches, deletes, the record, the lease. "Before" is behind the journal's
+intent and before the request is served; "after" is when it was served and nobody has heard of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollout.errors import ExitCode
+from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.resources import CONFIG_MAPS, LEASES
+from tests.simulation.scenarios import final_objects
+from tests.simulation.virtual import World
+
+NODES = 3
+UNAVAILABLE = {"maxUnavailable": 1}
+HAND_OVER = {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@dataclass(frozen=True)
+class Script:
+    """One rollout that is cut again and again."""
+
+    strategy: dict[str, Any]
+    bad: bool
+    code: int
+    phase: str
+    replaced: int  # nodes that lose their old pod by us
+
+
+SCRIPTS = {
+    "unavailable": Script(UNAVAILABLE, bad=False, code=0, phase="complete", replaced=NODES),
+    "hand-over": Script(HAND_OVER, bad=False, code=0, phase="complete", replaced=NODES),
+    "rollback": Script(UNAVAILABLE, bad=True, code=4, phase="rolled back", replaced=1),
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """What there is at the end."""
+
+    objects: dict[str, Any]
+    deletes: dict[tuple[str, str], int]
+    phases: list[str]
+    holders: list[str]
+    was_done: bool  # when it was cut, nothing was left to do but to give the lock back
+    writes: int
+
+
+def play(script: Script, *, before: int = 0, after: int = 0) -> End:
+    """Play a script, and kill its process at one write; then apply until it has ended."""
+    with World(default_fleet(NODES, 1), seed=1) as world:
+        item = {
+            "name": "log-agent",
+            "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+            "strategy": script.strategy,
+        }
+        plan = world.plan(
+            {
+                "daemonSets": [item],
+                "waves": "fast",
+                "health": {"soak": 0, "nodeTimeout": "1m"},
+                "failure": {"onFailure": "rollback"},
+            }
+        )
+        if script.bad:
+            world.cluster.set_image_fault("log-agent:2.4", read_fault("unpullable"))
+        path = world.save(plan)
+        world.network.cut_before, world.network.cut_after = before, after
+        command = world.start("apply", path)
+        world.wait_until(lambda: command.over)
+        was_done = _phases(world) == [script.phase]
+        if before or after:
+            assert command.code is None, "the cut was not reached"
+            command = world.run("apply", path, "--idempotent")
+            if command.code == ExitCode.LOCKED:  # by a run that never wrote its record
+                world.advance(20.0)
+                command = world.run("apply", path, "--idempotent")
+            expected = (script.code, 0)  # 0: all was done but to say so
+        else:
+            expected = (script.code,)
+        assert command.code in expected, world.judge.story()
+        world.advance(60.0)
+        world.judge.check_strategy(restored=True)
+        world.judge.rule()
+        return End(
+            final_objects(world),
+            dict(world.judge.deletes),
+            _phases(world),
+            [
+                lease["spec"].get("holderIdentity") or ""
+                for lease in world.cluster.store.scan(LEASES, "logging")
+            ],
+            was_done,
+            world.network.writes,
+        )
+
+
+def _phases(world: World) -> list[str]:
+    texts = [(c.get("data") or {}).get("record") for c in world.cluster.store.scan(CONFIG_MAPS)]
+    return [msgspec.json.decode(text)["phase"] for text in texts if text]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end(name: str, when: str) -> None:
+    script = SCRIPTS[name]
+    ideal = play(script)
+    assert ideal.phases == [script.phase]
+    assert ideal.holders == [""]
+    assert ideal.writes > 8
+
+    for number in range(1, ideal.writes + 1):
+        end = play(script, **{when: number})
+
+        where = f"cut {when} write {number}"
+        assert end.objects == ideal.objects, where
+        if not script.bad:
+            assert end.deletes == ideal.deletes, where
+        assert end.phases == ideal.phases, where
+        # A lock that nobody gave back is of a dead process, and runs out by itself.
+        assert end.holders == ideal.holders or end.was_done, where
