@@ -65,7 +65,7 @@ def _call(gate: HttpGate, context: Context) -> Call:
         {**gate.headers, **credentials(gate.auth, gate.username, context)},
         None if gate.body is None else gate.body.encode(),
         read_trust(gate.tls, context),
-        plain_http=gate.pod_port is not None,
+        pod=gate.pod_port is not None,
     )
 
 

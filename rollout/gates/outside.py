@@ -52,7 +52,7 @@ class Call:
 
     Attributes:
         timeout_s: for all of it.
-        plain_http: whether http may leave this machine, as for a pod's own port.
+        pod: the address is a pod's, from the cluster.
     """
 
     method: str
@@ -62,7 +62,7 @@ class Call:
     body: bytes | None = None
     trust: Trust = Trust()
     largest: int = LARGEST
-    plain_http: bool = False
+    pod: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ def ask(call: Call, settings: Settings) -> Answer:
     """
     end = time.monotonic() + call.timeout_s
     target = parse_target(call.url)
-    check_host(target, settings)
+    check_host(target, settings, pod=call.pod)
     addresses = _resolve(target, end)
-    check_addresses(target, addresses, settings, plain_http=call.plain_http)
+    check_addresses(target, addresses, settings, pod=call.pod)
     connection = _connect(target, addresses[:_ATTEMPTS], end)
     try:
         with _watched(connection, end) as late:

@@ -126,13 +126,19 @@ def fetch(
 
 
 def credentials(auth: str, username: str, context: Context) -> dict[str, str]:
-    """Return the Authorization header that a gate's secret makes; nothing without a secret."""
+    """Return the Authorization header that a gate's secret makes; nothing without a secret.
+
+    Raises:
+        OutsideError: the secret can't stand in a header.
+    """
     if context.secret is None:
         return {}
     secret = context.secret.reveal()
     if auth == "basic":
         pair = base64.b64encode(f"{username}:{secret}".encode()).decode()
         return {"Authorization": f"Basic {pair}"}
+    if not secret.isascii() or not secret.isprintable():
+        raise OutsideError("the secret is no token of one line; look at what secretRef names")
     return {"Authorization": f"Bearer {secret}"}
 
 

@@ -58,14 +58,20 @@ def parse_target(url: str) -> Target:
     return Target(parts.scheme, host, port or _PORTS[parts.scheme], path)
 
 
-def check_host(target: Target, settings: Settings) -> None:
+def check_host(target: Target, settings: Settings, *, pod: bool = False) -> None:
     """Refuse a host that the caller's list doesn't hold.
+
+    Args:
+        target: where a gate wants to go.
+        settings: what the caller allows.
+        pod: the host is the address of a pod, which the cluster gave and nobody could list; it
+            must be in one of the caller's networks instead.
 
     Raises:
         TargetRefused: with how to allow it.
     """
     literal = _literal(target.host)
-    if literal is not None and _inside(literal, settings.private):
+    if pod and literal is not None and _inside(literal, settings.private):
         return
     if any(_matches(entry, target) for entry in settings.hosts):
         return
@@ -76,7 +82,7 @@ def check_host(target: Target, settings: Settings) -> None:
 
 
 def check_addresses(
-    target: Target, addresses: Sequence[Address], settings: Settings, *, plain_http: bool = False
+    target: Target, addresses: Sequence[Address], settings: Settings, *, pod: bool = False
 ) -> None:
     """Refuse a target that leads, by any of its addresses, to where the caller doesn't want us.
 
@@ -84,7 +90,7 @@ def check_addresses(
         target: an allowed host.
         addresses: all that its name resolves to.
         settings: what the caller allows.
-        plain_http: whether http is fine beyond loopback, as for a pod's own port.
+        pod: it is a pod's own address, where http is fine.
 
     Raises:
         TargetRefused: with the address and how to allow it.
@@ -95,7 +101,7 @@ def check_addresses(
             continue
         if not address.is_global or address.is_multicast:
             _check_private(target, address, settings)
-        if target.scheme == "http" and not address.is_loopback and not plain_http:
+        if target.scheme == "http" and not address.is_loopback and not pod:
             raise TargetRefused(
                 f"http://{target.authority} would send everything in the clear; use https"
             )

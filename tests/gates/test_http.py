@@ -94,6 +94,16 @@ def test_a_post_carries_body_headers_and_the_secret(monkeypatch: pytest.MonkeyPa
     assert asked.headers["authorization"] == "Bearer hunter2"
 
 
+@pytest.mark.parametrize("secret", ["hunter2\nX-Evil: 1", "hunter2\x00", "hünter2"])
+def test_a_secret_that_cannot_stand_in_a_header_is_an_error(secret: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(secret)
+    found = asked_for(Reply({}), secretRef={"file": str(tmp_path / "token")})
+    assert (found.outcome, found.reason) == (
+        Outcome.ERROR,
+        "the secret is no token of one line; look at what secretRef names",
+    )
+
+
 def test_nobody_there_is_an_error() -> None:
     assert asked_for(Reset()).outcome is Outcome.ERROR
 

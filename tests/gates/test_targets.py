@@ -10,14 +10,12 @@ from rollout.gates.settings import Settings
 from rollout.gates.targets import TargetRefused, check_addresses, check_host, parse_target
 
 
-def refusal(
-    url: str, *addresses: str, plain_http: bool = False, **settings: tuple[str, ...]
-) -> str:
+def refusal(url: str, *addresses: str, pod: bool = False, **settings: tuple[str, ...]) -> str:
     allowed = Settings(**{"hosts": ("h.example", "localhost", "127.0.0.1"), **settings})  # type: ignore[arg-type] # lists only
     try:
         target = parse_target(url)
-        check_host(target, allowed)
-        check_addresses(target, [ip_address(a) for a in addresses], allowed, plain_http=plain_http)
+        check_host(target, allowed, pod=pod)
+        check_addresses(target, [ip_address(a) for a in addresses], allowed, pod=pod)
     except TargetRefused as error:
         return str(error)
     return ""
@@ -69,7 +67,8 @@ def test_a_name_that_leads_to_a_private_address_is_refused(address: str) -> None
 
 def test_a_private_address_in_an_allowed_network_is_fine() -> None:
     assert not refusal("https://h.example/", "10.1.2.3", private=("10.0.0.0/8",))
-    assert not refusal("https://10.1.2.3/", "10.1.2.3", private=("10.0.0.0/8",))
+    listed = refusal("https://10.1.2.3/", "10.1.2.3", private=("10.0.0.0/8",))
+    assert listed.startswith("host 10.1.2.3 is not allowed")  # only a pod's need not be listed
     assert "private address" in refusal("https://h.example/", "10.1.2.3", private=("10.2.0.0/16",))
 
 
@@ -84,8 +83,9 @@ def test_only_loopback_is_asked_without_tls() -> None:
     assert not refusal("http://127.0.0.1:9090/", "127.0.0.1")
     assert "use https" in refusal("http://h.example/", "93.184.216.34")
     network = ("10.0.0.0/8",)
-    assert "use https" in refusal("http://10.0.0.1/", "10.0.0.1", private=network)
-    assert not refusal("http://10.0.0.1/", "10.0.0.1", private=network, plain_http=True)
+    listed = ("10.0.0.1",)
+    assert "use https" in refusal("http://10.0.0.1/", "10.0.0.1", private=network, hosts=listed)
+    assert not refusal("http://10.0.0.1/", "10.0.0.1", private=network, pod=True)
 
 
 @given(st.ip_addresses())
