@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rollout.executor import guarding
 from rollout.executor.actions import Outcome
-from rollout.executor.state import Phase, StepRun
-from rollout.quantity import format_duration
+from rollout.executor.state import DaemonSetRun, Phase, StepRun
+from rollout.quantity import cut, format_duration
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
@@ -79,15 +79,33 @@ def _look(book: Book, asked: float, now: float) -> None:
     book.hold(
         f"no node got done for {format_duration(limit)} (progressDeadline){_why(book)}",
         outcome=Outcome.DEADLINE,
-        by_release=not any(guard.silent for guard in book.guards.values()),
+        by_release=_blames_release(book),
     )
+
+
+def _blames_release(book: Book) -> bool:
+    """Whether nodes that we touched are what nothing got done on."""
+    tried = bool(book.flying) or book.failures.total > 0
+    silent = any(guard.silent for guard in book.guards.values())
+    return tried and not silent and not book.lost_views
 
 
 def _why(book: Book) -> str:
     """Say what is known of the cause."""
-    causes = [guarding.reason(book, ds) for ds in book.daemon_sets.values()]
-    known = [cause for cause in causes if cause]
-    return f": {known[0]}" if known else ""
+    for ds in book.daemon_sets.values():
+        cause = guarding.reason(book, ds) or _cause(ds)
+        if cause and not book.lost_views:
+            return f": {cause}"
+    return f": no view of {cut(sorted(book.lost_views))}" if book.lost_views else ""
+
+
+def _cause(ds: DaemonSetRun) -> str:
+    if ds.phase is Phase.OBSERVING:
+        return f"the controller has not observed the new template of DaemonSet {ds.name}"
+    if ds.waits and ds.view.unavailable and not ds.view.held:
+        names = cut(sorted(ds.view.unavailable))
+        return f"the budget of DaemonSet {ds.name} ({ds.planned.budget_text}) is used up by {names}"
+    return ""
 
 
 def _waiting_since(book: Book, now: float) -> float:

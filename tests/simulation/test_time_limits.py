@@ -8,6 +8,7 @@ from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
 from rollout.executor.session import exit_code
 from rollout.executor.state import StepState
+from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import read_fault
 from rollout.sim.images import Behaviour, Timing
 from tests.simulation.world import World
@@ -36,7 +37,7 @@ def test_updates_02_a_run_on_which_nothing_gets_done_ends_at_its_deadline() -> N
     assert finish.outcome is Outcome.DEADLINE
     assert finish.by_release
     assert exit_code(finish) is ExitCode.DEADLINE
-    assert finish.message == "no node got done for 11m (progressDeadline)"
+    assert finish.message.startswith("no node got done for 11m (progressDeadline): ")
     assert len(world.oracle.deletes) == 3
     assert 660 <= world.now - began <= 680
 
@@ -154,3 +155,45 @@ def test_nodes_53_a_pod_stuck_terminating_fails_its_node_and_says_what_holds_it(
     assert finish.outcome is Outcome.HELD
     assert "its termination is stuck, no finalizers: the kubelet is silent, grace" in finish.message
     assert "node-000" in world.run.engine.daemon_sets["log-agent"].view.unavailable
+
+
+def test_commands_35_where_the_controller_never_observes_the_template_no_pod_is_deleted() -> None:
+    world = World(6, health={"soak": 1, "nodeTimeout": "1m"}, failure={"onFailure": "rollback"})
+    world.cluster.stop_controllers()
+    world.advance(60.0)
+    assert world.why() == (
+        "waiting for the controller to observe the new template of DaemonSet log-agent"
+    )
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert not finish.by_release
+    assert finish.message.endswith(
+        ": the controller has not observed the new template of DaemonSet log-agent"
+    )
+    assert world.oracle.order == []
+
+
+def test_a_budget_that_others_use_up_for_ever_is_not_held_against_the_release() -> None:
+    def break_pods(cluster: Cluster) -> None:
+        for name in ("node-006", "node-007"):
+            cluster.set_image_fault(f"*@{name}", read_fault("never-ready"))
+
+    world = World(
+        8,
+        before=break_pods,
+        nodes={"exclude": ["node-006", "node-007"]},
+        health={"soak": 1, "nodeTimeout": "1m"},
+        failure={"onFailure": "rollback"},
+    )
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert not finish.by_release
+    assert finish.message == (
+        "no node got done for 2m (progressDeadline): the budget of DaemonSet log-agent "
+        "(maxUnavailable 2) is used up by node-006, node-007"
+    )
+    assert world.oracle.order == []
