@@ -20,7 +20,7 @@ from rollout.errors import ExitCode, RolloutError
 _COMMANDS = {
     "plan": ("rollout.cli.plan", "plan", "Show what a spec would change, node by node."),
     "apply": ("rollout.cli.apply", "apply", "Carry out a saved plan, or plan a spec and do it."),
-    "step": ("rollout.cli.step", "step", "Carry out a saved plan wave by wave, asking each time."),
+    "step": ("rollout.cli.step", "step", "Carry out a plan node by node, asking each time."),
     "pause": ("rollout.cli.control", "pause", "Let a run start nothing new."),
     "resume": ("rollout.cli.resume", "resume", "Go on with a run, also without its plan's file."),
     "approve": ("rollout.cli.control", "approve", "Let a run pass a wave, a gate, or one node."),

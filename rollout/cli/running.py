@@ -97,14 +97,14 @@ def reporter_for(output: str, sequence: int) -> Reporter:
         sequence: number of the last event of an earlier part of the run.
     """
     if output == "jsonl":
-        return JsonReporter(_write_line, sequence)
+        return JsonReporter(write_line, sequence)
     if not _can_be_drawn_on():
-        return LineReporter(_write_line)
+        return LineReporter(write_line)
     from rich.console import Console  # noqa: PLC0415 - slow to import
 
     from rollout.report.screen import LiveReporter  # noqa: PLC0415
 
-    return LiveReporter(Console(), _write_line)
+    return LiveReporter(Console(), write_line)
 
 
 def _can_be_drawn_on() -> bool:
@@ -113,7 +113,8 @@ def _can_be_drawn_on() -> bool:
     return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
 
 
-def _write_line(text: str) -> None:
+def write_line(text: str) -> None:
+    """Show a line at once."""
     click.echo(text)
     sys.stdout.flush()
 

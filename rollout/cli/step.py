@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -19,90 +20,127 @@ from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.run import Result
-    from rollout.executor.session import Session
+    from rollout.executor.actions import Ask
+    from rollout.executor.inbox import Inbox
+    from rollout.executor.record import RunRecord
     from rollout.planner.plan import Plan
+
+_SHOWN = 10  # earlier answers that are shown
+_WORDS: dict[str, Literal["go", "skip", "all", "stop"]] = {
+    **dict.fromkeys(("y", "yes"), "go"),
+    **dict.fromkeys(("s", "skip"), "skip"),
+    **dict.fromkeys(("a", "all", "c", "continue"), "all"),
+}  # all else is "stop"
 
 
 @click.command()
-@click.argument("plan", type=FILE)
-@click.option("--reason", default="", help="Why, for the record of approvals.")
+@click.argument("plan", type=FILE, required=False)
+@click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, and walk through that.")
 @journal_option
 @cluster_options
-def step(*, plan: Path, reason: str, journal: JournalOptions, cluster: ClusterOptions) -> int:
-    """Carry a saved PLAN out wave by wave, asking before each; with 'waves: manual', node by node.
+def step(
+    *, plan: Path | None, spec: Path | None, journal: JournalOptions, cluster: ClusterOptions
+) -> int:
+    """Carry a saved PLAN out node by node, asking before each; or plan a spec (-f) and do that.
 
-    What is left undone today goes on tomorrow with the next one. End of input stops; nothing is
-    ever taken for a yes but a yes.
+    One node a question, with all its checks, whatever the waves are: y(es), n(o), s(kip) it,
+    a(ll) that are left, q(uit). End of input, no terminal, anything unclear: it stops with 6, and
+    the same command goes on with that node, today or tomorrow. A node whose pod you delete by hand
+    counts as done when its successor is healthy.
 
     \b
-    Example:
-      rollout plan -f plans/step-through.yaml --out plan.json
+    Examples:
       rollout step plan.json
+      rollout step -f plans/step-through.yaml
     """
     from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
 
+    if (plan is None) == (spec is None):
+        raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout step --help'")
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on; use 'apply' and 'approve' instead")
-    saved = read_plan(plan)
+        click.echo("there is no terminal to ask on: nothing was done; see 'apply' and 'approve'")
+        return ExitCode.PAUSED
+    saved = read_plan(plan) if plan is not None else None
     client = cluster.connect()
     try:
-        return _walk(client, saved, reason, journal)
+        if saved is None:
+            assert spec is not None
+            saved = _planned(client, spec, cluster.namespace)
+        return _walk(client, saved, journal)
     finally:
         client.close()
 
 
-def _walk(client: Client, plan: Plan, reason: str, journal: JournalOptions) -> ExitCode:
-    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
+def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
+    """Plan a spec; where a run towards the same target is not over, go on with its plan."""
+    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
+    from rollout.errors import StaleError  # noqa: PLC0415
+    from rollout.executor.keeper import Keeper  # noqa: PLC0415
+    from rollout.executor.planstore import read_kept_plan  # noqa: PLC0415
+    from rollout.executor.record import ENDED  # noqa: PLC0415
+    from rollout.report.table import plan_text  # noqa: PLC0415
+
+    made = make_plan(client, read_spec(spec, None), namespace)
+    record = Keeper(client, made.namespace, made.name).read()
+    targets = {ds.name: ds.target.template_digest for ds in made.daemon_sets}
+    if record is not None and record.phase not in ENDED:
+        begun = {ds.name: ds.target_digest for ds in record.daemon_sets}
+        if begun == targets:
+            try:
+                return read_kept_plan(client, made.namespace, record)
+            except StaleError as error:
+                click.echo(f"a new plan is walked through: {error}")
+    click.echo(plan_text(made))
+    click.echo()
+    return made
+
+
+def _walk(client: Client, plan: Plan, journal: JournalOptions) -> ExitCode:
+    from rollout.cli.running import stop_on_signals, write_line  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.report.progress import LineReporter  # noqa: PLC0415
 
-    while True:
-        session = begin(client, plan, journal.place, recover=journal.recover)
-        reporter = reporter_for("table", 0)
-        inbox = Inbox()
-        with stop_on_signals(inbox, reporter):
-            result = carry_out(client, plan, session, inbox, reporter)
-        if not result.unapproved:
-            code = exit_code(result.finish)
-            reporter.end(result.plan, result, code)
-            return code
-        if not _ask(session, plan, result, reason):
-            click.echo("Stopped; 'rollout step' of the same plan goes on here.")
-            return ExitCode.PAUSED
+    if not plan.has_changes:
+        click.echo("Nothing to do.")
+        return ExitCode.DONE
+    session = begin(client, plan, journal.place, recover=journal.recover)
+    _show_earlier(session.record)
+    reporter = LineReporter(write_line)
+    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
+    inbox = Inbox()
+    with stop_on_signals(inbox, reporter):
+        result = carry_out(
+            client, plan, session, inbox, reporter, ask=lambda ask: _ask(ask, plan, inbox)
+        )
+    code = exit_code(result.finish)
+    reporter.end(result.plan, result, code)
+    return code
 
 
-def _ask(session: Session, plan: Plan, result: Result, reason: str) -> bool:
-    """Ask whether to go on behind the wave that is done; True when somebody said yes."""
-    from rollout.quantity import cut  # noqa: PLC0415 - imports are slow only together
+def _show_earlier(record: RunRecord) -> None:
+    """Say who let which node go before, and when."""
+    words = [word for word in record.approvals if word.node and word.plan == record.plan_id]
+    for word in words[-_SHOWN:]:
+        click.echo(f"{word.node}: {word.by} let it go at {word.at}")
+    if len(words) > _SHOWN:
+        click.echo(f"and {len(words) - _SHOWN} before; see 'rollout status'")
 
-    following = [
-        s.node for s in plan.steps if s.kind == "update" and s.wave == result.unapproved + 1
-    ]
-    click.echo(f"Next: {cut(following)}.")
-    while True:
-        click.echo("Go on? [y]es, [n]o, [a]ll that are left: ", nl=False)
+
+def _ask(ask: Ask, plan: Plan, inbox: Inbox) -> None:
+    """Ask in a thread of its own: the run goes on to watch, and to hold its lock."""
+    threading.Thread(target=_put_answer, args=(ask, plan, inbox), daemon=True).start()
+
+
+def _put_answer(ask: Ask, plan: Plan, inbox: Inbox) -> None:
+    from rollout.executor.events import Decided  # noqa: PLC0415 - imports are slow only together
+
+    wave = plan.waves[ask.wave - 1].name
+    click.echo(f"Next: {ask.node} (wave {wave}, DaemonSet {ask.daemon_set}).")
+    click.echo("May it go? [y]es, [n]o, [s]kip, [a]ll that are left, [q]uit: ", nl=False)
+    sys.stdout.flush()
+    try:
         answer = sys.stdin.readline()
-        match answer.strip().lower():
-            case "y" | "yes":
-                _approve(session, [result.unapproved], reason)
-                return True
-            case "a" | "all":
-                _approve(session, list(range(result.unapproved, len(plan.waves))), reason)
-                return True
-            case "n" | "no" | "q" | "quit":
-                return False
-            case _ if not answer:  # end of input
-                return False
-
-
-def _approve(session: Session, waves: list[int], reason: str) -> None:
-    import time  # noqa: PLC0415 - imports are slow only together
-
-    from rollout.executor.saying import approve_waves, speaker  # noqa: PLC0415
-    from rollout.executor.session import whoami  # noqa: PLC0415
-    from rollout.fleet.objects import format_time  # noqa: PLC0415
-
-    who = speaker(whoami(), format_time(time.time()), reason)
-    session.keeper.read()  # the run has written it since
-    session.keeper.update(session.record.run_id, lambda r: approve_waves(r, who, waves))
+    except (OSError, ValueError):  # the terminal is gone
+        answer = ""
+    inbox.put(Decided(ask.node, _WORDS.get(answer.strip().lower(), "stop"), ask.wave))

@@ -70,6 +70,15 @@ class ReadDaemonSet:
     daemon_set: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the person at the terminal whether a node may go (`rollout step`)."""
+
+    daemon_set: str
+    node: str
+    wave: int
+
+
 class Outcome(Enum):
     """How a run ended."""
 
@@ -96,4 +105,4 @@ class Finish:
     by_release: bool = False  # the release itself failed: what `onFailure` answers
 
 
-Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Finish
+Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Finish

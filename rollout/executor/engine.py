@@ -19,6 +19,7 @@ from rollout.executor import (
     observing,
     rules,
     starting,
+    stepping,
     stopping,
     timekeeping,
 )
@@ -86,6 +87,8 @@ class Engine(Book):
                 stopping.asked_to_stop(self, why, now)
             case ev.Said(wishes):
                 controlling.hear(self, wishes, now)
+            case ev.Decided(node, word):
+                controlling.hear(self, stepping.heard(self, node, word), now)
 
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Action
@@ -180,6 +180,15 @@ class Said:
     wishes: Wishes
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The answer to a question of `rollout step`; anything unclear is "stop"."""
+
+    node: str
+    word: Literal["go", "skip", "all", "stop"]
+    wave: int
+
+
 Event: TypeAlias = (
     PodsListed
     | PodSeen
@@ -201,4 +210,5 @@ Event: TypeAlias = (
     | JournalLost
     | StopAsked
     | Said
+    | Decided
 )

@@ -68,6 +68,9 @@ def _ending(engine: Engine) -> str:
 
 
 def _waiting_to_start(engine: Engine, now: float) -> str:
+    asked = engine.stepping.asked
+    if asked is not None:
+        return f"waiting for an answer: may {asked.node} go?"
     for ds in engine.daemon_sets.values():
         why = _waiting_for_control_plane(ds) or _closed_zone(engine, ds)
         why = why or _waiting_for_room(engine, ds, now)

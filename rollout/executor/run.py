@@ -26,6 +26,7 @@ from rollout.executor import events as ev
 from rollout.executor.accounting import Account
 from rollout.executor.actions import (
     Action,
+    Ask,
     Finish,
     PodWrite,
     Prepare,
@@ -89,6 +90,9 @@ class Heed:
         first: what they have said before it began.
         wishes_of: what the record asks of this part.
         say: writes one sentence into the record, while the run stops.
+        ask: asks the person at the terminal about a node, and puts the answer into the inbox; None:
+            nobody is asked.
+        decided: keeps an answer in the record, before it is followed.
         stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
     """
 
@@ -96,6 +100,8 @@ class Heed:
     wishes_of: Callable[[RunRecord], Wishes]
     say: Callable[[str], None]
     stop_at: int = 0
+    ask: Callable[[Ask], None] | None = None
+    decided: Callable[[ev.Decided], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +258,7 @@ class _Loop:
             resumed=self.resumed,
             wishes=self.heed.first,
             stop_at=self.heed.stop_at,
+            stepping=self.heed.ask is not None,
             grace_s=self.tuning.grace_s,
             blind_s=self.tuning.blind_s,
         )
@@ -306,10 +313,15 @@ class _Loop:
             for item in self.inbox.take(wake - self.now()):
                 self._observe(item)
             if self.now() >= heartbeat:
-                why = explain(self.engine, self.now())
-                self.log.note("heartbeat", event=self.observer.sequence + 1, message=why)
-                self.observer.heartbeat(why, self.engine)
+                self._beat()
                 heartbeat = self.now() + self.tuning.heartbeat_s
+
+    def _beat(self) -> None:
+        if self.engine.stepping.asked is not None:
+            return  # nothing is written over a question
+        why = explain(self.engine, self.now())
+        self.log.note("heartbeat", event=self.observer.sequence + 1, message=why)
+        self.observer.heartbeat(why, self.engine)
 
     def _subjects(self) -> list[tuple[str, str, str, str]]:
         subjects = []
@@ -392,6 +404,8 @@ class _Loop:
         now = self.now()
         for event in self.news.translate(item):
             self.log.heard(event)
+            if isinstance(event, ev.Decided) and self.heed.decided is not None:
+                self.heed.decided(event)
             self.engine.observe(event, now)
 
     # Actions out
@@ -418,6 +432,10 @@ class _Loop:
         if not self.wrote and isinstance(action, Prepare | Restore | PodWrite):
             self.before_first_write()
             self.wrote = True
+        if isinstance(action, Ask):
+            if self.heed.ask is not None:
+                self.heed.ask(action)
+            return
         self.writers.submit(self.writer.perform, action)
 
     # Told

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from rollout.errors import StaleError, UsageError
+from rollout.executor.events import Decided
 from rollout.executor.record import (
     ENDED,
     Approval,
@@ -146,6 +147,19 @@ def note_step(record: RunRecord, who: Speaker, node: str, waves: Sequence[int]) 
         approvals=_newest(record, [word]),
     )
     return _said(kept, who, "approve", f"node {node}")
+
+
+def answered_at_prompt(record: RunRecord, answer: Decided, who: Speaker) -> RunRecord:
+    """Keep an answer that was given at the prompt of `step`."""
+    match answer.word:
+        case "go":
+            return note_step(record, who, answer.node, range(1, answer.wave))
+        case "skip":
+            return skip(record, who, [answer.node])
+        case "all":
+            waves = range(1, record.wave_count + 1)
+            return approve_waves(record, who, waves, about="all that are left")
+    return record
 
 
 def approve_gate(record: RunRecord, who: Speaker, gate: str) -> RunRecord:

@@ -18,7 +18,7 @@ from rollout.cluster.identity import cluster_user
 from rollout.cluster.release import check_release
 from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
-from rollout.executor.actions import Finish, Outcome
+from rollout.executor.actions import Ask, Finish, Outcome
 from rollout.executor.ending import ended_as_asked, ending
 from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
@@ -36,6 +36,7 @@ from rollout.executor.record import (
 )
 from rollout.executor.run import DriftPolicy, Heed, Observer, Result, run_plan
 from rollout.executor.runlog import RunLog, open_log, told_before
+from rollout.executor.saying import answered_at_prompt, speaker
 from rollout.executor.superseding import in_place_of, mark_others, require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import NONE, wishes_of, wishes_on_the_way_back
@@ -145,6 +146,7 @@ def carry_out(
     on_drift: DriftPolicy = "fail",
     tuning: Tuning = DEFAULT_TUNING,
     stop_at: int = 0,
+    ask: Callable[[Ask], None] | None = None,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -159,6 +161,7 @@ def carry_out(
         on_drift: what to do about nodes and pods that changed since the plan was made.
         tuning: how long the run's own parts may take.
         stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
+        ask: asks the person at the terminal about each node, and puts the answer into the inbox.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
@@ -171,7 +174,7 @@ def carry_out(
             return _roll_back(run)
         if _wants_back(session.record):
             return _roll_back(run)
-        result, ended = _run(run, plan, on_drift, stop_at)
+        result, ended = _run(run, plan, on_drift, stop_at, ask)
         failed = result.finish.by_release and plan.failure.on_failure == "rollback"
         begun = ended is not None and not run.log.failed
         if begun and (failed or _wants_back(ended or session.record)):
@@ -342,7 +345,11 @@ def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
 
 
 def _run(
-    run: _Held, plan: Plan, on_drift: DriftPolicy, stop_at: int
+    run: _Held,
+    plan: Plan,
+    on_drift: DriftPolicy,
+    stop_at: int,
+    ask: Callable[[Ask], None] | None,
 ) -> tuple[Result, RunRecord | None]:
     """Carry out one plan between two writes of the record.
 
@@ -356,11 +363,22 @@ def _run(
         run.log.intend_record(started(first))
         first = session.keeper.update(first.run_id, started)
 
+    early: list[ev.Decided] = []  # answers from before there was a record
+
+    def decided(answer: ev.Decided) -> None:
+        if session.keeper.found is None or session.keeper.found.run_id != first.run_id:
+            early.append(answer)
+        else:
+            session.keeper.update(
+                first.run_id, _stamped(run.lock, lambda record: _answered(record, [answer]))
+            )
+
     def start() -> None:
         if session.resumed:
             return
-        run.log.intend_record(started(first))
-        session.keeper.write(started(first))
+        record = _answered(started(first), early)
+        run.log.intend_record(record)
+        session.keeper.write(record)
         for sentence in mark_others(run.client, plan, first):
             run.observer.warning(sentence)
         why = keep_plan(run.client, plan)
@@ -378,7 +396,7 @@ def _run(
         before_first_write=start,
         run_id=first.run_id,
         resumed=session.resumed,
-        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at),
+        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at, ask, decided),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         saw_epoch=run.lock.outrun,
@@ -391,6 +409,13 @@ def _run(
     if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
         result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
     return result, ended
+
+
+def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:
+    who = speaker(whoami(), format_time(time.time()), "at the prompt of step")
+    for answer in answers:
+        record = answered_at_prompt(record, answer, who)
+    return record
 
 
 def _wants_back(record: RunRecord) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import controlling, deadlines, guarding, zones
+from rollout.executor import controlling, deadlines, guarding, stepping, zones
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -35,6 +35,7 @@ def start_updates(book: Book, now: float) -> None:
         return
     _start_patches(book, now)
     _start_what_fits(book, now)
+    stepping.ask_next(book)
 
 
 def _start_what_fits(book: Book, now: float) -> None:
@@ -70,7 +71,7 @@ def _start_patches(book: Book, now: float) -> None:
 def _start_prepares(book: Book) -> None:
     for opening in _ready(book, "prepare"):
         ds = book.daemon_sets[opening.step.daemon_set]
-        if ds.phase is Phase.UNTOUCHED and ds.live is not None:
+        if ds.phase is Phase.UNTOUCHED and ds.live is not None and stepping.may_patch(book):
             ds.phase = Phase.PREPARING
             book.actions.append(Prepare(ds.name))
 
@@ -139,7 +140,7 @@ def _fits_now(book: Book, run: StepRun) -> bool:
 
 def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
     """Whether what was said, zone cap and budget leave room for this step now."""
-    if not controlling.may_start(book, run):
+    if not (controlling.may_start(book, run) and stepping.may_start(book, run)):
         return False
     cap = book.plan.limits.max_per_zone
     if cap and book.zone_load.get(run.zone, 0) >= cap:

@@ -370,15 +370,19 @@ def test_step_through_asks_before_each_node_and_goes_on_another_day(tmp_path: Pa
         cluster.set_image("*", QUICK)
         plan = cluster.plan(spec_of("step-through"))
         env = cluster.environment(TERM="xterm")
-        today, screen = run_in_terminal(["step", str(plan)], "y\nn\n", env)
+        blind = cluster.rollout("step", plan, stdin="y\n")  # no terminal: nothing counts as a yes
+        today, screen = run_in_terminal(["step", str(plan)], "y\ny\nn\n", env)
         half = Counter(cluster.images().values())
-        tomorrow, _ = run_in_terminal(["step", str(plan)], "all\n", env)
+        tomorrow, again = run_in_terminal(["step", str(plan)], "all\n", env)
         whole = Counter(cluster.images().values())
+    assert blind.code == ExitCode.PAUSED
     assert today == ExitCode.PAUSED, screen
-    assert "Next: rack1-001." in screen
-    assert "Next: rack2-000." in screen
+    assert "Next: rack1-001 (wave wave-2, DaemonSet speaker)." in screen
+    assert "Next: rack2-000 (wave wave-3, DaemonSet speaker)." in screen
     assert half == {"quay.io/metallb/speaker:v0.14.9": 2, "quay.io/metallb/speaker:v0.15.2": 2}
     assert tomorrow == ExitCode.DONE
+    assert re.search(r"rack1-000: \S+@\S+ let it go at 20", again)
+    assert "Next: rack2-000 (" in again
     assert whole == {"quay.io/metallb/speaker:v0.15.2": 4}
 
 

@@ -11,13 +11,14 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
+    Ask,
     DeletePod,
     Finish,
     PodWrite,
@@ -118,6 +119,7 @@ class VirtualRun:
         approved: waves (1-based) that somebody has approved.
         wishes: what people have said before; in place of `approved`.
         stop_at: nothing behind this wave starts.
+        stepping: each node is asked for; the questions are in `asked`.
     """
 
     def __init__(
@@ -131,13 +133,19 @@ class VirtualRun:
         approved: frozenset[int] = frozenset(),
         wishes: Wishes | None = None,
         stop_at: int = 0,
+        stepping: bool = False,
     ) -> None:
         self.cluster = cluster
         self.clock = cluster.clock
         self.plan = plan
         self.engine = Engine(
-            plan, resumed=resumed, wishes=wishes or Wishes(waves=approved), stop_at=stop_at
+            plan,
+            resumed=resumed,
+            wishes=wishes or Wishes(waves=approved),
+            stop_at=stop_at,
+            stepping=stepping,
         )
+        self.asked: list[Ask] = []
         self.finish: Finish | None = None
         self.writes = 0
         self.log: list[str] = []
@@ -190,6 +198,10 @@ class VirtualRun:
     def say(self, wishes: Wishes) -> None:
         """Let the run hear all that people have said so far."""
         self._take(ev.Said(wishes))
+
+    def answer(self, node: str, word: Literal["go", "skip", "all", "stop"]) -> None:
+        """Answer the question about a node."""
+        self._take(ev.Decided(node, word, 1))
 
     def run(self, timeout: float = 7200.0) -> Finish:
         """Run until the engine is finished."""
@@ -282,6 +294,8 @@ class VirtualRun:
         for action in self.engine.decide(self.clock.now()):
             if isinstance(action, Finish):
                 self.finish = action
+            elif isinstance(action, Ask):
+                self.asked.append(action)
             else:
                 self.clock.call_later(
                     self._rng.uniform(0.001, 0.02), partial(self._perform, action)

@@ -14,9 +14,9 @@ from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.fleetfile import read_fault
-from rollout.sim.resources import NODES
+from rollout.sim.resources import NODES, PODS
 from tests.simulation.driver import VirtualRun, read_fleet
-from tests.simulation.world import World
+from tests.simulation.world import SOMEBODY, World
 
 NEW = "log-agent:2.4"
 CANARY = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
@@ -296,3 +296,92 @@ def test_all_that_is_said_again_and_again_changes_nothing() -> None:
     assert world.finish() == Finish(Outcome.DEFERRED, "complete with 1 skipped")
     assert set(world.oracle.deletes.values()) == {1}
     assert len(list(world.cluster.store.scan(NODES))) == 8
+
+
+class Walk:
+    """A run that asks before each node, and what it has asked for."""
+
+    def __init__(self, world: World, *, resumed: bool = False) -> None:
+        world.run.kill()
+        self.world = world
+        self.run = VirtualRun(
+            world.cluster, world.plan, random.Random(5), resumed=resumed, stepping=True
+        )
+        self.run.start()
+
+    def question(self) -> str:
+        clock = self.world.cluster.clock
+        assert isinstance(clock, VirtualClock)
+        assert clock.run_until(lambda: bool(self.run.asked), 600.0)
+        (ask,) = self.run.asked
+        self.run.asked.clear()
+        return ask.node
+
+    def answer(self, word: Literal["go", "skip", "all", "stop"]) -> str:
+        node = self.question()
+        self.run.answer(node, word)
+        return node
+
+
+def test_nodes_55_one_node_a_question_and_nothing_before_the_first_answer() -> None:
+    world = World(4, waves="fast")
+    walk = Walk(world)
+    first = walk.question()
+    world.advance(120.0)
+    assert world.oracle.order == []
+    assert world.live["metadata"]["generation"] == 1
+    walk.run.answer(first, "go")
+    second = walk.question()
+    assert world.oracle.order == [first]
+    walk.run.answer(second, "stop")
+
+    finish = walk.run.run()
+
+    assert finish.outcome is Outcome.PAUSED
+    assert second in finish.message
+    assert world.oracle.order == [first]
+
+
+def test_nodes_56_a_walk_goes_on_with_the_node_where_it_stopped() -> None:
+    world = World(4, waves=THREE)
+    walk = Walk(world)
+    first = walk.answer("go")
+    stopped_at = walk.answer("stop")
+    walk.run.run()
+
+    tomorrow = Walk(world, resumed=True)
+
+    assert tomorrow.answer("all") == stopped_at
+    assert tomorrow.run.run().outcome is Outcome.DONE
+    assert world.oracle.order[0] == first
+    assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_a_node_that_is_skipped_at_the_prompt_is_left_alone() -> None:
+    world = World(3, waves="fast")
+    walk = Walk(world)
+    walk.answer("go")
+    skipped = walk.answer("skip")
+    last = walk.answer("go")
+
+    finish = walk.run.run()
+
+    assert finish == Finish(Outcome.DEFERRED, "complete with 1 skipped")
+    assert skipped not in world.oracle.order
+    assert world.oracle.order[-1] == last
+    assert world.live["spec"]["updateStrategy"] == {"type": "OnDelete"}
+
+
+def test_faults_54_a_pod_that_somebody_deletes_by_hand_counts_as_done() -> None:
+    world = World(3, waves="fast")
+    walk = Walk(world)
+    walk.answer("go")
+    asked = walk.question()
+    pod = read_fleet(world.cluster, "logging", "log-agent").pods[asked][0].metadata.name
+    world.cluster.registry.delete(PODS, "logging", pod, SOMEBODY)
+    world.advance(60.0)
+    walk.run.answer(asked, "go")
+    walk.answer("go")
+
+    assert walk.run.run().outcome is Outcome.DONE
+    assert world.oracle.deletes["log-agent", asked] == 1
