@@ -180,7 +180,7 @@ def _exit(pods: list[Pod]) -> str:
 
 def _pods(context: Context, job: Job) -> list[Pod]:
     path = resource_path("v1", "pods", namespace=context.namespace)
-    selector = f"batch.kubernetes.io/job-name={job.metadata.name}"
+    selector = f"job-name={job.metadata.name}"  # the label that all releases set
     found = context.client.list(path, Pod, label_selector=selector).items
     return [pod for pod in found if pod.metadata.controller_uid == job.metadata.uid]
 
