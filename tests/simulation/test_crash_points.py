@@ -82,7 +82,7 @@ def play(script: Script, *, before: int = 0, after: int = 0) -> End:
             if command.code == ExitCode.LOCKED:  # by a run that never wrote its record
                 world.advance(20.0)
                 command = world.run("apply", path, "--idempotent")
-            expected = (script.code, 0)  # 0: all was done but to say so
+            expected: tuple[int, ...] = (script.code, 0)  # 0: all was done but to say so
         else:
             expected = (script.code,)
         assert command.code in expected, world.judge.story()

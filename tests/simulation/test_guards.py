@@ -248,3 +248,14 @@ def test_a_daemon_set_that_is_being_deleted_stops_the_run_at_once() -> None:
 
     assert finish.outcome is Outcome.DRIFT
     assert finish.message == "DaemonSet log-agent is being deleted"
+
+
+def test_faults_35_while_the_scheduler_is_down_the_canary_stops_the_run() -> None:
+    world = World(12, waves=[1, "100%"], health={"soak": 1, "nodeTimeout": "1m"})
+    world.cluster.scheduler.pause()
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert len(world.oracle.order) == 1
+    assert "not done after 1m: pod log-agent-" in finish.message
