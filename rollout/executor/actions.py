@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from rollout.errors import ExitCode
 
@@ -79,6 +79,14 @@ class Ask:
     wave: int
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Look at what a gate asks about, once."""
+
+    meter: str
+    round: int
+
+
 class Outcome(Enum):
     """How a run ended."""
 
@@ -88,6 +96,7 @@ class Outcome(Enum):
     HELD = "held"
     ABORTED = "aborted"
     DEADLINE = "deadline"
+    INCONCLUSIVE = "inconclusive"
     PAUSED = "paused"
     DRIFT = "drift"
     REFUSED = "refused"
@@ -103,6 +112,9 @@ class Finish:
     message: str
     refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
     by_release: bool = False  # the release itself failed: what `onFailure` answers
+    reaction: Literal["", "hold", "abort", "rollback"] = ""  # what a gate wants; "": the plan
 
 
-Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Finish
+Action: TypeAlias = (
+    Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Measure | Finish
+)

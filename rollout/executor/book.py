@@ -17,6 +17,8 @@ from rollout.executor import deadlines, guarding, unreachable, zones
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
+from rollout.executor.gatebook import GateBook
+from rollout.executor.gatestate import Carried, Gating
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
@@ -27,7 +29,13 @@ from rollout.executor.wishes import NONE, Wishes
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
-IN_FLIGHT = (StepState.DELETING, StepState.REPLACING, StepState.SOAKING)
+IN_FLIGHT = (
+    StepState.ASKING,
+    StepState.DELETING,
+    StepState.REPLACING,
+    StepState.SOAKING,
+    StepState.PROVING,
+)
 GRACE_S = 600.0  # for what is in flight when a run shall stop; the default of a node's deadline
 BLIND_S = 15.0  # the same without a view of the cluster; restarts of API servers are shorter
 OVER = (StepState.DONE, StepState.FAILED, StepState.GONE, StepState.SKIPPED)
@@ -50,6 +58,8 @@ class Book:
         stepping: each node is asked for.
         grace_s: how long what is in flight is awaited after somebody wants the run to stop.
         blind_s: the same, while nothing of the cluster can be seen.
+        carried: what an earlier process of this run has written down of its gates.
+        ignore_windows: somebody wants the run to go on outside of its windows.
     """
 
     decisions = 0  # how often `decide` was asked, where the rules are checked
@@ -69,12 +79,13 @@ class Book:
         stepping: bool = False,
         grace_s: float = GRACE_S,
         blind_s: float = BLIND_S,
+        carried: Carried | None = None,
+        ignore_windows: bool = False,
     ) -> None:
         self.plan = plan
         self.nodes: dict[str, Node] = {}
         self.gone_nodes: set[str] = set()
-        self.grace_s = grace_s
-        self.blind_s = blind_s
+        self.grace_s, self.blind_s = grace_s, blind_s
         self.blind_since = BEFORE  # when the first of the views that are lost was lost
         self.stop_why = ""  # why the run pauses: the user's wish, mostly; or ""
         self.pause_why = ""  # the same where the run itself wished it
@@ -88,6 +99,8 @@ class Book:
         self._timers: list[tuple[float, int, Callable[[float], None]]] = []
         self._timer_seq = 0
         self.blocks: list[tuple[float, str]] = []  # since when, and what keeps nodes from starting
+        gates = GateBook(self.at, self.actions.append, self.tell)
+        self.gating = Gating(plan, gates, carried or Carried(), ignore_windows=ignore_windows)
         self.pace = Pace(plan.limits.replacements_per_second)
         self.busy_nodes: dict[str, StepRun] = {}
         self.parked: dict[str, list[StepRun]] = {}
@@ -97,8 +110,7 @@ class Book:
         self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
         self.waves_begun: set[int] = set()
-        self.resumed = resumed
-        self.wishes = wishes
+        self.resumed, self.wishes = resumed, wishes
         self.retries = Retries(dict(wishes.retried))
         self.stop_at = stop_at
         self.stepping = Stepping(stepping)
@@ -125,6 +137,11 @@ class Book:
         for run in self.steps.values():
             if not run.blockers:
                 self.unblock(run, BEFORE)
+
+    @property
+    def gates(self) -> GateBook:
+        """The gates that are being asked."""
+        return self.gating.gates
 
     @property
     def flying(self) -> list[StepRun]:
@@ -175,18 +192,27 @@ class Book:
                 assert ds is not None
                 self._let_wait(ds, run, now)
             case "join":
+                self.gating.updated_at[run.step.wave] = now
                 self.finish_step(run, now)
+            case "gate":
+                run.state = StepState.READY
+                self.gating.to_ask.append(run)
             case "barrier":
-                bake = self.plan.waves[run.step.wave - 1].bake_s if run.step.wave else 0.0
-                if bake and not run.step.daemon_set and now > BEFORE:
-                    run.state = StepState.SOAKING
-                    self.at(now + bake, lambda at: self.finish_step(run, at))
-                else:
-                    self.finish_step(run, now)
+                self._bake(run, now)
             case "approval":
                 self._ask_for_approval(run, now)
             case "restore":
                 run.state = StepState.READY
+
+    def _bake(self, run: StepRun, now: float) -> None:
+        """Let a barrier open when its wave has baked; gates behind the wave take of that time."""
+        bake = self.plan.waves[run.step.wave - 1].bake_s if run.step.wave else 0.0
+        end = self.gating.updated_at.get(run.step.wave, now) + bake
+        if bake and not run.step.daemon_set and end > now > BEFORE:
+            run.state = StepState.SOAKING
+            self.at(end, lambda at: self.finish_step(run, at))
+        else:
+            self.finish_step(run, now)
 
     def finish_step(self, run: StepRun, now: float) -> None:
         """A step is over: those that waited for it may go on."""
@@ -235,7 +261,7 @@ class Book:
 
     def advance(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         """Look at a node in flight (or failed, which may heal) and move its step on."""
-        if run.awaiting_answer:
+        if run.awaiting_answer or run.state is StepState.ASKING:
             return
         verdict = judge(run, ds, self.nodes.get(run.node), now, self.plan.health)
         self._note_trouble(run, verdict)
@@ -243,16 +269,28 @@ class Book:
             case Verdict(failed=reason) if reason:
                 if run.state is not StepState.FAILED:
                     self.end(ds, run, StepState.FAILED, reason, now)
+            case Verdict(healthy=True) if not self.gating.is_proven(run):
+                self.gating.prove(run)
             case Verdict(healthy=True) if run.released_uid:
                 self._end_hand_over(ds, run, now)
             case Verdict(healthy=True):
                 self.end(ds, run, StepState.DONE, "", now)
-            case Verdict(look_again=when):
-                if run.state is not StepState.FAILED:
-                    run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
-                guarding.look_at(self, ds, run, now)
-                if when is not None and when > now:
-                    self.at(when, lambda at: self._look_again(ds, run, at))
+            case _:
+                self._not_yet(ds, run, verdict, now)
+
+    def _not_yet(self, ds: DaemonSetRun, run: StepRun, verdict: Verdict, now: float) -> None:
+        """Wait for a node; one that was healthy before has its gates asked anew later."""
+        self.gating.leave(run)
+        late = now >= run.started_at + self.plan.health.node_timeout_s
+        if run.state is StepState.PROVING and late:
+            self.end(ds, run, StepState.FAILED, "it was healthy, and is not any more", now)
+            return
+        if run.state is not StepState.FAILED:
+            run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
+        guarding.look_at(self, ds, run, now)
+        when = verdict.look_again
+        if when is not None and when > now:
+            self.at(when, lambda at: self._look_again(ds, run, at))
 
     def _note_trouble(self, run: StepRun, verdict: Verdict) -> None:
         """Keep count of the nodes in flight that are in trouble, and pause where that is wished."""
@@ -287,6 +325,7 @@ class Book:
             state, reason = StepState.SKIPPED, f"{self.wishes.skipped[run.node]} ({reason})"
         healed = run.state is StepState.FAILED
         held = run.state in IN_FLIGHT
+        self.gating.leave(run)
         run.state, run.reason, run.ended_at = state, reason, now
         if state is StepState.FAILED:
             self._find_fault(ds, run)

@@ -2,7 +2,8 @@
 
 Counted from the last node that got done, by times that stand in the cluster, so that a restart of
 ours gives no extra time; not while the run waits for something that has a deadline of its own (a
-bake time, a person, a pause). It costs nothing per event: one timer, looked at when it is due.
+bake time, a gate, a window, a person, a pause). It costs nothing per event: one timer, looked at
+when it is due.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ def _cause(ds: DaemonSetRun) -> str:
 
 def _waiting_since(book: Book, now: float) -> float:
     """Return since when the run waits for its nodes, or for room for them."""
+    if book.gating.keep_waiting(now):
+        book.progress.last_at = now
     flying = book.flying
     if flying:
         return max(book.progress.last_at, flying[0].started_at)

@@ -17,6 +17,7 @@ _PHASES: dict[Outcome, RunPhase] = {
     Outcome.DEFERRED: "complete",
     Outcome.FAILED_NODES: "complete",
     Outcome.HELD: "held",
+    Outcome.INCONCLUSIVE: "held",
     Outcome.DEADLINE: "held",
     Outcome.PAUSED: "paused",
     Outcome.DRIFT: "drifted",
@@ -28,6 +29,7 @@ _PHASES: dict[Outcome, RunPhase] = {
 _UNFINISHED = (
     Outcome.PAUSED,
     Outcome.HELD,
+    Outcome.INCONCLUSIVE,
     Outcome.DEADLINE,
     Outcome.DRIFT,
     Outcome.REFUSED,
@@ -62,6 +64,8 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
             deferred=result.plan.totals.deferred,
             total=len(result.steps),
         ),
+        gates=result.gates or record.gates,
+        gate_wave=result.wave or record.gate_wave,
         approved_nodes=tuple(node for node in record.approved_nodes if node not in over),
         wish=_still_wanted(record.wish, finish.outcome),
     )

@@ -15,6 +15,7 @@ from rollout.executor import (
     answering,
     controlling,
     deadlines,
+    gating,
     guarding,
     observing,
     rules,
@@ -34,7 +35,7 @@ class Engine(Book):
 
     checked: ClassVar[bool] = False  # assert the safety rules on the whole book
 
-    def observe(self, event: ev.Event, now: float) -> None:  # noqa: C901, PLR0912 - an arm per event
+    def observe(self, event: ev.Event, now: float) -> None:  # noqa: C901, PLR0912, PLR0915 - an arm per event
         """Take in one event.
 
         Args:
@@ -79,6 +80,8 @@ class Engine(Book):
                 self.lost_views.pop(resource, None)
             case ev.Answered():
                 answering.answered(self, event, now)
+            case ev.Measured(meter, round_, measurement):
+                gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why)
             case ev.JournalLost(why):
@@ -86,7 +89,9 @@ class Engine(Book):
             case ev.StopAsked(why):
                 stopping.asked_to_stop(self, why, now)
             case ev.Said(wishes):
+                before = self.wishes
                 controlling.hear(self, wishes, now)
+                gating.hear(self, before, now)
             case ev.Decided(node, word):
                 controlling.hear(self, stepping.heard(self, node, word), now)
 
@@ -94,9 +99,11 @@ class Engine(Book):
         """Return what may be done now; each action comes out once."""
         self.run_timers(now)
         deadlines.watch(self, now)
+        gating.take_up(self, now)
         starting.start_updates(self, now)
+        gating.take_up(self, now)  # a step that is only verified may have ended at once
         timekeeping.note_block(self, now)
-        self._check_end()
+        self._check_end(now)
         if self.checked:
             rules.check(self)
         actions = list(self.actions)
@@ -107,23 +114,35 @@ class Engine(Book):
         """Return when `decide` has something to look at even if no event comes."""
         return self._timers[0][0] if self._timers else None
 
-    def _check_end(self) -> None:
+    def _check_end(self, now: float) -> None:
         if self.finished is not None or self.actions or self._must_watch():
             return
         if any(d.phase in (Phase.PREPARING, Phase.RESTORING) for d in self.daemon_sets.values()):
             return
-        finish = controlling.ended(self) if self.pending else self._completed()
+        finish = self._ending(now)
         if finish is not None:
             self.finished = finish
             self.actions.append(finish)
 
     def _must_watch(self) -> bool:
         """Whether nodes in flight keep the run from its end."""
+        if gating.goes_back(self):
+            return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
             left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
-            return self.in_flight > left_alone
+            return self.in_flight > left_alone + gating.idle(self)
         return any(run.awaiting_answer for run in self.busy_nodes.values())
+
+    def _ending(self, now: float) -> Finish | None:
+        """Return how the run ends now that no node keeps it; None when it goes on."""
+        if not self.pending:
+            settled = gating.background_is_settled(self, now)
+            return self._completed() if settled else gating.stopped(self)
+        aborted = self.wishes.stop is not None and self.wishes.stop.verb == "abort"
+        if self.gating.stop is not None and not aborted and not self.drift_why:
+            return gating.stopped(self)
+        return controlling.ended(self) or gating.waiting_for_people(self)
 
     def _failed_text(self) -> str:
         count, excused = self.failures.total + self.failures.excused, self.failures.excused

@@ -10,6 +10,7 @@ from rollout.errors import ExitCode
 from rollout.executor.actions import Action
 from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
+from rollout.gates.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A gate was measured."""
+
+    meter: str
+    round: int
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
 class LockLost:
     """Another run has taken the lock: nothing may be written any more (S5)."""
 
@@ -206,6 +216,7 @@ Event: TypeAlias = (
     | ViewLost
     | ViewBack
     | Answered
+    | Measured
     | LockLost
     | JournalLost
     | StopAsked

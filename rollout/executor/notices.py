@@ -14,4 +14,7 @@ class Notice:
     node: str = ""
     wave: int = 0
     message: str = ""
+    gate: str = ""  # its name
+    outcome: str = ""  # of a measurement, or a gate's verdict
+    value: str = ""  # that was measured
     done: int = 0  # nodes that were done by then

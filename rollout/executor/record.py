@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from rollout.errors import StaleError
+from rollout.executor.gaterecord import RecordedGate
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.planner.plan import Plan
 
@@ -169,6 +170,8 @@ class RunRecord(Struct, frozen=True):
     failed_count: int = 0
     counts: Counts | None = None  # of the run's last part
     superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
+    gates: tuple[RecordedGate, ...] = ()  # what they said: those that are asked, and the newest
+    gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
     sequence: int = 0  # number of the last event that was told
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 

@@ -37,6 +37,7 @@ _NEVER = "1970-01-01T00:00:00Z"
 def reopen(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """Let a failed node begin again; what is healthy there is only looked at once more."""
     run.retry_uid = ""
+    book.gating.forget(run)
     run.retry_uid = _failed_pod(book, ds, run, now)
     run.replaced_uid = ""
     run.reopened = True

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from rollout.cluster.client import Client
@@ -28,14 +28,19 @@ from rollout.executor.actions import (
     Action,
     Ask,
     Finish,
+    Measure,
     PodWrite,
     Prepare,
     Restore,
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
+from rollout.executor.gaterecord import RecordedGate, recorded_gates
+from rollout.executor.gatestate import Carried
 from rollout.executor.inbox import Inbox
+from rollout.executor.measurer import Measurer
 from rollout.executor.notices import Notice
+from rollout.executor.picture import Surroundings
 from rollout.executor.record import ConfigMap, RunRecord, record_name
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.state import StepRun
@@ -49,6 +54,9 @@ from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
+from rollout.gates.settings import Settings
+from rollout.gates.verdict import Status
+from rollout.gatespec import JobGate
 from rollout.planner.drift import Drift, compare
 from rollout.planner.plan import Plan
 from rollout.planner.reconcile import reconcile
@@ -56,6 +64,8 @@ from rollout.planner.reconcile import reconcile
 ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safety rules on
 DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
 _GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
+_WAITED_FOR = ("approval-wanted", "gate-waiting")
+_KEPT = (*_WAITED_FOR, "wave-started", *(f"gate-{s.value.replace(' ', '-')}" for s in Status))
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 
 
@@ -105,6 +115,23 @@ class Heed:
 
 
 @dataclass(frozen=True, slots=True)
+class Gatekeeping:
+    """How a part of a run deals with gates.
+
+    Attributes:
+        settings: what the caller lets them do.
+        carried: what an earlier process of the run has written down of them.
+        ignore_windows: somebody wants the run to go on outside of its windows.
+        keep: writes down what they say, and the highest wave (1-based) that has begun.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    carried: Carried = field(default_factory=Carried)
+    ignore_windows: bool = False
+    keep: Callable[[tuple[RecordedGate, ...], int], None] = lambda _gates, _wave: None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How the run ended, node by node."""
 
@@ -118,6 +145,8 @@ class Result:
     interrupted: bool  # a signal stopped it
     wrote: bool  # whether anything was written to the cluster
     account: Account  # where the time went
+    gates: tuple[RecordedGate, ...] = ()  # what the gates said
+    wave: int = 0  # the highest (1-based) that has begun, where there are gates
 
 
 def run_plan(
@@ -130,6 +159,7 @@ def run_plan(
     run_id: str,
     resumed: bool,
     heed: Heed,
+    gatekeeping: Gatekeeping,
     cluster_uid: str,
     on_drift: DriftPolicy,
     saw_epoch: Callable[[int, str], None],
@@ -147,6 +177,7 @@ def run_plan(
         run_id: id of this run.
         resumed: an earlier process has begun this run; then pods may differ from the plan.
         heed: what people say to the run, and who hears how it stops.
+        gatekeeping: what gates may do, and who writes down what they say.
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
         saw_epoch: told the epoch of each record that is seen, and whose it is (S9).
@@ -168,6 +199,7 @@ def run_plan(
         run_id=run_id,
         resumed=resumed,
         heed=heed,
+        gatekeeping=gatekeeping,
         tuning=tuning,
     )
     try:
@@ -191,6 +223,7 @@ class _Loop:
         run_id: str,
         resumed: bool,
         heed: Heed,
+        gatekeeping: Gatekeeping,
         tuning: Tuning,
     ) -> None:
         self.client = client
@@ -202,9 +235,11 @@ class _Loop:
         self.run_id = run_id
         self.resumed = resumed
         self.heed = heed
+        self.gatekeeping = gatekeeping
         self.tuning = tuning
         self.engine: Engine  # made when the plan is known to fit, and so is its writer
         self.writer: Writer
+        self.measurer: Measurer | None = None
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
         self.said: int | None = None  # how many nodes were in flight when the record heard of it
@@ -261,7 +296,11 @@ class _Loop:
             stepping=self.heed.ask is not None,
             grace_s=self.tuning.grace_s,
             blind_s=self.tuning.blind_s,
+            carried=self.gatekeeping.carried,
+            ignore_windows=self.gatekeeping.ignore_windows,
         )
+        around = Surroundings(self.run_id, self.client, self.gatekeeping.settings)
+        self.measurer = Measurer(self.engine, self.inbox.put, around)
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
@@ -294,6 +333,8 @@ class _Loop:
             reflector.stop(0.0)
         for reflector in self.reflectors:
             reflector.stop(_GOODBYE_S)
+        if self.measurer is not None:
+            self.measurer.close()
         # A write in flight must have ended before the lock is given back (S5).
         self.writers.shutdown(wait=True, cancel_futures=True)
         self.scribe.shutdown(wait=True, cancel_futures=True)
@@ -429,23 +470,48 @@ class _Loop:
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Finish):
             return
-        if not self.wrote and isinstance(action, Prepare | Restore | PodWrite):
-            self.before_first_write()
-            self.wrote = True
         if isinstance(action, Ask):
             if self.heed.ask is not None:
                 self.heed.ask(action)
             return
+        if isinstance(action, Measure):
+            self._measure(action)
+            return
+        if isinstance(action, Prepare | Restore | PodWrite):
+            self._open_record()
         self.writers.submit(self.writer.perform, action)
+
+    def _measure(self, action: Measure) -> None:
+        assert self.measurer is not None
+        meter = self.engine.gates.meters.get(action.meter)
+        if meter is not None and isinstance(meter.gate, JobGate):
+            self._open_record()  # a Job is written to the cluster (S4)
+        self.measurer.begin(action, self.now())
+
+    def _open_record(self) -> None:
+        """Write the record before the first thing that it explains."""
+        if not self.wrote:
+            self.before_first_write()
+            self.wrote = True
 
     # Told
 
     def _tell(self) -> None:
         notices = self.engine.notices
+        keeps = False
         while notices:
             told = notices.popleft()
             self.log.told(told, self.observer.sequence + 1)
             self.observer.notice(told, self.engine)
+            if told.kind in _WAITED_FOR and self.engine.finished is None:
+                self._open_record()  # people answer through it, and their time runs from now on
+            keeps = keeps or told.kind in _KEPT
+        if keeps and self.plan.gates and (self.wrote or self.resumed):
+            gates, wave = recorded_gates(self.engine.gates), self._highest_wave()
+            self.scribe.submit(self.gatekeeping.keep, gates, wave)
+
+    def _highest_wave(self) -> int:
+        return max([self.gatekeeping.carried.wave, *self.engine.waves_begun])
 
     def _say(self) -> None:
         """Keep the record's sentence true while the run stops: others read it there."""
@@ -473,6 +539,8 @@ class _Loop:
             unapproved=waits.step.wave if waits is not None else 0,
             interrupted=self.engine.interrupted,
             wrote=self.wrote,
+            gates=recorded_gates(self.engine.gates),
+            wave=self._highest_wave() if self.plan.gates else 0,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )
 

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -20,6 +20,7 @@ from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
 from rollout.executor.actions import Ask, Finish, Outcome
 from rollout.executor.ending import ended_as_asked, ending
+from rollout.executor.gaterecord import RecordedGate, carried_from
 from rollout.executor.inbox import Inbox
 from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
@@ -34,7 +35,7 @@ from rollout.executor.record import (
     RunRecord,
     new_record,
 )
-from rollout.executor.run import DriftPolicy, Heed, Observer, Result, run_plan
+from rollout.executor.run import DriftPolicy, Gatekeeping, Heed, Observer, Result, run_plan
 from rollout.executor.runlog import RunLog, open_log, told_before
 from rollout.executor.saying import answered_at_prompt, speaker
 from rollout.executor.superseding import in_place_of, mark_others, require_not_superseded
@@ -42,6 +43,7 @@ from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import NONE, wishes_of, wishes_on_the_way_back
 from rollout.fleet.objects import format_time
 from rollout.fleet.snapshot import Fleet
+from rollout.gates.settings import Settings
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import revision_before, rollback_plan
@@ -53,6 +55,7 @@ _EXIT_CODES = {
     Outcome.HELD: ExitCode.HELD,
     Outcome.ABORTED: ExitCode.HELD,
     Outcome.DEADLINE: ExitCode.DEADLINE,
+    Outcome.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     Outcome.PAUSED: ExitCode.PAUSED,
     Outcome.DRIFT: ExitCode.STALE,
     Outcome.ROLLED_BACK: ExitCode.ROLLED_BACK,
@@ -61,6 +64,21 @@ _EXIT_CODES = {
 _SKEW_S = 5.0  # of the two wall clocks, above which it is said
 _LAST_TRIES = 5  # at the last record, a second apart
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
+
+
+@dataclass(frozen=True, slots=True)
+class GateChoices:
+    """What whoever applies a plan chooses for its gates.
+
+    Attributes:
+        settings: what they may do on this machine.
+        ignore_windows: the run goes on outside of its windows.
+        override: enters who wants that into the record; None where nobody does.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    ignore_windows: bool = False
+    override: Callable[[RunRecord], RunRecord] | None = None
 
 
 class AlreadyApplied(StaleError):
@@ -147,6 +165,7 @@ def carry_out(
     tuning: Tuning = DEFAULT_TUNING,
     stop_at: int = 0,
     ask: Callable[[Ask], None] | None = None,
+    gates: GateChoices | None = None,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -162,6 +181,7 @@ def carry_out(
         tuning: how long the run's own parts may take.
         stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
         ask: asks the person at the terminal about each node, and puts the answer into the inbox.
+        gates: what is chosen for the gates of the plan.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
@@ -174,12 +194,14 @@ def carry_out(
             return _roll_back(run)
         if _wants_back(session.record):
             return _roll_back(run)
-        result, ended = _run(run, plan, on_drift, stop_at, ask)
-        failed = result.finish.by_release and plan.failure.on_failure == "rollback"
+        result, ended = _run(run, plan, on_drift, stop_at, ask, gates or GateChoices())
+        finish = result.finish
+        failed = finish.by_release and plan.failure.on_failure == "rollback"
+        failed = failed or finish.reaction == "rollback"
         begun = ended is not None and not run.log.failed
         if begun and (failed or _wants_back(ended or session.record)):
             inbox.forget()
-            return _roll_back(run)
+            return replace(_roll_back(run), gates=result.gates)
         return result
 
 
@@ -288,6 +310,14 @@ class _Held:
         with suppress(ClusterError, StaleError):  # it is a courtesy: the end is written anyhow
             self.session.keeper.update(self.session.record.run_id, change)
 
+    def keep_gates(self, gates: tuple[RecordedGate, ...], wave: int) -> None:
+        """Keep in the record what the gates say, for people and for the next process."""
+        change = _stamped(
+            self.lock, lambda r: msgspec.structs.replace(r, gates=gates, gate_wave=wave)
+        )
+        with suppress(ClusterError, StaleError):  # the end of the run writes it once more
+            self.session.keeper.update(self.session.record.run_id, change)
+
 
 @contextmanager
 def _held(
@@ -350,6 +380,7 @@ def _run(
     on_drift: DriftPolicy,
     stop_at: int,
     ask: Callable[[Ask], None] | None,
+    gates: GateChoices,
 ) -> tuple[Result, RunRecord | None]:
     """Carry out one plan between two writes of the record.
 
@@ -358,7 +389,7 @@ def _run(
     """
     session = run.session
     first = session.record
-    started = _stamped(run.lock, _running)
+    started = _stamped(run.lock, lambda record: _begun(record, gates))
     if session.resumed:
         run.log.intend_record(started(first))
         first = session.keeper.update(first.run_id, started)
@@ -397,6 +428,12 @@ def _run(
         run_id=first.run_id,
         resumed=session.resumed,
         heed=Heed(wishes_of(first), wishes_of, run.say, stop_at, ask, decided),
+        gatekeeping=Gatekeeping(
+            settings=gates.settings,
+            carried=carried_from(first.gates, first.gate_wave),
+            ignore_windows=gates.ignore_windows,
+            keep=run.keep_gates,
+        ),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         saw_epoch=run.lock.outrun,
@@ -416,6 +453,11 @@ def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:
     for answer in answers:
         record = answered_at_prompt(record, answer, who)
     return record
+
+
+def _begun(record: RunRecord, gates: GateChoices) -> RunRecord:
+    running = _running(record)
+    return gates.override(running) if gates.override is not None else running
 
 
 def _wants_back(record: RunRecord) -> bool:
@@ -452,6 +494,7 @@ def _roll_back(run: _Held) -> Result:
         run_id=run_id,
         resumed=True,
         heed=Heed(NONE, wishes_on_the_way_back, run.say),
+        gatekeeping=Gatekeeping(),
         cluster_uid=session.cluster_uid,
         on_drift="ignore",
         saw_epoch=run.lock.outrun,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import controlling, deadlines, guarding, stepping, zones
+from rollout.executor import controlling, deadlines, gating, guarding, stepping, zones
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -30,6 +30,7 @@ def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
     if book.lost_views or book.finished:
         return
+    _take_over_cleared(book, now)
     if book.stopping:
         _start_approved(book, now)
         return
@@ -47,10 +48,19 @@ def _start_what_fits(book: Book, now: float) -> None:
         _start(book, update, now)
 
 
+def _take_over_cleared(book: Book, now: float) -> None:
+    """Go on with nodes whose gates have passed; what must not start is let go by `gating`."""
+    cleared = book.gating.cleared
+    for run in list(cleared):
+        if controlling.may_start(book, run):
+            cleared.remove(run)
+            _take_over(book, run, now)
+
+
 def _start_approved(book: Book, now: float) -> None:
     """Start the nodes that were approved by name while the run is paused, and no other."""
     if controlling.wants_patch(book):
-        _start_prepares(book)
+        _start_prepares(book, now)
     for run in controlling.approved_by_name(book):
         if _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
             _start(book, run, now)
@@ -59,19 +69,20 @@ def _start_approved(book: Book, now: float) -> None:
 
 
 def _start_patches(book: Book, now: float) -> None:
-    _start_prepares(book)
+    _start_prepares(book, now)
     for ending in _ready(book, "restore") if not book.retries.open else ():
         ds = book.daemon_sets[ending.step.daemon_set]
         if ds.phase is Phase.RESTORED:  # by an earlier process of this run
             book.finish_step(ending, now)
-        elif ds.phase is not Phase.RESTORING:
+        elif ds.phase is not Phase.RESTORING and gating.background_is_settled(book, now):
             _begin_restore(book, ds, ending, now)
 
 
-def _start_prepares(book: Book) -> None:
+def _start_prepares(book: Book, now: float) -> None:
     for opening in _ready(book, "prepare"):
         ds = book.daemon_sets[opening.step.daemon_set]
-        if ds.phase is Phase.UNTOUCHED and ds.live is not None and stepping.may_patch(book):
+        ready = ds.phase is Phase.UNTOUCHED and ds.live is not None
+        if ready and stepping.may_patch(book) and book.gating.shut(now) is None:
             ds.phase = Phase.PREPARING
             book.actions.append(Prepare(ds.name))
 
@@ -105,6 +116,12 @@ def _next_update(book: Book, now: float) -> StepRun | None:
     if too_much_trouble(book):
         return None
     while (best := _first_that_fits(book)) is not None:
+        if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:
+            return None
+        if best.lane is not Lane.VERIFY and (guard := gating.shut_for(book, best, now)):
+            best.lane = None
+            guard.parked.append(best)
+            continue
         if best.node in book.busy_nodes:  # a node belongs to one step at a time
             best.lane = None
             book.parked.setdefault(best.node, []).append(best)
@@ -169,18 +186,49 @@ def _take_token(book: Book, now: float) -> bool:
 def _start(book: Book, run: StepRun, now: float) -> None:
     """Take a slot and delete the node's old pod, or only verify where there is none."""
     ds = book.daemon_sets[run.step.daemon_set]
+    asks = run.lane is not Lane.VERIFY and bool(gating.gates_before(book, run))
     pods = ds.view.on(run.node)
-    write = _first_write(book, ds, run, pods)
+    write = None if asks else _first_write(book, ds, run, pods)
     run.lane = None
+    book.busy_nodes[run.node] = run
+    ds.view.hold(run.node)
+    book.in_flight += 1
+    book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
+    if asks:
+        run.started_at = now
+        gating.ask_before(book, run, now)
+    else:
+        _begin(book, ds, run, write, now)
+
+
+def _take_over(book: Book, run: StepRun, now: float) -> None:
+    """Replace the pod of a node that holds its slot already: the gates before it have passed."""
+    if run.state is not StepState.ASKING:
+        return  # it left the cluster meanwhile
+    ds = book.daemon_sets[run.step.daemon_set]
+    ds.view.release(run.node, failed=False)  # it must fit without its own claim, and takes it again
+    run.lane = None
+    ds.enqueue(run, "")
+    fits = ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
+    write = _first_write(book, ds, run, ds.view.on(run.node)) if fits else None
+    run.lane = None
+    ds.view.hold(run.node)
+    if fits:
+        _begin(book, ds, run, write, now)
+    else:
+        book.release(ds, run)
+        run.state = StepState.READY
+        book.enqueue(ds, run)
+
+
+def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, now: float) -> None:
+    """Carry out what the node needs first, and watch its time."""
+    pods = ds.view.on(run.node)
     run.inherited = write is None
     if run.inherited:
         run.known_restarts = sum(restarts_of(pod) for pod in pods)
     run.state = StepState.REPLACING
     run.started_at = now if write is not None or run.reopened else _begun(pods, now)
-    book.busy_nodes[run.node] = run
-    ds.view.hold(run.node)
-    book.in_flight += 1
-    book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
     if write is not None:
         run.state = StepState.DELETING
     set_deadline(book, ds, run)
@@ -243,6 +291,7 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
     again = victim.metadata.uid == run.retry_uid
     assert again or not ds.is_target(victim), "S3: a pod of the target revision"
     assert not run.replaced_uid, "S3: a second delete on one node"
+    assert not gating.gates_before(book, run), "S8: a delete before its gates have passed"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"
 
@@ -256,7 +305,8 @@ def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
 
 
 def _expire(book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:
-    if run.state in IN_FLIGHT and run.started_at == began:
+    timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING
+    if timed and run.started_at == began:
         what = waiting_for(run, ds, book.nodes.get(run.node), now, book.plan.health)
         limit = format_duration(now - began)
         book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)

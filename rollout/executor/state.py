@@ -26,9 +26,11 @@ class StepState(Enum):
 
     BLOCKED = "blocked"  # a predecessor is not done
     READY = "ready"  # waits for room in the pools
+    ASKING = "asking"  # holds a slot; its gates must pass before the pod goes
     DELETING = "deleting"  # the delete is under way
     REPLACING = "replacing"  # the old pod goes, the new one comes
     SOAKING = "soaking"  # available, for not long enough yet
+    PROVING = "proving"  # healthy; its gates must pass before it is done
     DONE = "done"
     FAILED = "failed"
     GONE = "gone"  # the node left the cluster

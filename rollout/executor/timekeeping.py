@@ -38,6 +38,8 @@ def _block(book: Book, now: float) -> str:
         return "no view"
     if not any(ds.waits for ds in book.daemon_sets.values()):
         return ""
+    if book.gating.shut(now) is not None:
+        return "windows"
     return "rate limit" if book.pace.next_at > now else "limits"
 
 

@@ -18,9 +18,11 @@ ROWS = 10  # nodes in flight that are shown
 WAVES_SHOWN = 8
 
 _PHASES = {
+    StepState.ASKING: "gates before",
     StepState.DELETING: "asking",
     StepState.REPLACING: "replacing",
     StepState.SOAKING: "soaking",
+    StepState.PROVING: "gates",
 }
 
 

@@ -41,6 +41,17 @@ _SENTENCES = {
     "cause-cleared": "cause cleared: {message}",
     "drift": "stopping: {message}",
     "restored": "DaemonSet {daemon_set}: the strategy is {message}",
+    "gate-measured": "gate {gate}{place}: {outcome}{why}",
+    "gate-passed": "gate {gate}{place} has passed{why}",
+    "gate-failed": "gate {gate}{place} has FAILED{why}",
+    "gate-inconclusive": "gate {gate}{place} is inconclusive{why}",
+    "gate-error": "gate {gate}{place} could not be measured{why}",
+    "gate-not-measured": "gate {gate}{place} was not measured{why}",
+    "gate-ignored": "gate {gate}{place} is not asked{why}",
+    "gate-waiting": "gate {gate}{place} waits{why}",
+    "approval-wanted": "gate {gate}{place} waits for approval{why}",
+    "window-open": "window {gate} is open{why}",
+    "window-closed": "window {gate} is shut: nothing new starts{why}",
     "strategy-kept": "DaemonSet {daemon_set}: {message}",
 }
 
@@ -52,6 +63,10 @@ def sentence(told: Notice, engine: Engine) -> str:
         node=told.node,
         wave=told.wave,
         message=told.message,
+        why=f": {told.message}" if told.message else "",
+        gate=told.gate,
+        outcome=told.outcome,
+        place=_place(told, engine),
         done=told.done,
         total=engine.plan.totals.update,
     )
@@ -148,6 +163,9 @@ class JsonReporter:
             node=told.node,
             wave=told.wave or None,
             message=told.message,
+            gate=told.gate,
+            outcome=told.outcome,
+            value=told.value,
             done=told.done,
             total=engine.plan.totals.update,
         )
@@ -204,6 +222,13 @@ class JsonReporter:
             strategies=dict(result.strategies),
             time=time_object(result.account),
         )
+
+
+def _place(told: Notice, engine: Engine) -> str:
+    """Return where a gate stands: ` (n1)`, ` (wave canary)`."""
+    if told.node:
+        return f" ({told.node})"
+    return f" (wave {engine.plan.waves[told.wave - 1].name})" if told.wave else ""
 
 
 def _progress(engine: Engine) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from rollout.executor.actions import (
     Ask,
     DeletePod,
     Finish,
+    Measure,
     PodWrite,
     Prepare,
     ReadDaemonSet,
@@ -31,17 +33,24 @@ from rollout.executor.actions import (
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
+from rollout.executor.gatestate import Carried
 from rollout.executor.patches import (
     prepare_patch,
     release_patch,
     restore_patch,
     take_back_patch,
 )
+from rollout.executor.picture import Surroundings, take_picture
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
+from rollout.gates.context import Context
+from rollout.gates.measurement import Measurement
+from rollout.gates.measuring import measure
+from rollout.gates.settings import Settings
+from rollout.gatespec import Gate
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import desired_state
 from rollout.planner.plan import Plan
@@ -120,6 +129,9 @@ class VirtualRun:
         wishes: what people have said before; in place of `approved`.
         stop_at: nothing behind this wave starts.
         stepping: each node is asked for; the questions are in `asked`.
+        carried: what an earlier process has written down of the gates.
+        ignore_windows: somebody wants it to go on outside of its windows.
+        look: how a gate is measured; gates that look at nothing but the picture are real.
     """
 
     def __init__(
@@ -134,6 +146,9 @@ class VirtualRun:
         wishes: Wishes | None = None,
         stop_at: int = 0,
         stepping: bool = False,
+        carried: Carried | None = None,
+        ignore_windows: bool = False,
+        look: Callable[[Gate, Context], Measurement] = measure,
     ) -> None:
         self.cluster = cluster
         self.clock = cluster.clock
@@ -144,8 +159,12 @@ class VirtualRun:
             wishes=wishes or Wishes(waves=approved),
             stop_at=stop_at,
             stepping=stepping,
+            carried=carried,
+            ignore_windows=ignore_windows,
         )
         self.asked: list[Ask] = []
+        self.measured: Counter[str] = Counter()  # name of a gate -> measurements
+        self._look = look
         self.finish: Finish | None = None
         self.writes = 0
         self.log: list[str] = []
@@ -296,6 +315,8 @@ class VirtualRun:
                 self.finish = action
             elif isinstance(action, Ask):
                 self.asked.append(action)
+            elif isinstance(action, Measure):
+                self._measure(action)
             else:
                 self.clock.call_later(
                     self._rng.uniform(0.001, 0.02), partial(self._perform, action)
@@ -306,9 +327,32 @@ class VirtualRun:
         wake = self.engine.next_wake()
         if wake is not None and wake != self._wake_at:
             self._wake_at = wake
-            self.clock.call_later(wake - self.clock.now(), self._decide)
+            self.clock.call_later(max(wake - self.clock.now(), 1e-6), self._wake)
+
+    def _wake(self) -> None:
+        """Decide; a clock that rounds may come a hair too soon, and is asked again then."""
+        self._wake_at = None
+        self._decide()
 
     # Actions out
+
+    def approve(self, gate: str, who: str) -> None:
+        """Give a voice for an approval gate."""
+        before = self.engine.wishes
+        people = (*before.gates.get(gate, ()), who)
+        self._take(ev.Said(replace(before, gates={**before.gates, gate: people})))
+
+    def _measure(self, action: Measure) -> None:
+        meter = self.engine.gates.meters.get(action.meter)
+        if meter is None or not meter.runs:
+            return  # nobody asks any more
+        self.measured[meter.gate.name] += 1
+        nobody: Any = None  # a gate that asks the cluster has no place under the virtual clock
+        around = Surroundings("run", nobody, Settings())
+        picture = take_picture(self.engine, meter, around, self.clock.now())
+        found = self._look(meter.gate, picture)
+        told = ev.Measured(action.meter, action.round, found)
+        self.clock.call_later(self._rng.uniform(0.001, 0.5), lambda: self._take(told))
 
     def _perform(self, action: Action) -> None:
         if not self._alive:

@@ -1,0 +1,89 @@
+"""What the run record keeps of gates: what they said and why, and since when they are asked.
+
+Verdicts are for people; none is carried over to the next process, which asks again. What it takes
+over is since when somebody's approval is wanted, and which waves had begun: behind those the gates
+have passed. Bounded, so that the record stays small whatever a plan asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from rollout.executor.gatebook import GateBook, GateRun
+from rollout.executor.gatestate import Carried
+from rollout.fleet.objects import format_time, parse_time
+from rollout.gates.measurement import Measurement, plain
+from rollout.gates.verdict import Status
+
+MOST_GATES = 40  # gate runs that are kept: those that are asked, then the newest
+MOST_TEXT = 160  # characters of a reason
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Base of the record's parts."""
+
+
+class RecordedMeasurement(Struct, frozen=True):
+    """One measurement."""
+
+    at: str
+    outcome: str
+    value: str = ""
+    reason: str = ""
+
+
+class RecordedGate(Struct, frozen=True):
+    """One gate at one place."""
+
+    id: str
+    gate: str
+    kind: str
+    at: str
+    status: str
+    reason: str
+    began: str
+    wave: int = 0
+    node: str = ""
+    dry_run: bool = False
+    measurements: tuple[RecordedMeasurement, ...] = ()  # the last ten, oldest first
+
+
+def recorded_gates(gates: GateBook) -> tuple[RecordedGate, ...]:
+    """Return what is kept of the gates of a run: nodes' own gates only where they are not well."""
+    results = [r for r in gates.results.values() if not r.node or not _is_well(r)]
+    asked = [run for run in gates.open.values() if not run.node or run.waits_for_people]
+    kept = [*results, *asked][-MOST_GATES:]
+    return tuple(_recorded(run) for run in kept)
+
+
+def carried_from(gates: Iterable[RecordedGate], wave: int) -> Carried:
+    """Return what the next process takes over."""
+    return Carried(began={gate.id: parse_time(gate.began) for gate in gates}, wave=wave)
+
+
+def _is_well(run: GateRun) -> bool:
+    return run.verdict.status is Status.PASSED
+
+
+def _recorded(run: GateRun) -> RecordedGate:
+    return RecordedGate(
+        id=run.id,
+        gate=run.gate.name,
+        kind=run.gate.kind,
+        at=run.gate.at,
+        status=run.verdict.status.value,
+        reason=plain(run.verdict.reason, MOST_TEXT),
+        began=format_time(run.began),
+        wave=run.wave,
+        node=run.node,
+        dry_run=run.gate.dry_run,
+        measurements=tuple(_measured(one) for one in run.tally.recent),
+    )
+
+
+def _measured(one: Measurement) -> RecordedMeasurement:
+    return RecordedMeasurement(
+        format_time(one.at), one.outcome.value, one.value, plain(one.reason, MOST_TEXT)
+    )

@@ -1,0 +1,122 @@
+"""What a gate may know of the run when it is measured: one frozen picture of the engine's view.
+
+Taken by the thread that owns the engine, and read by the thread that measures. A gate of one node
+costs O(1); only what is shared by many nodes looks at all pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rollout.cluster.client import Client
+from rollout.executor.engine import Engine
+from rollout.executor.gatebook import GateRun, Meter
+from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.fleet.objects import Pod
+from rollout.gates.context import Approval, Context, DaemonSetInfo, WaveInfo
+from rollout.gates.settings import Settings
+from rollout.gatespec import per_node
+from rollout.planner.plan import PlannedDaemonSet
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the engine doesn't know of: whose run it is, and what its gates may do."""
+
+    run_id: str
+    client: Client
+    settings: Settings
+
+
+def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float) -> Context:
+    """Return what a measurement may look at.
+
+    Args:
+        engine: of the run.
+        meter: what is measured; it has a gate run.
+        around: of the run.
+        now: when the measurement begins, by the clock of the run.
+    """
+    runs = list(meter.runs.values())
+    first = runs[0]
+    plan = engine.plan
+    alone = per_node(meter.gate) and bool(first.node)
+    steps = _steps(engine, runs, alone=alone)
+    daemon_sets = [engine.daemon_sets[name] for name in _names(engine, runs)]
+    updated = [pod for ds in daemon_sets for pod in _new_pods(ds, steps)]
+    return Context(
+        gate=first.id if not meter.shared else meter.id,
+        plan=plan.name,
+        digest=plan.digest,
+        author=plan.author,
+        run=around.run_id,
+        wave=WaveInfo(first.wave, plan.waves[first.wave - 1].name) if first.wave else None,
+        namespace=plan.namespace,
+        daemon_sets=tuple(_info(ds) for ds in daemon_sets),
+        node=engine.nodes.get(first.node) if alone else None,
+        updated=tuple(updated),
+        control=() if alone else tuple(pod for ds in daemon_sets for pod in _old_pods(ds)),
+        updated_nodes=tuple(dict.fromkeys(pod.target_node for pod in updated)),
+        since=max(run.change for run in runs),
+        began=min(run.began for run in runs),
+        now=now,
+        approvals=_voices(engine),
+        client=around.client,
+        settings=around.settings,
+    )
+
+
+def _voices(engine: Engine) -> tuple[Approval, ...]:
+    """Return who approved which gate of this very plan; words for another one are not heard."""
+    return tuple(
+        Approval(who, 0.0, gate, digest=engine.plan.digest)
+        for gate, people in engine.wishes.gates.items()
+        for who in people
+    )
+
+
+def _names(engine: Engine, runs: list[GateRun]) -> list[str]:
+    """Return the DaemonSets that the gate is about: those of its nodes, or all of them."""
+    named = list(dict.fromkeys(run.daemon_set for run in runs if run.daemon_set))
+    return named or list(engine.daemon_sets)
+
+
+def _steps(engine: Engine, runs: list[GateRun], *, alone: bool) -> Iterable[StepRun]:
+    """Return the steps whose pods are judged: of the nodes, of the wave, or all that are over."""
+    first = runs[0]
+    if alone or first.node:
+        return [engine.steps[f"update/{run.daemon_set}/{run.node}"] for run in runs]
+    return [
+        step
+        for step in engine.steps.values()
+        if step.node and step.state is not StepState.BLOCKED and first.wave in (0, step.step.wave)
+    ]
+
+
+def _new_pods(ds: DaemonSetRun, steps: Iterable[StepRun]) -> list[Pod]:
+    if not ds.resolved:
+        return []
+    return [
+        pod
+        for step in steps
+        if step.step.daemon_set == ds.name
+        for pod in ds.view.on(step.node)
+        if ds.is_target(pod)
+    ]
+
+
+def _old_pods(ds: DaemonSetRun) -> list[Pod]:
+    """Return the pods that are not of the target revision; all of them before it is known."""
+    return [pod for pod in ds.view.pods.values() if not (ds.resolved and ds.is_target(pod))]
+
+
+def _info(ds: DaemonSetRun) -> DaemonSetInfo:
+    planned: PlannedDaemonSet = ds.planned
+    return DaemonSetInfo(
+        name=planned.name,
+        namespace=planned.namespace,
+        uid=planned.uid,
+        old_revision=planned.current.hash or "",
+        new_revision=ds.target_hash or planned.target.hash or "",
+    )
