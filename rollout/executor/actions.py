@@ -115,6 +115,4 @@ class Finish:
     reaction: Literal["", "hold", "abort", "rollback"] = ""  # what a gate wants; "": the plan
 
 
-Action: TypeAlias = (
-    Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Measure | Finish
-)
+Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Measure | Finish
