@@ -27,6 +27,7 @@ class Progress:
     last_at: float = float("-inf")  # when the last node got done
     began_at: float = float("inf")  # when the first step that is not over began
     opened_at: float = float("-inf")  # when the last bake time was over
+    paused: bool = False  # nothing may start
     looks_at: float | None = None  # when the timer is due
 
 
@@ -34,8 +35,14 @@ _PATCHING = (Phase.PREPARING, Phase.OBSERVING, Phase.RESTORING)
 
 
 def watch(book: Book, now: float) -> None:
-    """See to it that somebody looks when the deadline is due."""
-    if book.progress.looks_at is None and not book.stopping and book.finished is None:
+    """See to it that somebody looks when the deadline is due; a pause is not counted."""
+    if book.stopping:
+        book.progress.paused = True
+        return
+    if book.progress.paused:
+        book.progress.paused = False
+        book.progress.last_at = now
+    if book.progress.looks_at is None and book.finished is None:
         book.progress.began_at = min(book.progress.began_at, now)
         _look_at(book, book.progress.began_at + book.plan.health.progress_deadline_s)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
+from rollout.executor.record import Wish
 from rollout.executor.session import exit_code
 from rollout.executor.state import StepState
+from rollout.executor.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import read_fault
 from rollout.sim.images import Behaviour, Timing
@@ -197,3 +199,23 @@ def test_a_budget_that_others_use_up_for_ever_is_not_held_against_the_release() 
         "(maxUnavailable 2) is used up by node-006, node-007"
     )
     assert world.oracle.order == []
+
+
+def test_a_pause_is_not_counted_against_the_deadline() -> None:
+    world = World(
+        5,
+        daemonSets=[item(2)],
+        health={"soak": 1, "nodeTimeout": "10m", "progressDeadline": "11m"},
+        failure={"maxFailures": 5},
+    )
+    world.break_release("never-ready")
+    began = world.now
+    world.advance(10.0)
+    world.run.say(Wishes(stop=Wish("pause", "ann@host", "2026-01-01T00:00:00Z")))
+    world.advance(570.0)
+    world.run.say(Wishes())
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert 580 + 655 <= world.now - began <= 580 + 670
