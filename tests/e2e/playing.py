@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import yaml
 
+from rollout.cluster.client import connect
 from rollout.executor.actions import Finish
+from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod
+from rollout.gates.context import Context
+from rollout.gates.measurement import Measurement
+from rollout.gates.measuring import measure
+from rollout.gatespec import Gate
 from rollout.planner.plan import Plan, decode
 from rollout.sim.api import Api
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import Fleet
 from rollout.sim.kubeconfigfile import kubeconfig
+from rollout.sim.logs import scripted
 from rollout.sim.rbac import ADMIN
 from rollout.sim.resources import DAEMONSETS, PODS
 from rollout.sim.server import Server
@@ -34,6 +42,7 @@ from tests.e2e.world import Done, environment, run
 from tests.simulation.driver import Oracle, VirtualRun
 
 SETTLED_S = 30.0  # until a fleet that starts in the middle of something has come to rest
+PATIENCE_S = 3 * 86400.0  # of virtual time: windows may be closed over a weekend
 
 Subject = tuple[str, str]  # DaemonSet, node
 
@@ -57,25 +66,57 @@ class Stage:
     def plan(self, spec: Path) -> Planned:
         """Plan a spec with the real command, over HTTP."""
         saved = self._directory / "plan.json"
-        server = Server(Api(self.cluster.registry, anonymous=ADMIN), threading.RLock())
+        with self._served() as config:
+            env = environment(KUBECONFIG=str(config))
+            done = run("plan", "-f", spec, "--out", saved, env=env)
+        return Planned(done, decode(saved.read_bytes(), "plan.json") if done.code == 0 else None)
+
+    @contextmanager
+    def _served(self) -> Iterator[Path]:
+        """Serve the cluster over HTTP; gives a kubeconfig."""
+        api = Api(self.cluster.registry, anonymous=ADMIN)
+        look_up = self.cluster.images.behaviour
+        api.logs.script = scripted(lambda image, node: look_up(image, node).logs or ())
+        server = Server(api, threading.RLock())
         server.start()
         try:
             config = self._directory / "kubeconfig"
             config.write_text(yaml.safe_dump(kubeconfig(server.url, "admin")))
-            env = environment(KUBECONFIG=str(config))
-            done = run("plan", "-f", spec, "--out", saved, env=env)
+            yield config
         finally:
             server.stop()
-        return Planned(done, decode(saved.read_bytes(), "plan.json") if done.code == 0 else None)
 
-    def play(self, plan: Plan, *, approved: Iterable[int] = ()) -> Played:
-        """Carry a plan out; every wave in `approved` (1-based) has its approval already."""
+    def play(
+        self,
+        plan: Plan,
+        *,
+        approved: Iterable[int] = (),
+        voices: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> Played:
+        """Carry a plan out; its gates look at the cluster over HTTP.
+
+        Args:
+            plan: what to do.
+            approved: waves (1-based) that have their approval already.
+            voices: who has approved which gate already.
+        """
+        wishes = Wishes(waves=frozenset(approved), gates=voices or {})
+        with self._served() as config, closing(connect(config)) as client:
+
+            def look(gate: Gate, context: Context) -> Measurement:
+                return measure(gate, replace(context, client=client))
+
+            return self._play(plan, wishes, look)
+
+    def _play(
+        self, plan: Plan, wishes: Wishes, look: Callable[[Gate, Context], Measurement]
+    ) -> Played:
         before = self.daemon_sets(plan)
         old = self.pods(plan)
         oracle, journal = Oracle(self.cluster, plan), Journal(self.cluster, plan)
-        carried = VirtualRun(self.cluster, plan, random.Random(1), approved=frozenset(approved))
+        carried = VirtualRun(self.cluster, plan, random.Random(1), wishes=wishes, look=look)
         carried.start()
-        finish = carried.run()
+        finish = carried.run(PATIENCE_S)
         oracle.close()
         journal.close()
         after = self.daemon_sets(plan)

@@ -7,8 +7,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -26,7 +28,8 @@ from tests.e2e.world import QUICK, run_in_terminal, world
 PLANS = Path(__file__).parents[2] / "plans"
 ZONE = "topology.kubernetes.io/zone"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-APPROVED = range(1, 5)  # of the step-through; the others ask for no approval
+APPROVED = range(1, 5)  # of the step-through; the others ask for no approval of waves
+VOICES = {"two-people": ("ben", "eva")}
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,18 @@ EXPECTED = {
         "5 to replace in 1 wave, 15 up to date, 0 left out, 0 not for this DaemonSet",
         ("wave-1 5",),
     ),
+    "log-pattern": Expected(
+        "8 to replace in 2 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
+        ("canary 2", "rest 6"),
+    ),
+    "maintenance-window": Expected(
+        "9 to replace in 2 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
+        ("web 6", "databases 3"),
+    ),
+    "two-person-approval": Expected(
+        "6 to replace in 2 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
+        ("canary 1", "rest 5"),
+    ),
     "fleet-5000": Expected(
         "5000 to replace in 6 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
         ("wave-1 1", "wave-2 5", "wave-3 50", "wave-4 250", "wave-5 1250", "wave-6 3444"),
@@ -114,7 +129,8 @@ def show(tmp_path_factory: pytest.TempPathFactory) -> Show:
         if name not in known:
             stage = Stage(fleet_of(name), tmp_path_factory.mktemp(name))
             planned = stage.plan(spec_of(name))
-            known[name] = stage, planned.done.out, stage.play(planned.plan, approved=APPROVED)
+            played = stage.play(planned.plan, approved=APPROVED, voices=VOICES)
+            known[name] = stage, planned.done.out, played
         return known[name]
 
     return once
@@ -443,6 +459,61 @@ def test_rollback_touches_only_what_runs_the_bad_revision(play: Play) -> None:
     (ds,) = played.plan.daemon_sets
     assert hashes == {ds.target.hash: 20}
     assert ds.target.revision == 1
+
+
+# Gates
+
+
+def test_log_pattern_waits_until_every_new_pod_says_that_it_is_ready(play: Play) -> None:
+    played = play("log-pattern")
+    (gate,) = played.plan.gates
+    assert (gate.kind, gate.at) == ("logs", "after-node")
+    assert len(played.replaced()) == 8
+
+
+def test_log_pattern_stops_a_release_that_writes_errors_after_the_canary(tmp_path: Path) -> None:
+    spec = tmp_path / "bad.yaml"
+    spec.write_text(spec_of("log-pattern").read_text().replace("3.2.1", "3.2.2"))
+    with world(fleet_of("log-pattern"), tmp_path) as cluster:
+        cluster.set_image("*", QUICK)
+        old = cluster.pod_names()
+        done = cluster.rollout("apply", "-f", spec, "--yes")
+        images, now = cluster.images(), cluster.pod_names()
+    assert done.code == ExitCode.ROLLED_BACK, done.err
+    assert 'level=error msg="cannot export"' in done.out + done.err
+    assert set(images.values()) == {"otel-agent:3.2.0"}
+    assert 0 < sum(old[node] != now[node] for node in old) <= 2  # of the canary only
+
+
+def test_maintenance_window_begins_nodes_at_night_only(play: Play) -> None:
+    played = play("maintenance-window")
+    zone = ZoneInfo("Europe/Berlin")
+    hours = {
+        node: datetime.fromtimestamp(at, zone) for (_, node), at in played.journal.began.items()
+    }
+    assert len(hours) == 9
+    assert all(at.hour >= 22 or at.hour < 4 for at in hours.values())
+    assert all(at.hour in (1, 2) for node, at in hours.items() if node.startswith("db"))
+
+
+def test_two_person_approval_ends_until_two_others_have_said_yes(tmp_path: Path) -> None:
+    with world(fleet_of("two-person-approval"), tmp_path) as cluster:
+        cluster.set_image("*", QUICK)
+        plan = cluster.plan(spec_of("two-person-approval"))
+        first = cluster.rollout("apply", plan, "--yes")
+        half = Counter(cluster.images().values())
+        say = ("approve", "vpn-agent-1.9", "--gate", "two-people", "-n", "network")
+        ends = []
+        for who in ("ben", "ben", "eva"):
+            config = cluster.write_kubeconfig(who, f"{who}-token")
+            said = cluster.rollout(*say, "--kubeconfig", config)
+            assert said.code == ExitCode.DONE, said.err
+            ends.append(cluster.rollout("apply", plan, "--yes").code)
+        whole = Counter(cluster.images().values())
+    assert first.code == ExitCode.PAUSED, first.err
+    assert half == {"vpn-agent:1.8": 5, "vpn-agent:1.9": 1}
+    assert ends == [ExitCode.PAUSED, ExitCode.PAUSED, ExitCode.DONE]
+    assert whole == {"vpn-agent:1.9": 6}
 
 
 # 5,000 nodes
