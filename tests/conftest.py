@@ -34,3 +34,13 @@ def real_prometheus(_prometheus: Prometheus) -> Iterator[Prometheus]:
     """Lend a real Prometheus server whose exporter says that all is well."""
     yield _prometheus
     _prometheus.exporter.reset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _journals_of_tests_lie_with_the_tests(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Whatever runs without a place of its own for its journal leaves nothing in the home."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
