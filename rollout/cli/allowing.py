@@ -55,6 +55,9 @@ class Allowed:
         return settings
 
 
+NOTHING_ALLOWED = Allowed(None, (), (), commands=False)  # by flags
+
+
 def allow_options(command: F) -> F:
     """Add `--allow-host`, `--allow-network`, `--allow-commands` and `--config`, as `allowed`."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import (
     FILE,
     ClusterOptions,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 )
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def apply(
     *,
@@ -61,6 +63,7 @@ def apply(
     on_drift: DriftPolicy,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
@@ -90,7 +93,14 @@ def apply(
         if made is None:
             return ExitCode.DONE
         code, result = carry_out_plan(
-            client, made, output, journal, on_drift=on_drift, stop_at=stop_at, grace_s=grace
+            client,
+            made,
+            output,
+            journal,
+            allowed,
+            on_drift=on_drift,
+            stop_at=stop_at,
+            grace_s=grace,
         )
     except AlreadyApplied as error:
         if not idempotent:

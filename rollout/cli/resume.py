@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import (
     FILE,
     ClusterOptions,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @reason_option
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def resume(
     *,
@@ -49,6 +51,7 @@ def resume(
     reason: str,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Go on with a run of ROLLOUT that was paused, held or killed; from any machine.
@@ -73,6 +76,7 @@ def resume(
                 kept_or_given(run, plan),
                 output,
                 journal,
+                allowed,
                 stop_at=stop_at,
                 grace_s=grace,
             )

@@ -12,13 +12,14 @@ from typing import Protocol
 
 import click
 
+from rollout.cli.allowing import NOTHING_ALLOWED, Allowed
 from rollout.cli.options import JournalOptions
 from rollout.cluster.client import Client
 from rollout.errors import ExitCode, UsageError
 from rollout.executor.book import GRACE_S
 from rollout.executor.inbox import Inbox
 from rollout.executor.run import DriftPolicy, Observer, Result
-from rollout.executor.session import begin, carry_out, exit_code
+from rollout.executor.session import GateChoices, begin, carry_out, exit_code
 from rollout.executor.tuning import Tuning
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
@@ -48,6 +49,7 @@ def carry_out_plan(
     plan: Plan,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed = NOTHING_ALLOWED,
     *,
     on_drift: DriftPolicy = "fail",
     stop_at: str | None = None,
@@ -60,6 +62,7 @@ def carry_out_plan(
         plan: the plan.
         output: `jsonl`, or anything else for lines.
         journal: where the journal is.
+        allowed: what gates may do on this machine.
         on_drift: what to do about nodes and pods that changed since the plan was made.
         stop_at: name or number of the wave behind which it ends; None: it goes on.
         grace_s: how long a signal waits for what is in flight.
@@ -68,13 +71,16 @@ def carry_out_plan(
         RolloutError: when it could not begin.
     """
     wave = _wave_number(plan, stop_at) if stop_at is not None else 0
+    gates = GateChoices(allowed.settings_for(plan.gates))
     session = begin(client, plan, journal.place, recover=journal.recover)
     reporter = reporter_for(output, session.told)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
     with stop_on_signals(inbox, reporter):
-        result = carry_out(client, plan, session, inbox, reporter, on_drift, tuning, wave)
+        result = carry_out(
+            client, plan, session, inbox, reporter, on_drift, tuning, wave, gates=gates
+        )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code, result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import (
     FILE,
     ClusterOptions,
@@ -37,9 +38,15 @@ _WORDS: dict[str, Literal["go", "skip", "all", "stop"]] = {
 @click.argument("plan", type=FILE, required=False)
 @click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, and walk through that.")
 @journal_option
+@allow_options
 @cluster_options
 def step(
-    *, plan: Path | None, spec: Path | None, journal: JournalOptions, cluster: ClusterOptions
+    *,
+    plan: Path | None,
+    spec: Path | None,
+    journal: JournalOptions,
+    allowed: Allowed,
+    cluster: ClusterOptions,
 ) -> int:
     """Carry a saved PLAN out node by node, asking before each; or plan a spec (-f) and do that.
 
@@ -66,7 +73,7 @@ def step(
         if saved is None:
             assert spec is not None
             saved = _planned(client, spec, cluster.namespace)
-        return _walk(client, saved, journal)
+        return _walk(client, saved, journal, allowed)
     finally:
         client.close()
 
@@ -95,15 +102,16 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
     return made
 
 
-def _walk(client: Client, plan: Plan, journal: JournalOptions) -> ExitCode:
+def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
     from rollout.cli.running import stop_on_signals, write_line  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.executor.session import GateChoices, begin, carry_out, exit_code  # noqa: PLC0415
     from rollout.report.progress import LineReporter  # noqa: PLC0415
 
     if not plan.has_changes:
         click.echo("Nothing to do.")
         return ExitCode.DONE
+    gates = GateChoices(allowed.settings_for(plan.gates))
     session = begin(client, plan, journal.place, recover=journal.recover)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
@@ -111,7 +119,13 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions) -> ExitCode:
     inbox = Inbox()
     with stop_on_signals(inbox, reporter):
         result = carry_out(
-            client, plan, session, inbox, reporter, ask=lambda ask: _ask(ask, plan, inbox)
+            client,
+            plan,
+            session,
+            inbox,
+            reporter,
+            ask=lambda ask: _ask(ask, plan, inbox),
+            gates=gates,
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
