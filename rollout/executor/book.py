@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import deadlines, guarding, unreachable, zones
+from rollout.executor import deadlines, guarding, unreachable, weighing
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
@@ -225,7 +225,7 @@ class Book:
         run.told = True
         if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))
-            self._require_a_success(run.step.wave)
+            weighing.require_a_success(self, run.step.wave)
         for successor in run.successors:
             if not (run.step.kind == "approval" and successor.let_through):
                 successor.blockers -= 1
@@ -328,7 +328,7 @@ class Book:
         self.gating.leave(run)
         run.state, run.reason, run.ended_at = state, reason, now
         if state is StepState.FAILED:
-            self._find_fault(ds, run)
+            weighing.find_fault(self, ds, run)
         if held:
             self.release(ds, run)
         if state is StepState.FAILED and was_asked_before(self, ds, run):
@@ -338,7 +338,7 @@ class Book:
         if healed:
             self.failures.healed(run.step.wave, excused=run.excused)
         if state is StepState.FAILED:
-            self._weigh_failure(run)
+            weighing.weigh_failure(self, run)
         elif state is StepState.DONE:
             self.failures.succeeded(run.step.wave)
             deadlines.got_done(self, run, now)
@@ -346,7 +346,7 @@ class Book:
         elif state is StepState.SKIPPED:
             self.skipped += 1
         if healed:
-            self._weigh_healing()
+            weighing.weigh_healing(self)
         self._pass_on(run, now)
 
     def _pass_on(self, run: StepRun, now: float) -> None:
@@ -357,41 +357,7 @@ class Book:
                 self.finish_step(run, now)
         elif retried:
             self.pending -= 1
-            self._require_a_success(run.step.wave)
-
-    def _find_fault(self, ds: DaemonSetRun, run: StepRun) -> None:
-        """Say whether a failure speaks against the release."""
-        zone_down = zones.went_down(self, ds, run)
-        silent = self.guards[ds.name].silent and run.node in self.guards[ds.name].bereft
-        run.excused = bool(zone_down) or silent or run.node in ds.broken_before
-        run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
-
-    def _lapse(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-        """A node that was done turned not ready: a release may well need a while to do that."""
-        run.state, run.ended_at = StepState.FAILED, now
-        run.reason = "the node turned not ready after its update"
-        self.done_count -= 1
-        self.failures.lapsed(run.step.wave)
-        self._find_fault(ds, run)
-        self.note("node-failed", ds, node=run.node, wave=run.step.wave, message=run.reason)
-        self._weigh_failure(run)
-
-    def _weigh_failure(self, run: StepRun) -> None:
-        """Enter a failure, and stop where it is one too many."""
-        wave = run.step.wave
-        self.failures.failed(wave, excused=run.excused, new=not run.inherited)
-        why = self.failures.too_many(wave)
-        if why:
-            self.hold(f"{run.node} failed: {run.reason}; {why}", by_release=True)
-        elif pause := self.failures.pauses():
-            self.pause(f"{run.node} failed: {run.reason}; {pause}")
-
-    def _weigh_healing(self) -> None:
-        """Say so when what stopped the run is over; going on is for the user to say."""
-        stopped = self.hold_why if self.by_release else self.pause_why
-        if stopped and not self.cause_cleared and not self.failures.still_too_many():
-            self.cause_cleared = True
-            self.tell(Notice("cause-cleared", message=f"{stopped}; apply the plan again to go on"))
+            weighing.require_a_success(self, run.step.wave)
 
     def with_its_end(self, why: str) -> str:
         """Return why the run stopped, with a word on whether the cause is still there."""
@@ -439,12 +405,6 @@ class Book:
         if not self.stop_why:
             self.stop_why = self.pause_why = why
             self.tell(Notice("paused", message=why))
-
-    def _require_a_success(self, wave: int) -> None:
-        """Hold behind a wave without a single success, whatever the limits would still bear."""
-        if self.failures.without_success(wave):
-            name = self.plan.waves[wave - 1].name
-            self.hold(f"no node of wave {name} succeeded", by_release=True)
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""
@@ -510,4 +470,4 @@ class Book:
         elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
             self.advance(ds, step, now)
         elif step.state is StepState.DONE and node in self.unreachable.since:
-            self._lapse(ds, step, now)
+            weighing.lapse(self, ds, step, now)

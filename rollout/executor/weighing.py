@@ -1,0 +1,62 @@
+"""What the end of a node's step means for the run: whose fault it is, and whether it is too much.
+
+`failing` counts and knows the limits; here the book is asked what speaks for an excuse, and told to
+hold or to pause. A failure that gets well is taken back, and where it was what stopped the run, the
+run says that the cause has cleared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollout.executor import zones
+from rollout.executor.notices import Notice
+from rollout.executor.state import DaemonSetRun, StepRun, StepState
+
+if TYPE_CHECKING:
+    from rollout.executor.book import Book
+
+
+def find_fault(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
+    """Say whether a failure speaks against the release."""
+    zone_down = zones.went_down(book, ds, run)
+    silent = book.guards[ds.name].silent and run.node in book.guards[ds.name].bereft
+    run.excused = bool(zone_down) or silent or run.node in ds.broken_before
+    run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
+
+
+def lapse(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    """A node that was done turned not ready: a release may well need a while to do that."""
+    run.state, run.ended_at = StepState.FAILED, now
+    run.reason = "the node turned not ready after its update"
+    book.done_count -= 1
+    book.failures.lapsed(run.step.wave)
+    find_fault(book, ds, run)
+    book.note("node-failed", ds, node=run.node, wave=run.step.wave, message=run.reason)
+    weigh_failure(book, run)
+
+
+def weigh_failure(book: Book, run: StepRun) -> None:
+    """Enter a failure, and stop where it is one too many."""
+    wave = run.step.wave
+    book.failures.failed(wave, excused=run.excused, new=not run.inherited)
+    why = book.failures.too_many(wave)
+    if why:
+        book.hold(f"{run.node} failed: {run.reason}; {why}", by_release=True)
+    elif pause := book.failures.pauses():
+        book.pause(f"{run.node} failed: {run.reason}; {pause}")
+
+
+def weigh_healing(book: Book) -> None:
+    """Say so when what stopped the run is over; going on is for the user to say."""
+    stopped = book.hold_why if book.by_release else book.pause_why
+    if stopped and not book.cause_cleared and not book.failures.still_too_many():
+        book.cause_cleared = True
+        book.tell(Notice("cause-cleared", message=f"{stopped}; apply the plan again to go on"))
+
+
+def require_a_success(book: Book, wave: int) -> None:
+    """Hold behind a wave without a single success, whatever the limits would still bear."""
+    if book.failures.without_success(wave):
+        name = book.plan.waves[wave - 1].name
+        book.hold(f"no node of wave {name} succeeded", by_release=True)
