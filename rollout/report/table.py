@@ -146,12 +146,28 @@ def _node_row(node: PlannedNode, *, surges: bool) -> tuple[str, ...]:
     return (mark, node.name, wave, node.zone or "-", pod, revision, reason)
 
 
+def _failure_text(plan: Plan) -> str:
+    """Return the limits on failures, each number with its base."""
+    rules = plan.failure
+    parts = [f"more than {rules.max_failures.text} -> {rules.on_failure}"]
+    waves = dict.fromkeys(wave.max_failures.text for wave in plan.waves if wave.max_failures)
+    if waves:
+        parts.append(f"in a wave more than {', '.join(waves)} -> {rules.on_failure}")
+    if rules.max_consecutive is not None:
+        parts.append(f"more than {rules.max_consecutive} in a row -> {rules.on_failure}")
+    if rules.pause_after is not None:
+        parts.append(f"more than {rules.pause_after.text} -> pause")
+    parts.append(f"unreachable more than {rules.max_unreachable.text} -> hold")
+    return f"Failures: {'; '.join(parts)}. "
+
+
 def _limits_text(plan: Plan) -> str:
-    health, failure, limits = plan.health, plan.failure, plan.limits
+    health, limits = plan.health, plan.limits
     text = (
         f"Health: soak {format_duration(health.soak_s)}, node timeout "
-        f"{format_duration(health.node_timeout_s)}, at most {health.max_restarts} restarts.\n"
-        f"Failures: more than {failure.max_failures.text} -> {failure.on_failure}. "
+        f"{format_duration(health.node_timeout_s)}, progress deadline "
+        f"{format_duration(health.progress_deadline_s)}, at most {health.max_restarts} restarts.\n"
+        f"{_failure_text(plan)}"
         f"At most {limits.replacements_per_second:g} replacements a second"
     )
     if limits.max_nodes_in_flight is not None:
