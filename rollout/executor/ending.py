@@ -10,6 +10,7 @@ from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
 from rollout.executor.run import Result
 from rollout.executor.state import StepState
 
+MOST_MESSAGE = 4000  # characters; what is shown at the end of a run is whole
 MOST_FAILED = 100  # failed nodes that are named; all are counted
 
 _PHASES: dict[Outcome, RunPhase] = {
@@ -52,7 +53,7 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
     return replace(
         record,
         phase=_PHASES[finish.outcome],
-        message=finish.message,
+        message=finish.message[:MOST_MESSAGE],
         finished_at=now,
         sequence=sequence,
         waits_for=waits,

@@ -43,7 +43,7 @@ from rollout.executor.notices import Notice
 from rollout.executor.picture import Surroundings
 from rollout.executor.record import ConfigMap, RunRecord, record_name
 from rollout.executor.runlog import WRITES, RunLog
-from rollout.executor.state import StepRun
+from rollout.executor.state import DaemonSetRun, StepRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
@@ -144,6 +144,7 @@ class Result:
     unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
     interrupted: bool  # a signal stopped it
     wrote: bool  # whether anything was written to the cluster
+    sets: Mapping[str, DaemonSetRun]  # the DaemonSets as they were seen last
     account: Account  # where the time went
     gates: tuple[RecordedGate, ...] = ()  # what the gates said
     wave: int = 0  # the highest (1-based) that has begun, where there are gates
@@ -541,6 +542,7 @@ class _Loop:
             wrote=self.wrote,
             gates=recorded_gates(self.engine.gates),
             wave=self._highest_wave() if self.plan.gates else 0,
+            sets=self.engine.daemon_sets,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )
 

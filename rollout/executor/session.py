@@ -19,6 +19,7 @@ from rollout.cluster.release import check_release
 from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
 from rollout.executor import events as ev
 from rollout.executor.actions import Ask, Finish, Outcome
+from rollout.executor.byhand import commands_by_hand
 from rollout.executor.ending import ended_as_asked, ending
 from rollout.executor.gaterecord import RecordedGate, carried_from
 from rollout.executor.inbox import Inbox
@@ -585,17 +586,11 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
     names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
     if result.finish.outcome is Outcome.DONE and not names:
         return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
-    pods = [
-        f"kubectl delete pod -n {ds.namespace} {node.pod.name}"
-        for ds in plan.daemon_sets
-        for node in ds.nodes
-        if node.name in names and node.pod is not None
-    ]
-    commands = "; ".join(pods)
+    commands = [line for ds in result.sets.values() for line in commands_by_hand(ds, names)]
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
-        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} "
-        f"({result.finish.message}). By hand: {commands or 'apply the plan again'}",
+        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message}). "
+        f"By hand: {'; '.join(commands) or 'rollout rollback again'}",
     )
 
 

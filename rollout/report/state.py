@@ -13,6 +13,7 @@ from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.quantity import cut, format_duration
+from rollout.report.control import RunState, doing, run_state, words_text
 from rollout.report.table import text_table
 from rollout.spec import NodeRules
 
@@ -42,6 +43,7 @@ class DaemonSetState:
     sentence: str
     nodes: tuple[NodeState, ...]
     left_over: tuple[str, ...]  # what earlier runs have left, one sentence each
+    run: RunState | None = None  # the run that works on it, or has stopped half-way
 
 
 def daemon_set_state(
@@ -67,6 +69,7 @@ def daemon_set_state(
         sentence=_sentence(fleet, record, fates),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
         left_over=_left_over(fleet, released, now),
+        run=run_state(record) if record is not None else None,
     )
 
 
@@ -84,7 +87,8 @@ def state_text(state: DaemonSetState) -> str:
     headers = ("NODE", "FATE", "REVISION", "POD", "STATE", "AGE", "REASON")
     head = f"DaemonSet {state.namespace}/{state.name}: {revision}, strategy {state.strategy}"
     warnings = "".join(f"\nWarning: {text}." for text in state.left_over)
-    return f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}"
+    words = words_text(state.run) if state.run is not None else ""
+    return f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}{words}"
 
 
 def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> str:
@@ -116,13 +120,12 @@ def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str, *, brok
     original = fleet.owner_strategy.get("type", "RollingUpdate")
     kept = f"the original strategy ({original}) comes back at its end"
     if record is None or record.run_id != run:
-        return f"Run {run} works on it and left no record here: {progress}; {kept}."
+        return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
-    why = f": {record.message}" if record.message else ""
     cleared = ""
     if record.phase == "held" and not broken:
         cleared = " The cause has cleared, every updated node is available: apply the plan again."
-    return f"{who} is {record.phase}{why}; {progress}; {kept}.{cleared}"
+    return f"{who} is {doing(record, progress)}; {kept}.{cleared}"
 
 
 def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -313,3 +315,39 @@ def test_updates_43_a_plan_that_another_one_replaced_is_superseded(cluster: Worl
     assert "superseded" in again.err
     images = Counter(cluster.images().values())
     assert images == {"log-agent:2.5": 1, OLD: 5}  # what the old plan had broken or changed first
+
+
+def test_commands_30_the_commands_of_an_incomplete_rollback_do_the_rest(cluster: World) -> None:
+    strategy = cluster.daemon_set()["spec"]["updateStrategy"]
+    plan = cluster.plan(
+        cluster.spec(
+            waves=[2, 4],
+            strategy={"maxUnavailable": 2},
+            health={"soak": "100ms", "nodeTimeout": "3s"},
+        )
+    )
+    cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+    assert cluster.rollout("apply", plan).code == 3
+    old = cluster.kubectl("get", "controllerrevisions", *THERE, "-o", "name").out
+    assert len(old.split()) == 2
+    with cluster.start("rollback", ROLLOUT, *THERE, "--grace", "1s") as running:
+        cluster.break_image(OLD, Fault(FaultKind.NEVER_READY))
+        running.read_until(lambda line: "is set" in line or "are set" in line)
+        running.send(signal.SIGINT)
+        done = running.end()
+    assert done.code == 5, done.err + done.out
+    commands = done.out.partition("By hand: ")[2].splitlines()[0].rstrip(".").split("; ")
+    assert commands[0].startswith("kubectl "), done.out
+    cluster.break_image(OLD, None)
+    for command in commands:
+        ran = cluster.kubectl(*shlex.split(command)[1:])
+        assert ran.code == 0, command + ran.err
+    settled(cluster, OLD)
+    untouched_settings(cluster, strategy)
+
+
+def settled(cluster: World, image: str) -> None:
+    """Wait until every node runs the image and is ready."""
+    done = cluster.kubectl("rollout", "status", f"daemonset/{NAME}", *THERE, "--timeout=60s")
+    assert done.code == 0, done.err
+    assert set(cluster.images().values()) == {image}
