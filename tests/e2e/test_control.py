@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.sim.fleetfile import Rule, User
 from rollout.sim.images import Fault, FaultKind
 from rollout.sim.resources import CONFIG_MAPS
 from tests.e2e.watcher import watching
@@ -19,6 +20,16 @@ from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
 
 ROLLOUT = "log-agent-2.4"
 THERE = ("-n", NAMESPACE)
+READ = ("get", "list", "watch")
+NO_PATCH = User(
+    "weak",
+    "weak-token",
+    rules=(
+        Rule((*READ, "create", "update"), ("",), ("*",)),
+        Rule(READ, ("apps",), ("*",)),
+        Rule(("*",), ("coordination.k8s.io",), ("leases",)),
+    ),
+)
 
 
 @pytest.fixture
@@ -336,7 +347,7 @@ def test_commands_30_the_commands_of_an_incomplete_rollback_do_the_rest(cluster:
         running.send(signal.SIGINT)
         done = running.end()
     assert done.code == 5, done.err + done.out
-    commands = done.out.partition("By hand: ")[2].splitlines()[0].rstrip(".").split("; ")
+    commands = by_hand(done.out)
     assert commands[0].startswith("kubectl "), done.out
     cluster.break_image(OLD, None)
     for command in commands:
@@ -351,3 +362,27 @@ def settled(cluster: World, image: str) -> None:
     done = cluster.kubectl("rollout", "status", f"daemonset/{NAME}", *THERE, "--timeout=60s")
     assert done.code == 0, done.err
     assert set(cluster.images().values()) == {image}
+
+
+def test_the_commands_by_hand_lead_back_from_a_hand_over_too(tmp_path: Path) -> None:
+    with world(fleet(4, users=(NO_PATCH,)), tmp_path) as cluster:
+        strategy, before = cluster.daemon_set()["spec"]["updateStrategy"], cluster.pod_names()
+        cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+        surge = {"maxSurge": 2, "maxUnavailable": 0}
+        assert cluster.rollout("apply", cluster.plan(cluster.spec(strategy=surge))).code == 3
+        weak = cluster.write_kubeconfig("weak", "weak-token")
+        done = cluster.rollout("rollback", ROLLOUT, *THERE, "--kubeconfig", weak)
+        assert done.code == 5, done.err + done.out
+        commands = by_hand(done.out)
+        assert [c.split()[1] for c in commands] == ["rollout", *["label", "annotate"] * 2, "patch"]
+        for command in commands:
+            ran = cluster.kubectl(*shlex.split(command)[1:])
+            assert ran.code == 0, command + ran.err
+        settled(cluster, OLD)
+        untouched_settings(cluster, strategy)
+        assert cluster.pod_names() == before  # no old pod was restarted
+
+
+def by_hand(out: str) -> list[str]:
+    """Return the commands that a rollback prints when it can't go on."""
+    return out.partition("By hand: ")[2].splitlines()[0].rstrip(".").split("; ")
