@@ -26,11 +26,13 @@ from rollout.fleet.objects import Pod
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement
 from rollout.gates.measuring import measure
-from rollout.gatespec import Gate
+from rollout.gates.settings import Settings
+from rollout.gatespec import Gate, PrometheusGate
 from rollout.planner.plan import Plan, decode
 from rollout.sim.api import Api
 from rollout.sim.clock import VirtualClock
-from rollout.sim.cluster import Cluster, Settings
+from rollout.sim.cluster import Cluster
+from rollout.sim.cluster import Settings as ClusterSettings
 from rollout.sim.fleetfile import Fleet
 from rollout.sim.kubeconfigfile import kubeconfig
 from rollout.sim.logs import scripted
@@ -38,6 +40,7 @@ from rollout.sim.rbac import ADMIN
 from rollout.sim.resources import DAEMONSETS, PODS
 from rollout.sim.server import Server
 from rollout.sim.store import Event, Object
+from tests.cluster.world import Asked, Reply, serve
 from tests.e2e.world import Done, environment, run
 from tests.simulation.driver import Oracle, VirtualRun
 
@@ -57,7 +60,7 @@ class Stage:
 
     def __init__(self, fleet: Fleet, directory: Path) -> None:
         self.clock = VirtualClock()
-        settings = Settings(track_managers=len(fleet.nodes) < 100, events=False)
+        settings = ClusterSettings(track_managers=len(fleet.nodes) < 100, events=False)
         self.cluster = Cluster(self.clock, fleet, settings)
         self.cluster.start()
         self.clock.advance(SETTLED_S)
@@ -95,18 +98,35 @@ class Stage:
     ) -> Played:
         """Carry a plan out; its gates look at the cluster over HTTP.
 
+        Queries of Prometheus are answered by a server on the same virtual clock to which nothing
+        is wrong.
+
         Args:
             plan: what to do.
             approved: waves (1-based) that have their approval already.
             voices: who has approved which gate already.
         """
         wishes = Wishes(waves=frozenset(approved), gates=voices or {})
-        with self._served() as config, closing(connect(config)) as client:
+        with (
+            self._served() as config,
+            closing(connect(config)) as client,
+            serve(self._monitor) as monitor,
+        ):
 
             def look(gate: Gate, context: Context) -> Measurement:
-                return measure(gate, replace(context, client=client))
+                if isinstance(gate, PrometheusGate):
+                    gate = msgspec.structs.replace(gate, url=monitor.url)
+                around = replace(context, client=client, settings=Settings(hosts=("127.0.0.1",)))
+                return measure(gate, around)
 
             return self._play(plan, wishes, look)
+
+    def _monitor(self, asked: Asked) -> Reply:
+        """Answer as a Prometheus server whose series were all sampled just now."""
+        now = self.clock.now()
+        value = now if "timestamp(" in asked.query["query"] else 0.001
+        result = [{"metric": {}, "value": [now, str(value)]}]
+        return Reply({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     def _play(
         self, plan: Plan, wishes: Wishes, look: Callable[[Gate, Context], Measurement]

@@ -24,6 +24,7 @@ from rollout.sim.resources import CONFIG_MAPS, NODES
 from rollout.sim.store import Object
 from tests.e2e.playing import Played, Stage
 from tests.e2e.world import QUICK, run_in_terminal, world
+from tests.gates.prometheus import Prometheus
 
 PLANS = Path(__file__).parents[2] / "plans"
 ZONE = "topology.kubernetes.io/zone"
@@ -88,6 +89,10 @@ EXPECTED = {
     "rollback": Expected(
         "5 to replace in 1 wave, 15 up to date, 0 left out, 0 not for this DaemonSet",
         ("wave-1 5",),
+    ),
+    "error-rate-canary": Expected(
+        "8 to replace in 2 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
+        ("canary 2", "rest 6"),
     ),
     "log-pattern": Expected(
         "8 to replace in 2 waves, 0 up to date, 0 left out, 0 not for this DaemonSet",
@@ -462,6 +467,30 @@ def test_rollback_touches_only_what_runs_the_bad_revision(play: Play) -> None:
 
 
 # Gates
+
+
+def test_error_rate_canary_looks_five_times_between_canary_and_rest(play: Play) -> None:
+    played = play("error-rate-canary")
+    began = sorted(played.journal.began.values())
+    assert len(began) == 8
+    assert began[2] - began[1] > 3 + 4 * 1  # initialDelay, and four intervals
+
+
+def test_error_rate_canary_takes_a_release_that_raises_the_rate_back(
+    tmp_path: Path, real_prometheus: Prometheus
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    text = spec_of("error-rate-canary").read_text()
+    spec.write_text(text.replace("http://127.0.0.1:9090", real_prometheus.url))
+    real_prometheus.exporter.set("error_rate", 0.5)
+    with world(fleet_of("error-rate-canary"), tmp_path) as cluster:
+        cluster.set_image("*", QUICK)
+        old = cluster.pod_names()
+        done = cluster.rollout("apply", "-f", spec, "--yes", "--allow-host", "127.0.0.1")
+        images, now = cluster.images(), cluster.pod_names()
+    assert done.code == ExitCode.ROLLED_BACK, done.err
+    assert set(images.values()) == {"edge-proxy:1.7"}
+    assert sum(old[node] != now[node] for node in old) == 2  # of the canary only
 
 
 def test_log_pattern_waits_until_every_new_pod_says_that_it_is_ready(play: Play) -> None:
