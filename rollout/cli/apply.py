@@ -16,6 +16,7 @@ from rollout.cli.options import (
     JournalOptions,
     cluster_options,
     forgiving_options,
+    ignore_window_option,
     grace_option,
     journal_option,
     output_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @output_option("table", "jsonl")
 @journal_option
 @allow_options
+@ignore_window_option
 @cluster_options
 def apply(
     *,
@@ -64,6 +66,7 @@ def apply(
     output: str,
     journal: JournalOptions,
     allowed: Allowed,
+    ignore_window: bool,
     cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
@@ -98,6 +101,7 @@ def apply(
             output,
             journal,
             allowed,
+            ignore_windows=ignore_window,
             on_drift=on_drift,
             stop_at=stop_at,
             grace_s=grace,

@@ -44,6 +44,7 @@ _COMMANDS = {
     ),
     "runs": ("rollout.cli.runs", "runs", "Show the runs that the cluster knows of."),
     "audit": ("rollout.cli.audit", "audit", "Check and show the journals of runs."),
+    "gate": ("rollout.cli.gate", "gate", "Look at gates, and measure one of them now."),
     "sim": ("rollout.cli.sim", "sim", "Run the embedded cluster."),
 }
 

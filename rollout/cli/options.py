@@ -83,6 +83,15 @@ def stop_at_option(command: F) -> F:
     )(command)
 
 
+def ignore_window_option(command: F) -> F:
+    """Add `--ignore-window`."""
+    return click.option(
+        "--ignore-window",
+        is_flag=True,
+        help="Go on outside of the windows; who did so, and when, goes into the record.",
+    )(command)
+
+
 def forgiving_options(command: F) -> F:
     """Add `--allow-deferred`, `--success-on-pause` and `--until-paused`, as one `forgiving`."""
 

@@ -13,6 +13,7 @@ from rollout.cli.options import (
     JournalOptions,
     cluster_options,
     forgiving_options,
+    ignore_window_option,
     grace_option,
     journal_option,
     output_option,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @output_option("table", "jsonl")
 @journal_option
 @allow_options
+@ignore_window_option
 @cluster_options
 def resume(
     *,
@@ -52,6 +54,7 @@ def resume(
     output: str,
     journal: JournalOptions,
     allowed: Allowed,
+    ignore_window: bool,
     cluster: ClusterOptions,
 ) -> int:
     """Go on with a run of ROLLOUT that was paused, held or killed; from any machine.
@@ -77,6 +80,7 @@ def resume(
                 output,
                 journal,
                 allowed,
+                ignore_windows=ignore_window,
                 stop_at=stop_at,
                 grace_s=grace,
             )

@@ -177,6 +177,11 @@ def approve_gate(record: RunRecord, who: Speaker, gate: str) -> RunRecord:
     return _said(kept, who, "approve", f"gate {gate}")
 
 
+def ignore_window(record: RunRecord, who: Speaker) -> RunRecord:
+    """Write down who lets the run go on outside of its windows."""
+    return _said(record, who, "ignore-window")
+
+
 def reject(
     record: RunRecord, who: Speaker, about: str, then: FailurePolicy | None = None
 ) -> RunRecord:

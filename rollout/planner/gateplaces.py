@@ -39,7 +39,7 @@ def resolve(body: Body, step_s: float) -> tuple[Gate, ...]:
         step_s: seconds that a node usually takes: a window without `enough` needs so much.
     """
     return tuple(
-        msgspec.structs.replace(gate, enough=step_s)
+        msgspec.structs.replace(gate, enough=round(step_s))
         if isinstance(gate, WindowGate) and gate.enough is None
         else gate
         for gate in (*window_gates(body), *body.gates)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rollout.executor.gaterecord import RecordedGate
 from rollout.gatespec import Gate, WindowGate, per_node
 from rollout.gatespec.base import When
 from rollout.planner.plan import Plan, Step
@@ -64,3 +67,32 @@ def measured_text(gate: Gate) -> str:
 def failing_text(gate: Gate, default: str) -> str:
     """Return what happens when it fails."""
     return "told only (dryRun)" if gate.dry_run else gate.on_failure or default
+
+
+def results_text(gates: Sequence[RecordedGate], waves: Sequence[str]) -> str:
+    """Return what gates have said: a line each with the verdict and why, below it what it measured.
+
+    Args:
+        gates: from a run or its record.
+        waves: names, in the order of the plan.
+    """
+    lines = []
+    for gate in gates:
+        place = _place(gate, waves)
+        word = f"{gate.status} (dry run)" if gate.dry_run else gate.status
+        lines.append(f"gate {gate.gate} ({gate.kind}) {place}: {word}: {gate.reason}")
+        lines += [
+            f"  {one.at}  {one.outcome:<12}  {' '.join(t for t in (one.value, one.reason) if t)}"
+            for one in gate.measurements
+        ]
+    return "\n".join(lines)
+
+
+def _place(gate: RecordedGate, waves: Sequence[str]) -> str:
+    before = gate.at.partition("-")[0]
+    if gate.node:
+        return f"{before} {gate.node}"
+    if gate.wave:
+        name = waves[gate.wave - 1] if gate.wave <= len(waves) else str(gate.wave)
+        return f"{before} wave {name}"
+    return gate.at

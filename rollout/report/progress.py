@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
 from rollout.executor.run import Result
@@ -219,6 +221,7 @@ class JsonReporter:
             exitCode=int(code),
             nodes=nodes,
             joined=list(result.joined),
+            gates=msgspec.to_builtins(result.gates),
             strategies=dict(result.strategies),
             time=time_object(result.account),
         )

@@ -7,6 +7,7 @@ from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.quantity import cut, format_duration
 from rollout.report.accounts import time_text
+from rollout.report.gates import results_text
 from rollout.report.table import text_table
 
 _WORDS = {
@@ -39,7 +40,9 @@ def result_text(plan: Plan, result: Result) -> str:
         if node.fate == "deferred"
     ]
     headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
-    return f"{text_table(headers, rows)}\n\n{summary_text(plan, result)}"
+    said = results_text(result.gates, [wave.name for wave in plan.waves])
+    gates = f"\n\n{said}" if said else ""
+    return f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}"
 
 
 def outcome_word(run: StepRun) -> str:

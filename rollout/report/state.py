@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.record import RunRecord
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
@@ -44,6 +45,7 @@ class DaemonSetState:
     nodes: tuple[NodeState, ...]
     left_over: tuple[str, ...]  # what earlier runs have left, one sentence each
     run: RunState | None = None  # the run that works on it, or has stopped half-way
+    gates: tuple[RecordedGate, ...] = ()  # of the run that works on it
 
 
 def daemon_set_state(
@@ -68,6 +70,7 @@ def daemon_set_state(
         hash=fleet.current_hash,
         sentence=_sentence(fleet, record, fates),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
+        gates=record.gates if record is not None and record.run_id == _run_of(fleet) else (),
         left_over=_left_over(fleet, released, now),
         run=run_state(record) if record is not None else None,
     )
@@ -78,6 +81,10 @@ def _left_over(fleet: Fleet, released: Iterable[ReleasedPod], now: float) -> tup
     run = fleet.daemon_set.metadata.annotations.get(marks.RUN)
     left = find_leftovers(fleet, (pod for pod in released if pod.run_id != run or not run), now)
     return () if run and not left.pods else tuple(leftover_warnings(left))
+
+
+def _run_of(fleet: Fleet) -> str:
+    return fleet.daemon_set.metadata.annotations.get(marks.RUN, "")
 
 
 def state_text(state: DaemonSetState) -> str:

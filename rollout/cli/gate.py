@@ -1,0 +1,125 @@
+"""`rollout gate`: look at the gates of a spec, and measure one of them now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rollout.cli.allowing import Allowed, allow_options
+from rollout.cli.options import FILE, ClusterOptions, cluster_options
+from rollout.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from rollout.gates.measurement import Measurement
+    from rollout.planner.plan import Plan
+
+_KINDS = {
+    "pods": "availability, restarts and waiting reasons of the new pods, against the old ones",
+    "node": "conditions, taints and pressure of the node",
+    "events": "Warning events of the new pods, newer than their step",
+    "logs": "a pattern in the logs of the new pods",
+    "resources": "CPU and memory of the new pods, from metrics.k8s.io",
+    "prometheus": "a query of a Prometheus server, or its alerts",
+    "http": "status and content of an answer, also of the node's own pod",
+    "webhook": "a POST whose status decides; or, as a trip, takes the release back",
+    "command": "the exit code of a program on this machine, where commands are allowed",
+    "job": "a Kubernetes Job on the updated node",
+    "approval": "so many people's word, none of them the plan's author",
+    "pause": "a length of time",
+    "window": "times of the week in which something may begin",
+    "plugin": "what an installed package brings (entry point group rollout.gates)",
+}
+
+
+@click.group()
+def gate() -> None:
+    """Look at gates, and measure one of them now."""
+
+
+@gate.command("list")
+@click.argument("spec", type=FILE, required=False)
+def list_(*, spec: Path | None) -> None:
+    """List the kinds of gates; with a SPEC, its gates, where they stand and what they bear.
+
+    \b
+    Example:
+      rollout gate list plans/error-rate-canary.yaml
+    """
+    from rollout.report.table import text_table  # noqa: PLC0415 - slow to import
+
+    if spec is None:
+        click.echo(text_table(("KIND", "LOOKS AT"), list(_KINDS.items())))
+        return
+    from rollout.planner.gateplaces import resolve  # noqa: PLC0415
+    from rollout.report.gates import (  # noqa: PLC0415
+        GATE_HEADERS,
+        failing_text,
+        measured_text,
+        where_text,
+    )
+    from rollout.specfile import load_spec  # noqa: PLC0415
+
+    body = load_spec(spec).spec.spec
+    rows = [
+        (
+            g.name,
+            g.kind,
+            g.at,
+            where_text(g),
+            measured_text(g),
+            failing_text(g, body.failure.on_failure),
+        )
+        for g in resolve(body, body.health.soak_s)
+    ]
+    click.echo(text_table(GATE_HEADERS, rows) if rows else "The spec has no gates.")
+
+
+@gate.command()
+@click.argument("spec", type=FILE)
+@click.argument("name")
+@click.option("--node", help="Measure it for this node.")
+@allow_options
+@cluster_options
+def run(
+    *, spec: Path, name: str, node: str | None, allowed: Allowed, cluster: ClusterOptions
+) -> int:
+    """Measure the gate NAME of a SPEC once, now, and exit by what it says; changes no node.
+
+    0: it passes. 3: it fails. 9: it is inconclusive, has no data, waits, or could not be measured.
+
+    \b
+    Example:
+      rollout gate run plans/error-rate-canary.yaml errors
+    """
+    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
+    from rollout.gates.measurement import Outcome  # noqa: PLC0415
+
+    loaded = read_spec(spec, None)
+    settings = allowed.settings()
+    client = cluster.connect()
+    try:
+        plan = make_plan(client, loaded, cluster.namespace)
+        found = next((g for g in plan.gates if g.name == name), None)
+        if found is None:
+            known = ", ".join(g.name for g in plan.gates) or "none"
+            raise UsageError(f"the spec has no gate '{name}'; it has {known}")
+        from rollout.executor.oneshot import measure_once  # noqa: PLC0415
+
+        measured = measure_once(client, plan, found, settings, node)
+    finally:
+        client.close()
+    click.echo(_text(plan, name, measured))
+    if measured.outcome is Outcome.PASSED:
+        return ExitCode.DONE
+    failed = measured.outcome is Outcome.FAILED or (
+        measured.outcome is Outcome.NO_DATA and found.on_no_data == "failure"
+    )
+    return ExitCode.HELD if failed else ExitCode.INCONCLUSIVE
+
+
+def _text(plan: Plan, name: str, measured: Measurement) -> str:
+    value = f" ({measured.value})" if measured.value else ""
+    why = f": {measured.reason}" if measured.reason else ""
+    return f"gate {name} of rollout {plan.name}: {measured.outcome.value}{value}{why}"

@@ -1,0 +1,113 @@
+"""Gates with the real command: flags, exit codes, approvals from elsewhere, what is shown."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any, get_args
+
+from rollout.gatespec import Gate
+from tests.e2e.world import NAMESPACE, OLD, World, fleet, run, world
+
+
+def spec_with(world: World, **more: Any) -> Path:
+    return world.spec(waves=[1, "100%"], health={"soak": 0}, **more)
+
+
+APPROVAL = {"name": "people", "kind": "approval", "at": "before-wave", "interval": "1s"}
+PODS = {"name": "well", "kind": "pods", "at": "after-wave", "interval": "1s", "controlGroup": False}
+
+
+def test_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_path: Path) -> None:
+    with world(fleet(3), tmp_path) as w:
+        plan = w.plan(spec_with(w, gates=[APPROVAL]))
+        first = w.rollout("apply", plan, "-o", "jsonl")
+        assert first.code == 6, first.err
+        assert w.deleted_pods() == []
+        assert any(event["type"] == "approval-wanted" for event in first.events)
+        status = w.rollout("status", "log-agent", "-n", NAMESPACE, "-o", "json")
+        assert status.code == 0, status.err
+        record = w.record()
+        assert record is not None
+        assert record["gates"][0]["status"] == "waiting"
+        own = w.rollout("approve", "log-agent-2.4", "--gate", "people", "-n", NAMESPACE)
+        assert own.code == 0, own.err
+        still = w.rollout("resume", "log-agent-2.4", "-n", NAMESPACE)
+        assert still.code == 6  # whoever made the plan does not count
+        assert "made the plan and doesn't count" in still.out
+
+
+def test_a_gate_that_holds_is_in_the_report_the_record_and_the_events(tmp_path: Path) -> None:
+    gate = PODS | {"successCondition": "result.total > 100"}
+    with world(fleet(3), tmp_path) as w:
+        plan = w.plan(spec_with(w, gates=[gate]))
+        done = w.rollout("apply", plan)
+        assert done.code == 3, done.err
+        assert len(w.deleted_pods()) == 1
+        assert "gate well (pods) after wave wave-1: failed: 1 failed" in done.out
+        record = w.record()
+        assert record is not None
+        (kept,) = record["gates"]
+        assert (kept["gate"], kept["status"]) == ("well", "failed")
+        assert kept["measurements"][0]["outcome"] == "failed"
+
+
+def test_a_failing_gate_rolls_the_canary_back(tmp_path: Path) -> None:
+    gate = PODS | {"successCondition": "result.total > 100", "onFailure": "rollback"}
+    with world(fleet(3), tmp_path) as w:
+        done = w.rollout("apply", w.plan(spec_with(w, gates=[gate])), "-o", "jsonl")
+        assert done.code == 4, done.err
+        assert set(w.images().values()) == {OLD}
+        assert len(w.deleted_pods()) == 2
+        finished = done.events[-1]
+        assert finished["gates"][0]["status"] == "failed"
+
+
+def test_a_closed_window_keeps_the_run_and_ignoring_it_is_written_down(tmp_path: Path) -> None:
+    window = {"deny": "* * * * *", "for": "1h"}
+    with world(fleet(2), tmp_path) as w:
+        plan = w.plan(spec_with(w, windows=[window]))
+        with w.start("apply", plan, "-o", "jsonl") as running:
+            running.event("window-closed")
+            running.send(signal.SIGINT)
+            assert running.end().code == 6
+        assert w.deleted_pods() == []
+        done = w.rollout("apply", plan, "--ignore-window")
+        assert done.code == 0, done.err
+        record = w.record()
+        assert record is not None
+        assert [word["verb"] for word in record["said"]] == ["ignore-window"]
+
+
+def test_a_command_runs_only_where_commands_are_allowed(tmp_path: Path) -> None:
+    gate = {"name": "smoke", "kind": "command", "at": "after-wave", "argv": ["/bin/true"]}
+    with world(fleet(2), tmp_path) as w:
+        spec = spec_with(w, gates=[gate | {"consecutiveErrorLimit": 0}])
+        refused = w.rollout("gate", "run", spec, "smoke")
+        assert refused.code == 9, refused.out
+        allowed = w.rollout("gate", "run", spec, "smoke", "--allow-commands")
+        assert allowed.code == 0, allowed.out + allowed.err
+        assert w.writes() == []
+
+
+def test_one_gate_is_measured_now_and_nothing_is_changed(tmp_path: Path) -> None:
+    with world(fleet(2), tmp_path) as w:
+        spec = spec_with(w, gates=[PODS | {"at": "preflight"}])
+        good = w.rollout("gate", "run", spec, "well")
+        assert good.code == 0, good.out + good.err
+        assert "gate well of rollout log-agent-2.4: passed" in good.out
+        unknown = w.rollout("gate", "run", spec, "other")
+        assert unknown.code == 64
+        assert "it has well" in unknown.err
+        assert w.writes() == []
+
+
+def test_the_list_names_every_kind_and_the_gates_of_a_spec(tmp_path: Path) -> None:
+    kinds = {line.split()[0] for line in run("gate", "list").out.splitlines()[1:]}
+    known = {kind.__struct_config__.tag for kind in get_args(Gate)}
+    assert kinds == known
+    with world(fleet(1), tmp_path) as w:
+        spec = spec_with(w, gates=[APPROVAL], windows=[{"allow": "0 22 * * *", "for": "1h"}])
+        text = run("gate", "list", spec).out
+        assert "people" in text
+        assert "windows" in text
