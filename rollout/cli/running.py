@@ -22,8 +22,7 @@ from rollout.executor.book import GRACE_S
 from rollout.executor.inbox import Inbox
 from rollout.executor.run import DriftPolicy, Observer, Result
 from rollout.executor.saying import ignore_window, speaker
-from rollout.executor.session import whoami
-from rollout.executor.session import GateChoices, begin, carry_out, exit_code
+from rollout.executor.session import GateChoices, begin, carry_out, exit_code, whoami
 from rollout.executor.tuning import Tuning
 from rollout.fleet.objects import format_time
 from rollout.planner.plan import Plan
@@ -55,10 +54,10 @@ def carry_out_plan(
     output: str,
     journal: JournalOptions,
     allowed: Allowed = NOTHING_ALLOWED,
-    ignore_windows: bool = False,
     *,
     on_drift: DriftPolicy = "fail",
     stop_at: str | None = None,
+    ignore_windows: bool = False,
     grace_s: float = GRACE_S,
 ) -> tuple[ExitCode, Result]:
     """Begin the run of a plan, or go on with it, and tell about it.
@@ -97,9 +96,7 @@ def carry_out_plan(
 
 def _without_windows(gates: GateChoices) -> GateChoices:
     who = speaker(whoami(), format_time(time.time()), "--ignore-window")
-    return replace(
-        gates, ignore_windows=True, override=lambda record: ignore_window(record, who)
-    )
+    return replace(gates, ignore_windows=True, override=lambda record: ignore_window(record, who))
 
 
 def _wave_number(plan: Plan, wanted: str) -> int:
