@@ -16,12 +16,29 @@ from rollout.fleet.revisions import revision_hash, template_digest
 def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     """A pod of the DaemonSet was created or changed."""
     is_new = ds.listed and pod.metadata.uid not in ds.view.pods
+    known = ds.view.pods.get(pod.metadata.uid)
+    begins_to_go = pod.terminating and known is not None and not known.terminating
     node = ds.view.see(pod, now)
+    if node is not None and begins_to_go:
+        _note_others(book, ds, pod, node)
     if node is None:
         return
     if is_new and pod.metadata.uid in ds.view.pods:
         guarding.successor_seen(book, ds, node)
     book.node_changed(ds, node, now)
+
+
+def _note_others(book: Book, ds: DaemonSetRun, pod: Pod, node: str) -> None:
+    """Tell when somebody else takes an old pod away before its turn."""
+    step = ds.steps.get(node)
+    waits = step is not None and step.state in (StepState.BLOCKED, StepState.READY)
+    if step is None or not waits or not ds.resolved or ds.is_target(pod):
+        return
+    step.by_others = True
+    asked = book.stepping.asked
+    where = "as asked for" if asked is not None and asked.node == node else "out of plan"
+    message = f"{where}: it counts as done when its new pod is healthy"
+    book.note("node-by-others", ds, node=node, wave=step.step.wave, message=message)
 
 
 def take_pods(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: float) -> None:

@@ -485,7 +485,12 @@ def _roll_back(run: _Held) -> Result:
     back = _stamped(run.lock, _going_back)
     run.log.intend_record(back(session.record))
     session.keeper.update(run_id, back)
-    plan = _way_back(run.client, session)
+    try:
+        plan = _way_back(run.client, session)
+    except StaleError as error:  # there is no way back: the record must not say that it goes
+        why = str(error)
+        session.keeper.update(run_id, _stamped(run.lock, lambda r: _stuck(r, why)))
+        raise
     result = run_plan(
         run.client,
         plan,
@@ -505,6 +510,10 @@ def _roll_back(run: _Held) -> Result:
     result = replace(result, finish=_rolled_back(plan, result))
     _close(run, result)
     return result
+
+
+def _stuck(record: RunRecord, why: str) -> RunRecord:
+    return msgspec.structs.replace(record, phase="rollback incomplete", message=why)
 
 
 def _going_back(record: RunRecord) -> RunRecord:

@@ -73,6 +73,7 @@ class StepRun:
     retry_uid: str = ""  # a failed pod of the target revision that another try takes away
     reopened: bool = False  # somebody asked for another try
     told: bool = False  # its successors know that it is over
+    by_others: bool = False  # somebody else took its pod away before its turn
     let_through: bool = False  # approved by name, past an approval that nobody gave
     ready_at: float = BEFORE  # its turn had come
     asked_at: float = 0.0  # the first write to its pod was asked for; 0: none was

@@ -31,6 +31,7 @@ _SENTENCES = {
     "pods-refused": "DaemonSet {daemon_set}: new pods are refused: {message}",
     "node-waits": "{node}: waits: {message}",
     "node-skipped": "{node}: skipped: {message}",
+    "node-by-others": "{node}: its pod was deleted by somebody else, {message}",
     "node-retried": "{node}: is tried again",
     "pausing": "pausing: nothing new starts; {message}",
     "resumed": "going on: {message}",

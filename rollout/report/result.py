@@ -48,7 +48,7 @@ def result_text(plan: Plan, result: Result) -> str:
 def outcome_word(run: StepRun) -> str:
     """Return what happened to a node in one word."""
     if run.state is StepState.DONE and not run.replaced_uid:
-        return "verified"
+        return "by others" if run.by_others else "verified"
     return _WORDS.get(run.state, "in flight")
 
 

@@ -385,3 +385,22 @@ def test_faults_54_a_pod_that_somebody_deletes_by_hand_counts_as_done() -> None:
 
     assert walk.run.run().outcome is Outcome.DONE
     assert world.oracle.deletes["log-agent", asked] == 1
+    told = [line for line in walk.run.log if "node-by-others" in line]
+    assert [asked in line and "as asked for" in line for line in told] == [True]
+
+
+def test_faults_54_another_pod_that_somebody_deletes_is_reported_as_out_of_plan() -> None:
+    world = World(4, waves=THREE)
+    walk = Walk(world)
+    walk.answer("go")
+    asked = walk.question()
+    other = nodes_in(world, 3)[-1]
+    pod = read_fleet(world.cluster, "logging", "log-agent").pods[other][0].metadata.name
+    world.cluster.registry.delete(PODS, "logging", pod, SOMEBODY)
+    world.advance(60.0)
+    walk.run.answer(asked, "all")
+
+    assert walk.run.run().outcome is Outcome.DONE
+    assert set(world.oracle.deletes.values()) == {1}
+    told = [line for line in walk.run.log if "node-by-others" in line]
+    assert [other in line and "out of plan" in line for line in told] == [True]
