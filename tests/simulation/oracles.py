@@ -204,10 +204,17 @@ class Judge:
             self._check_once(process, place)
             if not served:
                 self._by_us.add(place)
+                self._check_alone(place)
             if was_served and not served:
                 self._check_budget(process, place)
         if served:
             self._by_us.discard(place)
+
+    def _check_alone(self, place: Place) -> None:
+        """A node belongs to one step at a time."""
+        others = [uid for uid, node in self._by_us if node == place[1] and uid != place[0]]
+        if others:
+            self.complain(f"two DaemonSets are taken down on {place[1]} at once")
 
     def _check_once(self, process: Process, place: Place) -> None:
         """S3: once for each target."""

@@ -1,0 +1,101 @@
+"""Runs every mutation in a copy of the tree: `scripts/mutate`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from scripts.mutations.guards import GUARDS, Guard
+
+PATIENCE_S = 300.0
+ROOT = Path(__file__).parents[2]
+TESTS_FAILED = 1  # pytest's exit code
+
+
+def patched(guard: Guard, source: str) -> str:
+    """Return the source without the guard.
+
+    Raises:
+        ValueError: when the guard doesn't stand there exactly once.
+    """
+    found = source.count(guard.old)
+    if found != 1:
+        raise ValueError(f"{guard.name}: its text stands {found} times in {guard.file}, not once")
+    return source.replace(guard.old, guard.new)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try the mutations; returns 1 when one survives."""
+    parser = argparse.ArgumentParser(prog="scripts/mutate", description=__doc__)
+    parser.add_argument("guards", nargs="*", help="names of guards (default: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies at once")
+    given = parser.parse_args(arguments)
+    chosen = [g for g in GUARDS if not given.guards or g.name in given.guards]
+    unknown = set(given.guards) - {guard.name for guard in GUARDS}
+    if unknown:
+        parser.error(f"no such guard: {', '.join(sorted(unknown))}")
+    killers = sorted({killer for guard in chosen for killer in guard.killers})
+    with tempfile.TemporaryDirectory(prefix="rollout-mutate-") as directory:
+        clean = Path(directory) / "clean"
+        _copy(clean)
+        if (code := _test(clean, killers)) != 0:
+            print(f"the killers fail without a mutation (pytest {code}); nothing was tried")
+            return 1
+        with ThreadPoolExecutor(given.jobs) as pool:
+            verdicts = list(pool.map(lambda guard: _try(Path(directory), guard), chosen))
+    survivors = [guard.name for guard, killed in zip(chosen, verdicts, strict=True) if not killed]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants were killed")
+    if survivors:
+        print(f"survivors: {', '.join(survivors)}")
+    return 1 if survivors else 0
+
+
+def _try(directory: Path, guard: Guard) -> bool:
+    tree = directory / guard.name
+    _copy(tree)
+    file = tree / guard.file
+    file.write_text(patched(guard, file.read_text()))
+    killed = all(_test(tree, [killer]) == TESTS_FAILED for killer in guard.killers)
+    shutil.rmtree(tree)
+    print(f"{'killed  ' if killed else 'SURVIVED'}  {guard.name}: {guard.why}", flush=True)
+    return killed
+
+
+def _copy(tree: Path) -> None:
+    for name in ("rollout", "tests", "scripts", "plans"):
+        ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
+        shutil.copytree(ROOT / name, tree / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tree / name)
+
+
+def _test(tree: Path, killers: Sequence[str]) -> int:
+    """Run tests in a tree; returns pytest's exit code."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *killers]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(  # noqa: S603 - our own tests
+            command,
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired:  # it waits for what never comes: it has noticed
+        return TESTS_FAILED
+    if done.returncode not in (0, TESTS_FAILED):
+        print(done.stdout[-2000:], done.stderr[-2000:], sep="\n")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
