@@ -25,10 +25,13 @@ def patched(guard: Guard, source: str) -> str:
     Raises:
         ValueError: when the guard doesn't stand there exactly once.
     """
-    found = source.count(guard.old)
-    if found != 1:
-        raise ValueError(f"{guard.name}: its text stands {found} times in {guard.file}, not once")
-    return source.replace(guard.old, guard.new)
+    for old, new in ((guard.old, guard.new), *guard.more):
+        found = source.count(old)
+        if found != 1:
+            message = f"{guard.name}: its text stands {found} times in {guard.file}, not once"
+            raise ValueError(message)
+        source = source.replace(old, new)
+    return source
 
 
 def main(arguments: Sequence[str]) -> int:

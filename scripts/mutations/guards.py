@@ -1,6 +1,6 @@
 """The guards that make a rollout safe, each with the change that takes it away and its killers.
 
-`old` stands exactly once in `file`; `new` is the same program without the guard. A killer is a
+`old` stands exactly once in `file`, as does the first of each pair in `more`; `new` is the same program without the guard. A killer is a
 test that must fail then.
 """
 
@@ -27,6 +27,7 @@ class Guard:
     old: str
     new: str
     killers: tuple[str, ...]
+    more: tuple[tuple[str, str], ...] = ()  # the guard's other places in the file
 
 
 GUARDS = (
@@ -60,7 +61,7 @@ GUARDS = (
         "rollout/executor/lock.py",
         "        if self._tenures and epoch > self.epoch:\n",
         "        if False:\n",
-        ("tests/executor/test_epoch.py",),
+        ("tests/executor/test_lock.py::test_a_higher_epoch_in_a_record_ends_the_lock_for_good",),
     ),
     Guard(
         "unknown-outcome-read",
@@ -132,9 +133,10 @@ GUARDS = (
         "stop-is-a-stop",
         "something starts after a hold (S6)",
         "rollout/executor/starting.py",
-        "    while not book.stopping:\n",
-        "    while True:\n",
+        "    if book.stopping:\n        _start_approved(book, now)\n        return\n",
+        "",
         (f"{DEEDS}test_a_run_that_is_held_by_what_it_finds_touches_nothing_more",),
+        more=(("    while not book.stopping:\n", "    while True:\n"),),
     ),
     Guard(
         "predecessors",

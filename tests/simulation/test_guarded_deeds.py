@@ -140,7 +140,7 @@ def test_a_run_that_is_held_by_what_it_finds_touches_nothing_more() -> None:
         command = begin(world, body)
         world.wait_until(lambda: world.judge.deletes.total() == 3)
         command.kill()
-        world.advance(60.0)
+        world.advance(200.0)
 
         assert world.run(*command.arguments).code == 3
         assert world.judge.deletes.total() == 3
