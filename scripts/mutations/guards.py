@@ -1,7 +1,7 @@
 """The guards that make a rollout safe, each with the change that takes it away and its killers.
 
-`old` stands exactly once in `file`, as does the first of each pair in `more`; `new` is the same program without the guard. A killer is a
-test that must fail then.
+`old` stands exactly once in `file`, as does the first of each pair in `more`; `new` is the same
+program without the guard. A killer is a test that must fail then.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ GUARDS = (
         "rollout/executor/starting.py",
         "    if book.stopping:\n        _start_approved(book, now)\n        return\n",
         "",
-        (f"{DEEDS}test_a_run_that_is_held_by_what_it_finds_touches_nothing_more",),
+        (f"{STRANGERS}test_a_stopped_run_finishes_what_is_in_flight_and_starts_nothing",),
         more=(("    while not book.stopping:\n", "    while True:\n"),),
     ),
     Guard(
