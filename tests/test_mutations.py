@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
 
-from scripts.mutations.__main__ import ROOT, patched
+from scripts.mutations.__main__ import ROOT, mutate
 from scripts.mutations.guards import GUARDS, Guard
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_every_mutation_applies_and_leaves_a_program(guard: Guard) -> None:
-    source = (ROOT / guard.file).read_text()
+def test_every_mutation_applies_and_leaves_a_program(guard: Guard, tmp_path: Path) -> None:
+    for place in guard.places:
+        (tmp_path / place.file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / place.file, tmp_path / place.file)
 
-    mutant = patched(guard, source)
+    mutate(guard, tmp_path)
 
-    assert mutant != source
-    ast.parse(mutant)
+    for place in guard.places:
+        mutant = (tmp_path / place.file).read_text()
+        assert mutant != (ROOT / place.file).read_text()
+        ast.parse(mutant)
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)

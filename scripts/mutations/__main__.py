@@ -19,19 +19,19 @@ ROOT = Path(__file__).parents[2]
 TESTS_FAILED = 1  # pytest's exit code
 
 
-def patched(guard: Guard, source: str) -> str:
-    """Return the source without the guard.
+def mutate(guard: Guard, tree: Path) -> None:
+    """Take a guard away in a copy of the tree.
 
     Raises:
-        ValueError: when the guard doesn't stand there exactly once.
+        ValueError: when it doesn't stand exactly once at each of its places.
     """
-    for old, new in ((guard.old, guard.new), *guard.more):
-        found = source.count(old)
+    for place in guard.places:
+        file = tree / place.file
+        source = file.read_text()
+        found = source.count(place.old)
         if found != 1:
-            message = f"{guard.name}: its text stands {found} times in {guard.file}, not once"
-            raise ValueError(message)
-        source = source.replace(old, new)
-    return source
+            raise ValueError(f"{guard.name}: stands {found} times in {place.file}, not once")
+        file.write_text(source.replace(place.old, place.new))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,8 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 def _try(directory: Path, guard: Guard) -> bool:
     tree = directory / guard.name
     _copy(tree)
-    file = tree / guard.file
-    file.write_text(patched(guard, file.read_text()))
+    mutate(guard, tree)
     killed = all(_test(tree, [killer]) == TESTS_FAILED for killer in guard.killers)
     shutil.rmtree(tree)
     print(f"{'killed  ' if killed else 'SURVIVED'}  {guard.name}: {guard.why}", flush=True)

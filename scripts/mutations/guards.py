@@ -1,7 +1,7 @@
 """The guards that make a rollout safe, each with the change that takes it away and its killers.
 
-`old` stands exactly once in `file`, as does the first of each pair in `more`; `new` is the same
-program without the guard. A killer is a test that must fail then.
+`old` stands exactly once in `file`; `new` is the same program without the guard. A guard that
+stands at several places is taken away at all of them. A killer is a test that must fail then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ DEEDS = "tests/simulation/test_guarded_deeds.py::"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One place at which a guard stands."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """One guard."""
 
@@ -27,7 +36,12 @@ class Guard:
     old: str
     new: str
     killers: tuple[str, ...]
-    more: tuple[tuple[str, str], ...] = ()  # the guard's other places in the file
+    more: tuple[Place, ...] = ()  # where it stands as well
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places at which it stands."""
+        return (Place(self.file, self.old, self.new), *self.more)
 
 
 GUARDS = (
@@ -132,11 +146,22 @@ GUARDS = (
     Guard(
         "stop-is-a-stop",
         "something starts after a hold (S6)",
-        "rollout/executor/starting.py",
-        "    if book.stopping:\n        _start_approved(book, now)\n        return\n",
+        "rollout/executor/controlling.py",
+        "    if book.stopping and not _moves_in_pause(book, run):\n        return False\n",
         "",
         (f"{STRANGERS}test_a_stopped_run_finishes_what_is_in_flight_and_starts_nothing",),
-        more=(("    while not book.stopping:\n", "    while True:\n"),),
+        more=(
+            Place(
+                "rollout/executor/starting.py",
+                "    if book.stopping:\n        _start_approved(book, now)\n        return\n",
+                "",
+            ),
+            Place(
+                "rollout/executor/starting.py",
+                "    while not book.stopping:\n",
+                "    while True:\n",
+            ),
+        ),
     ),
     Guard(
         "predecessors",
