@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Journal:
         self._head = head
         self._durable = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._unsynced = False
+        self._turn = threading.RLock()  # a line is chained to the one before: one writer at a time
         self.failed = ""  # why nothing can be written any more
 
     @property
@@ -56,11 +58,12 @@ class Journal:
         if self._descriptor is None:
             return
         kept = {key: value for key, value in fields.items() if value not in ("", None)}
-        line, head = seal(self._head, {**kept, "type": kind, "time": _now()})
-        with self._for_ever():
-            _write_all(self._descriptor, line)
-        self._head = head
-        self._unsynced = True
+        with self._turn:
+            line, head = seal(self._head, {**kept, "type": kind, "time": _now()})
+            with self._for_ever():
+                _write_all(self._descriptor, line)
+            self._head = head
+            self._unsynced = True
 
     def sync(self) -> None:
         """Return when all lines are on the disk.
@@ -70,10 +73,10 @@ class Journal:
         """
         if self._descriptor is None:
             return
-        with self._for_ever():
+        with self._turn, self._for_ever():
             if self._unsynced and self._durable:
                 os.fsync(self._descriptor)
-        self._unsynced = False
+            self._unsynced = False
 
     def close(self) -> None:
         """Close the file; the lock on it ends."""

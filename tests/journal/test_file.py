@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -165,3 +166,11 @@ def test_what_failed_once_fails_for_ever_and_leaves_a_torn_end(tmp_path: Path) -
         assert before is not None
         assert before.torn > 0
     assert read_journal(path).torn == 0
+
+
+def test_lines_from_several_threads_stay_one_chain(tmp_path: Path) -> None:
+    path = tmp_path / "r1.jsonl"
+    with opened(path) as (journal, _), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: journal.append("told", number=number), range(400)))
+    reading = read_journal(path)
+    assert (reading.broken, reading.head.seq) == ("", 401)
