@@ -38,13 +38,19 @@ LAYERS: dict[str, set[str]] = {
     },
     "journal": {"errors"},
     "executor": {
-        *("errors", "quantity", "fleet", "gatespec", "planner", "gates", "cluster", "journal"),
+        *("errors", "quantity", "fleet", "notifyspec", "gatespec", "planner"),
+        *("gates", "cluster", "journal"),
     },
     "report": {"errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"},
+    "notify": {
+        *("errors", "quantity", "fleet", "notifyspec", "planner", "gates", "cluster"),
+        "executor",
+    },
     "sim": {"amounts", "errors", "quantity", "files", "memory", "yamlsource", "fleet"},
     "cli": {
         *("errors", "quantity", "files", "memory", "yamlsource", "fleet", "spec", "specfile"),
-        *("gatespec", "planner", "gates", "cluster", "journal", "executor", "report", "sim"),
+        *("gatespec", "planner", "gates", "cluster", "journal", "executor", "report", "notify"),
+        "sim",
     },
     "__main__": {"cli"},
 }

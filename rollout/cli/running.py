@@ -25,6 +25,9 @@ from rollout.executor.saying import ignore_window, speaker
 from rollout.executor.session import GateChoices, begin, carry_out, exit_code, whoami
 from rollout.executor.tuning import Tuning
 from rollout.fleet.objects import format_time
+from rollout.gates.settings import Settings
+from rollout.notify.notifier import Notifier, Told
+from rollout.notify.sinks import Sender
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
 from rollout.report.progress import JsonReporter, LineReporter
@@ -85,10 +88,14 @@ def carry_out_plan(
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
+    settings = allowed.settings() if plan.notify else Settings()
+    sender = Sender(client, plan, settings, plan.namespace)
+    notifier = Notifier(plan, session.record.run_id, sender.send, reporter.warning)
+    notifier.begin(resumed=session.resumed)
     with stop_on_signals(inbox, reporter):
-        result = carry_out(
-            client, plan, session, inbox, reporter, on_drift, tuning, wave, gates=gates
-        )
+        told = Told(reporter, notifier)
+        result = carry_out(client, plan, session, inbox, told, on_drift, tuning, wave, gates=gates)
+    notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code, result

@@ -14,6 +14,7 @@ from rollout.errors import Forbidden, NotFound
 from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.gates.permissions import accesses
+from rollout.notifyspec import EventsSink
 from rollout.planner.drift import compare
 from rollout.planner.plan import Plan, PlannedDaemonSet
 
@@ -125,6 +126,8 @@ def needed_permissions(plan: Plan) -> list[Permission]:
         Permission(verb, "", "configmaps", record)
         for verb in ("get", "list", "watch", "create", "update")
     ]
+    if any(isinstance(sink, EventsSink) for sink in plan.notify):
+        found += [Permission("create", "", "events", ds.namespace) for ds in plan.daemon_sets]
     spaces = sorted({ds.namespace for ds in plan.daemon_sets})
     for gate in plan.gates:
         found += [Permission(**asdict(a)) for a in accesses(gate, record, spaces)]

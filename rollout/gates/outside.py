@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Protocol
 
 from rollout import __version__
+from rollout.cluster.client import Client
 from rollout.errors import RolloutError
-from rollout.gates.context import Context
 from rollout.gates.measurement import plain
 from rollout.gates.secrets import read_secret
 from rollout.gates.settings import Settings
@@ -79,7 +80,19 @@ class Answer:
         return 300 <= self.status < 400  # noqa: PLR2004 - RFC 9110, section 15.4
 
 
-def read_trust(tls: Tls, context: Context) -> Trust:
+class Source(Protocol):
+    """Where secrets are read from."""
+
+    @property
+    def client(self) -> Client:
+        """Of the cluster."""
+
+    @property
+    def namespace(self) -> str:
+        """Of a Secret without one."""
+
+
+def read_trust(tls: Tls, context: Source) -> Trust:
     """Read the certificates that a gate trusts.
 
     Raises:

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollout.errors import RolloutError
+from rollout.executor.actions import Finish, Outcome
+from rollout.executor.notices import Notice
+from rollout.notify.messages import Message, for_kubernetes, for_pagerduty, for_slack
+from rollout.notify.notifier import MOST_FAILED_NODES, TRIES, Notifier
+from rollout.notifyspec import PagerDutySink, Sink
+from tests.planner.worlds import make_fleet, make_spec, plan_of
+
+WEBHOOK = {"name": "ops", "kind": "webhook", "url": "https://example.com/hook"}
+PAGER = {"name": "pager", "kind": "pagerduty", "secretRef": {"env": "KEY"}}
+
+
+class Ended:
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        self.finish = Finish(outcome, message)
+
+
+def told_by(
+    *sinks: dict[str, Any], notices: list[Notice], ended: Ended
+) -> list[tuple[str, Message]]:
+    plan = plan_of(make_fleet(3), make_spec(notify=list(sinks)))
+    sent: list[tuple[str, Message]] = []
+    notifier = Notifier(
+        plan, "r1", lambda sink, message: sent.append((sink.name, message)), lambda _text: None
+    )
+    notifier.begin(resumed=False)
+    for notice in notices:
+        notifier.notice(notice)
+    notifier.end(ended)  # type: ignore[arg-type] # of a result it looks at the finish only
+    return sent
+
+
+DONE = Ended(Outcome.DONE, "all well")
+
+
+def test_a_sink_gets_what_it_asked_for_and_nothing_else() -> None:
+    notices = [
+        Notice("wave-done", wave=1),
+        Notice("node-started", node="n1"),
+        Notice("held", message="x"),
+    ]
+    some = told_by(WEBHOOK | {"on": ["wave-done", "done"]}, notices=notices, ended=DONE)
+    assert [m.event for _, m in some] == ["wave-done", "done"]
+    every = told_by(WEBHOOK, notices=notices, ended=DONE)
+    assert [m.event for _, m in every] == ["started", "wave-done", "held", "done"]
+
+
+def test_a_hold_that_was_told_is_not_told_again_at_the_end() -> None:
+    ended = Ended(Outcome.HELD, "x")
+    sent = told_by(WEBHOOK, notices=[Notice("held", message="x")], ended=ended)
+    assert [m.event for _, m in sent] == ["started", "held"]
+
+
+def test_failed_nodes_do_not_flood_a_sink() -> None:
+    notices = [Notice("node-failed", node=f"n{i}", message="bad") for i in range(100)]
+    sent = told_by(WEBHOOK, notices=notices, ended=Ended(Outcome.ROLLED_BACK, "back"))
+    assert [m.event for _, m in sent].count("failed") == MOST_FAILED_NODES
+    assert sent[-1][1].event == "rolled-back"
+
+
+def test_a_sink_that_fails_is_tried_again_and_reported_once_and_stops_nothing() -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK, WEBHOOK | {"name": "good"}]))
+    tries: list[str] = []
+    warnings: list[str] = []
+
+    def send(sink: Sink, message: Message) -> None:
+        tries.append(f"{sink.name} {message.event}")
+        if sink.name == "ops":
+            raise RolloutError("no answer")
+
+    notifier = Notifier(plan, "r1", send, warnings.append, pause=lambda _s: None)
+    notifier.begin(resumed=False)
+    notifier.end(DONE)  # type: ignore[arg-type] # as above
+    assert tries.count("ops started") == TRIES
+    assert tries.count("good done") == 1
+    assert warnings == ["notify ops was not told: no answer; the run goes on"]
+    assert notifier.lost == {"ops": 2}
+
+
+def test_a_sink_that_hangs_keeps_nobody_from_going_on() -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+    release = threading.Event()
+    warnings: list[str] = []
+
+    def send(sink: Sink, message: Message) -> None:
+        del sink, message
+        release.wait()
+
+    notifier = Notifier(plan, "r1", send, warnings.append)
+    for _ in range(500):
+        notifier.notice(Notice("wave-done", wave=1))
+    assert len(warnings) == 1
+    assert "too many messages wait" in warnings[0]
+    release.set()
+
+
+def message(event: Any = "held", text: str = "gate <errors> failed") -> Message:
+    sent = told_by(WEBHOOK, notices=[], ended=DONE)[0][1]
+    return msgspec.structs.replace(sent, event=event, text=text)
+
+
+def test_a_webhook_gets_the_documented_schema() -> None:
+    sent = msgspec.to_builtins(message())
+    assert sent["schema"] == "rollout.notice/v1"
+    assert {"event", "time", "text", "rollout", "namespace", "run", "plan", "digest"} <= set(sent)
+
+
+def test_slack_gets_text_without_markup() -> None:
+    assert for_slack(message())["text"].endswith("(held): gate &lt;errors&gt; failed")
+
+
+@pytest.mark.parametrize(("event", "action"), [("held", "trigger"), ("done", "resolve")])
+def test_pagerduty_gets_one_alert_for_a_run(event: str, action: str) -> None:
+    sink = msgspec.convert(PAGER, PagerDutySink)
+    sent = for_pagerduty(message(event), sink, "key")
+    assert sent["event_action"] == action
+    assert sent["dedup_key"] == "rollout/logging/r/r1"
+    assert ("payload" in sent) is (action == "trigger")
+
+
+def test_kubernetes_gets_an_event_on_the_daemon_set() -> None:
+    plan = plan_of(make_fleet(3), make_spec())
+    sent = for_kubernetes(message(), plan.daemon_sets[0], "agent.1")
+    assert sent["involvedObject"]["uid"] == plan.daemon_sets[0].uid
+    assert (sent["type"], sent["reason"]) == ("Warning", "RolloutHeld")
