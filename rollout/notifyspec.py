@@ -19,7 +19,7 @@ class SinkBase(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What all kinds of sinks have in common."""
 
     name: Name
-    on: tuple[Occasion, ...] = ()  # empty: all of them
+    events: tuple[Occasion, ...] = ()  # empty: all of them
     timeout: Duration = "10s"  # of one try
 
     @property
@@ -64,7 +64,7 @@ class PagerDutySink(SinkBase, frozen=True, kw_only=True, tag="pagerduty"):
 
     secret_ref: SecretRef  # the routing key
     url: str = "https://events.pagerduty.com/v2/enqueue"
-    on: tuple[Occasion, ...] = ("approval-wanted", "held", "failed", "rolled-back", "done")
+    events: tuple[Occasion, ...] = ("approval-wanted", "held", "failed", "rolled-back", "done")
     severity: Literal["critical", "error", "warning", "info"] = "error"
     tls: Tls = Tls()
 

@@ -118,7 +118,7 @@ class Notifier:
             **more,
         )
         for sink in self._plan.notify:
-            if not sink.on or event in sink.on:
+            if not sink.events or event in sink.events:
                 self._put((sink, message))
 
     def _put(self, item: tuple[Sink, Message] | None) -> None:

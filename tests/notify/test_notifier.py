@@ -47,7 +47,7 @@ def test_a_sink_gets_what_it_asked_for_and_nothing_else() -> None:
         Notice("node-started", node="n1"),
         Notice("held", message="x"),
     ]
-    some = told_by(WEBHOOK | {"on": ["wave-done", "done"]}, notices=notices, ended=DONE)
+    some = told_by(WEBHOOK | {"events": ["wave-done", "done"]}, notices=notices, ended=DONE)
     assert [m.event for _, m in some] == ["wave-done", "done"]
     every = told_by(WEBHOOK, notices=notices, ended=DONE)
     assert [m.event for _, m in every] == ["started", "wave-done", "held", "done"]
