@@ -108,6 +108,8 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
     ds = book.daemon_sets[write.daemon_set]
     step = ds.steps[write.node]
     step.awaiting_answer = False
+    if step.state is StepState.GONE:  # its node left while we waited
+        return
     match event.answer:
         case ev.Answer.ACCEPTED | ev.Answer.CONFLICT | ev.Answer.NOT_FOUND:
             # Conflict and not found mean that this pod is gone already: observe (S2).
@@ -141,9 +143,11 @@ def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered
 
 def _write_again(book: Book, write: PodWrite) -> None:
     """Repeat a write that was not done; where the run stops meanwhile, the node is let go."""
+    ds = book.daemon_sets[write.daemon_set]
+    step = ds.steps[write.node]
+    if step.state is StepState.GONE:
+        return
     if book.stopping:
-        ds = book.daemon_sets[write.daemon_set]
-        step = ds.steps[write.node]
         step.awaiting_answer = False
         _let_go(book, ds, step)
     else:

@@ -334,6 +334,7 @@ class Book:
         if state is StepState.FAILED and was_asked_before(self, ds, run):
             reopen(self, ds, run, now)
             return
+        self.done_count += state is StepState.DONE
         self.note(_TOLD_AS[state], ds, node=run.node, wave=run.step.wave, message=run.reason)
         if healed:
             self.failures.healed(run.step.wave, excused=run.excused)
@@ -342,7 +343,6 @@ class Book:
         elif state is StepState.DONE:
             self.failures.succeeded(run.step.wave)
             deadlines.got_done(self, run, now)
-            self.done_count += 1
         elif state is StepState.SKIPPED:
             self.skipped += 1
         if healed:
