@@ -252,7 +252,7 @@ class Judge:
         if ds is None:
             return
         limit = ds.max_unavailable.value
-        ours = [node for uid, node in self._by_us if uid == ds.uid]
+        ours = {node for uid, node in self._by_us if uid == ds.uid} & self._there()
         if len(ours) > limit:
             self.complain(f"S1: {sorted(ours)} are down by us, {limit} may be")
         if self.views_are_late:

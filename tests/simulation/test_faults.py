@@ -1,0 +1,345 @@
+"""The numbered faults of API, actors and people, each with the proof that it was reached."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+
+from rollout.errors import ExitCode
+from rollout.fleet.revisions import template_digest
+from rollout.sim.faultfile import Script, read_faults
+from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
+from rollout.sim.registry import DeleteOptions
+from rollout.sim.requests import Request
+from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES, PODS
+from tests.simulation.oracles import _node
+from tests.simulation.threads import Process
+from tests.simulation.virtual import SOMEBODY, Command, World
+
+NEW = "log-agent:2.4"
+THERE = ("-n", "logging")
+
+
+def faults(text: str) -> Script:
+    return read_faults(None, text)
+
+
+def item(limit: object = 1, **more: Any) -> dict[str, Any]:
+    target = {"set": {"image": {"agent": NEW}}}
+    return {
+        "name": "log-agent",
+        "target": target,
+        "strategy": {"maxUnavailable": limit},
+        **more,
+    }
+
+
+def spec(limit: object = 1, **more: Any) -> dict[str, Any]:
+    health = {"soak": 1, "nodeTimeout": "1m"}
+    return {"daemonSets": [item(limit)], "waves": [{"name": "all"}], "health": health, **more}
+
+
+def begin(world: World, body: dict[str, Any] | None = None) -> Command:
+    path = world.save(world.plan(body or spec()))
+    world.begin_faults()
+    return world.start("apply", path)
+
+
+def hits(world: World) -> int:
+    return sum(counter.hits for counter in world.injector.counters.values())
+
+
+def after_deletes(world: World, count: int) -> None:
+    world.wait_until(lambda: world.judge.deletes.total() >= count)
+
+
+def pod_on(world: World, node: str) -> dict[str, Any]:
+    return next(pod for pod in world.pods() if _node(pod) == node)
+
+
+class AtTheFirstDelete:
+    """Does something right before the first delete of a pod is served."""
+
+    def __init__(self, world: World, deed: Any) -> None:
+        self.world, self.deed, self.node = world, deed, ""
+        world.network.witness = self
+
+    def before(self, process: Process, request: Request) -> None:
+        if request.method == "DELETE" and not self.node:
+            name = request.path.rpartition("/")[2]
+            pod = self.world.cluster.store.get(PODS, ("logging", name))
+            assert pod is not None
+            self.node = _node(pod)
+            self.deed(self.world, copy.deepcopy(pod))
+        self.world.judge.before(process, request)
+
+    def after(self, process: Process, request: Request, status: int) -> None:
+        self.world.judge.after(process, request, status)
+
+
+# API answers
+
+
+def test_fault_01_a_conflict_over_nothing_that_matters_is_tried_again() -> None:
+    match = "{verbs: [patch], resources: [daemonsets]}"
+    script = faults(f"faults: [{{name: moved, match: {match}, error: 409, count: 3}}]")
+    with World(default_fleet(3, 1), faults=script) as world:
+        assert begin(world).end() == ExitCode.DONE
+        assert hits(world) == 3
+
+
+def test_fault_01_a_conflict_over_the_template_is_drift() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        edit = {"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "x:1"}]}}}}
+        world.patch(DAEMONSETS, "log-agent", edit)
+        world.advance(0.5)
+        before = world.judge.deletes.total()
+
+        assert command.end() == ExitCode.STALE
+        assert world.judge.deletes.total() == before < 4
+
+
+def replace_at_once(world: World, pod: dict[str, Any]) -> None:
+    name = pod["metadata"]["name"]
+    world.cluster.registry.delete(PODS, "logging", name, SOMEBODY, DeleteOptions(0))
+
+
+def replace_by_its_namesake(world: World, pod: dict[str, Any]) -> None:
+    replace_at_once(world, pod)
+    newest = max(
+        world.cluster.store.scan(CONTROLLER_REVISIONS, "logging"), key=lambda r: int(r["revision"])
+    )
+    meta = pod["metadata"]
+    labels = {
+        **meta["labels"],
+        "controller-revision-hash": newest["metadata"]["labels"]["controller-revision-hash"],
+        "pod-template-generation": str(world.daemon_set()["metadata"]["generation"]),
+    }
+    kept = {"name": meta["name"], "labels": labels, "ownerReferences": meta["ownerReferences"]}
+    pod["spec"]["containers"][0]["image"] = NEW
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": pod["spec"]}
+    world.cluster.registry.create(PODS, "logging", body, SOMEBODY)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_fault_02_and_03_a_pod_that_is_gone_already_is_not_deleted_again(number: int) -> None:
+    with World(default_fleet(3, 1)) as world:
+        deed = {2: replace_by_its_namesake, 3: replace_at_once}[number]
+        first = AtTheFirstDelete(world, deed)
+        command = begin(world)
+
+        assert command.end() == ExitCode.DONE, world.judge.story()
+        assert first.node
+        assert world.judge.deletes["log-agent", first.node] == 0
+        assert world.judge.deletes.total() == 2
+        assert "was gone already" in command.text
+        assert pod_on(world, first.node)["spec"]["containers"][0]["image"] == NEW
+
+
+# Actors and cluster
+
+
+def test_fault_23_a_node_that_disappears_in_mid_step_gives_its_slot_back() -> None:
+    with World(default_fleet(5, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 2)
+        gone = list(world.judge.deletes)[-1][1]
+        world.cluster.remove_node(gone)
+
+        assert command.end() == ExitCode.DONE
+        assert f"{gone}: left the cluster" in command.text
+        assert world.judge.deletes.total() == 5
+
+
+def test_fault_24_a_node_that_joins_is_reported_and_never_touched() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        world.cluster.join_node("node-new", zone="zone-a")
+
+        assert command.end() == ExitCode.DONE
+        assert "node-new: joined the cluster" in command.text
+        assert world.judge.deletes["log-agent", "node-new"] == 0
+        assert pod_on(world, "node-new")["spec"]["containers"][0]["image"] == NEW
+
+
+def test_fault_25_a_pod_that_does_not_end_is_never_forced() -> None:
+    with World(default_fleet(4, 1)) as world:
+        stuck = read_fault("stuck-terminating")
+        world.cluster.set_image_fault("log-agent:2.3@node-000", stuck)
+        command = begin(world)
+
+        assert command.end() == ExitCode.HELD
+        assert "terminating" in command.text
+        assert world.judge.deletes["log-agent", "node-000"] == 1
+        assert not any('"gracePeriodSeconds":0' in write for write in world.judge.writes)
+
+
+def test_fault_26_a_cordoned_node_is_updated_as_the_controller_does() -> None:
+    with World(default_fleet(3, 1)) as world:
+        world.patch(NODES, "node-001", {"spec": {"unschedulable": True}})
+        world.advance(1.0)
+        command = begin(world)
+
+        assert command.end() == ExitCode.DONE
+        assert world.judge.deletes["log-agent", "node-001"] == 1
+
+
+def test_fault_27_a_strategy_that_somebody_turns_back_stops_the_run() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        world.patch(
+            DAEMONSETS, "log-agent", {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
+        )
+        world.advance(0.5)
+        before = world.judge.deletes.total()
+
+        assert command.end() == ExitCode.STALE
+        assert "RollingUpdate" in command.text
+        assert world.judge.deletes.total() == before
+
+
+def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        for node in ("node-004", "node-005"):
+            name = pod_on(world, node)["metadata"]["name"]
+            world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+
+        assert command.end() == ExitCode.DONE  # the judge has watched the budget
+        assert world.judge.deletes.total() == 4
+
+
+def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+        before = world.judge.deletes.total()
+
+        assert command.end() == ExitCode.STALE
+        assert world.judge.deletes.total() <= before + 1
+
+
+def test_fault_33_the_way_back_is_known_before_the_run_and_verified() -> None:
+    with World(default_fleet(3, 1)) as world:
+        path = world.save(world.plan(spec()))
+        old = world.cluster.store.scan(CONTROLLER_REVISIONS, "logging")
+        assert "can go back" in world.run("verify", path).text
+        for revision in list(old):
+            body = {"data": {"spec": {"template": {"metadata": {"labels": {"other": "yes"}}}}}}
+            del body
+            name = revision["metadata"]["name"]
+            world.cluster.registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY)
+        verified = world.run("verify", path)
+
+        digest = template_digest(world.daemon_set()["spec"]["template"])
+        assert digest in verified.text or "to revision" in verified.text
+
+
+# Processes and people
+
+
+def test_fault_39_the_next_job_goes_on_and_one_that_comes_too_early_is_told() -> None:
+    with World(default_fleet(5, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 2)
+        early = world.run(*command.arguments)
+        assert early.code == ExitCode.LOCKED
+        assert "is locked by run" in early.text
+        command.kill()
+
+        assert world.run(*command.arguments).code == ExitCode.DONE
+        assert sorted(world.judge.deletes.values()) == [1] * 5
+
+
+def test_fault_52_words_from_two_shells_are_put_in_order_and_obeyed() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        pause = world.start("pause", "sim", *THERE)
+        back = world.start("rollback", "sim", *THERE)
+        world.wait_until(lambda: command.over and pause.over and back.over)
+
+        assert (pause.code, back.code) == (0, 0)
+        assert command.code in (ExitCode.PAUSED, ExitCode.ROLLED_BACK)
+        assert world.judge.deletes.total() < 12
+
+
+def test_fault_53_a_way_back_is_always_taken_even_from_canaries_that_are_down() -> None:
+    with World(default_fleet(5, 1)) as world:
+        world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+        assert begin(world).end() == ExitCode.HELD
+        back = world.start("rollback", "sim", *THERE)
+        world.advance(0.3)
+        back.interrupt()
+        world.wait_until(lambda: back.over)
+        last = back if back.code == ExitCode.ROLLED_BACK else world.run("rollback", "sim", *THERE)
+
+        assert last.code == ExitCode.ROLLED_BACK
+        images = {pod["spec"]["containers"][0]["image"] for pod in world.pods()}
+        assert images == {"log-agent:2.3"}
+
+
+def test_fault_54_a_pod_that_the_user_deletes_himself_counts_as_done() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        name = pod_on(world, "node-003")["metadata"]["name"]
+        world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+
+        assert command.end() == ExitCode.DONE
+        assert world.judge.deletes["log-agent", "node-003"] == 0
+
+
+def test_fault_55_two_daemon_sets_share_the_nodes_in_flight() -> None:
+    names = ("one", "two")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1") for name in names
+    )
+    fleet = msgspec.structs.replace(default_fleet(4, 1), daemon_sets=entries)
+    items = [
+        item(2, name=name, target={"set": {"image": {"agent": f"{name}:2"}}}) for name in names
+    ]
+    with World(fleet) as world:
+        body = {**spec(), "daemonSets": items, "limits": {"maxNodesInFlight": 1}}
+        command = begin(world, body)
+        most = 0
+
+        def over() -> bool:
+            nonlocal most
+            most = max(most, len(world.judge._by_us))
+            return command.over
+
+        world.wait_until(over)
+        assert command.code == ExitCode.DONE
+        assert most == 1
+        assert world.judge.deletes.total() == 8
+
+
+@pytest.mark.parametrize(("nodes", "limit"), [(1, "1%"), (2, "50%"), (3, "34%"), (3, "100%")])
+def test_fault_56_percentages_of_few_nodes_round_up_and_are_never_nothing(
+    nodes: int, limit: str
+) -> None:
+    with World(default_fleet(nodes, 1)) as world:
+        command = begin(world, spec(limit))
+
+        assert command.end() == ExitCode.DONE
+        assert world.judge.deletes.total() == nodes
+
+
+def test_fault_56_the_number_of_nodes_may_change_in_mid_run() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world, spec("34%"))
+        after_deletes(world, 2)
+        for number in (3, 4, 5):
+            world.cluster.remove_node(f"node-{number:03d}")
+
+        assert command.end() == ExitCode.DONE
