@@ -22,7 +22,7 @@ from rollout.executor.book import GRACE_S
 from rollout.executor.inbox import Inbox
 from rollout.executor.run import DriftPolicy, Observer, Result
 from rollout.executor.saying import ignore_window, speaker
-from rollout.executor.session import GateChoices, begin, carry_out, exit_code, whoami
+from rollout.executor.session import GateChoices, Session, begin, carry_out, exit_code, whoami
 from rollout.executor.tuning import Tuning
 from rollout.fleet.objects import format_time
 from rollout.gates.settings import Settings
@@ -88,10 +88,7 @@ def carry_out_plan(
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
-    settings = allowed.settings() if plan.notify else Settings()
-    sender = Sender(client, plan, settings, plan.namespace)
-    notifier = Notifier(plan, session.record.run_id, sender.send, reporter.warning)
-    notifier.begin(resumed=session.resumed)
+    notifier = notifier_for(client, plan, session, allowed, reporter)
     with stop_on_signals(inbox, reporter):
         told = Told(reporter, notifier)
         result = carry_out(client, plan, session, inbox, told, on_drift, tuning, wave, gates=gates)
@@ -99,6 +96,17 @@ def carry_out_plan(
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code, result
+
+
+def notifier_for(
+    client: Client, plan: Plan, session: Session, allowed: Allowed, reporter: Reporter
+) -> Notifier:
+    """Return who tells the plan's sinks; they have heard that the run begins."""
+    settings = allowed.settings() if plan.notify else Settings()
+    sender = Sender(client, plan, settings, plan.namespace)
+    notifier = Notifier(plan, session.record.run_id, sender.send, reporter.warning)
+    notifier.begin(resumed=session.resumed)
+    return notifier
 
 
 def _without_windows(gates: GateChoices) -> GateChoices:

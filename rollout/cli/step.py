@@ -103,9 +103,10 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 
 
 def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
-    from rollout.cli.running import stop_on_signals, write_line  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import notifier_for, stop_on_signals, write_line  # noqa: PLC0415 - slow to import
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import GateChoices, begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.notify.notifier import Told  # noqa: PLC0415
     from rollout.report.progress import LineReporter  # noqa: PLC0415
 
     if not plan.has_changes:
@@ -117,16 +118,18 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
     reporter = LineReporter(write_line)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
+    notifier = notifier_for(client, plan, session, allowed, reporter)
     with stop_on_signals(inbox, reporter):
         result = carry_out(
             client,
             plan,
             session,
             inbox,
-            reporter,
+            Told(reporter, notifier),
             ask=lambda ask: _ask(ask, plan, inbox),
             gates=gates,
         )
+    notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code

@@ -262,7 +262,7 @@ class GateBook:
     def _settle(self, meter: Meter, now: float, *, schedule: bool = True) -> None:
         """Judge all runs of a meter anew, and say when to look again."""
         for run in list(meter.runs.values()):
-            run.verdict = assess(run.rules, run.tally, run.began, now)
+            run.verdict = _judge(run, now)
             if run.verdict.status.final:
                 self._finish(run, now)
             elif run.verdict.status is Status.WAITING and isinstance(run.gate, _SILENT):
@@ -320,6 +320,17 @@ class GateBook:
                 value=measurement.value,
             )
         )
+
+
+def _judge(run: GateRun, now: float) -> Verdict:
+    """Judge a gate; an approval that nobody gave in time is a no, not an open question."""
+    verdict = assess(run.rules, run.tally, run.began, now)
+    undecided = verdict.status in (Status.INCONCLUSIVE, Status.NOT_MEASURED)
+    late = now >= run.began + run.rules.deadline
+    if isinstance(run.gate, ApprovalGate) and undecided and late:
+        limit = format_duration(run.rules.deadline)
+        return Verdict(Status.FAILED, f"not approved within {limit}; {verdict.reason}")
+    return verdict
 
 
 def _notice(kind: str, run: GateRun, message: str) -> Notice:

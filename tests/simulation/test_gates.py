@@ -390,7 +390,7 @@ def test_an_approval_while_the_run_still_goes_is_heard_at_once() -> None:
 def test_nobody_approves_in_time_counted_from_the_stored_time() -> None:
     world = World(
         waves="fast",
-        gates=[gate("two", "before-wave", "approval", deadline="30m", onInconclusive="rollback")],
+        gates=[gate("two", "before-wave", "approval", deadline="30m", onFailure="rollback")],
     )
     first = world.start()
     assert first.run().outcome is Outcome.PAUSED
@@ -402,8 +402,9 @@ def test_nobody_approves_in_time_counted_from_the_stored_time() -> None:
     world.clock.advance(60.0)
     third = world.resume(Script(), carried)
     finish = third.run()
-    assert finish.outcome is not Outcome.PAUSED
+    assert finish.outcome is Outcome.HELD
     assert finish.reaction == "rollback"
+    assert "not approved within 30m" in finish.message
 
 
 def test_an_approval_behind_each_node_frees_nothing_until_it_is_given() -> None:
