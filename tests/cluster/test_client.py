@@ -440,7 +440,9 @@ def test_create_and_replace_return_what_the_server_stored(tmp_path: Path) -> Non
     assert [asked.method for asked in world.asked] == ["POST", "PUT"]
 
 
-def test_an_eviction_that_a_budget_forbids_is_said_and_not_repeated(tmp_path: Path) -> None:
+def test_faults_04_an_eviction_that_a_budget_forbids_is_said_and_not_repeated(
+    tmp_path: Path,
+) -> None:
     causes = [{"reason": "DisruptionBudget", "message": "The disruption budget agent needs 4"}]
     blocked = status(429, "Cannot evict pod.", "TooManyRequests", causes=causes)
     limiter = WriteLimiter(Rate(50.0, 10))
@@ -456,7 +458,7 @@ def test_an_eviction_that_a_budget_forbids_is_said_and_not_repeated(tmp_path: Pa
     assert world.asked[0].body["deleteOptions"]["preconditions"] == {"uid": "u1"}
 
 
-def test_an_eviction_with_two_budgets_is_refused_for_good(tmp_path: Path) -> None:
+def test_faults_05_an_eviction_with_two_budgets_is_refused_for_good(tmp_path: Path) -> None:
     message = "This pod has more than one PodDisruptionBudget, which the eviction subresource..."
     with (
         serve(replies(status(500, message, "InternalError"))) as world,

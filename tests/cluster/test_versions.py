@@ -99,7 +99,7 @@ def test_versions_that_are_no_numbers_are_never_called_old() -> None:
     assert book.latest == "opaque"
 
 
-def test_only_so_many_removed_objects_are_remembered() -> None:
+def test_faults_44_only_so_many_removed_objects_are_remembered() -> None:
     book = VersionBook()
     for number in range(TOMBSTONES + 10):
         book.remove(Meta(f"p{number}", str(number + 1)))

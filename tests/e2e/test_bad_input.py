@@ -268,7 +268,7 @@ def test_a_context_that_is_not_there_is_named(cluster: World) -> None:
     refused(done, 64, "other", "rollout-sim")
 
 
-def test_a_plan_for_another_cluster_is_refused(plan: Path, tmp_path: Path) -> None:
+def test_faults_46_a_plan_for_another_cluster_is_refused(plan: Path, tmp_path: Path) -> None:
     with world(fleet(4, seed=1), tmp_path) as other:
         done = other.rollout("apply", plan)
         assert other.writes() == []
@@ -289,7 +289,7 @@ def test_a_plan_from_before_an_upgrade_is_refused(cluster: World) -> None:
 # Plans that are not as they were written
 
 
-def test_any_changed_byte_of_a_plan_is_noticed(cluster: World, plan: Path) -> None:
+def test_faults_47_any_changed_byte_of_a_plan_is_noticed(cluster: World, plan: Path) -> None:
     data = plan.read_bytes()
     broken = cluster.directory / "broken.json"
     unnoticed = []

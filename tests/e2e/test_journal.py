@@ -105,7 +105,7 @@ def test_a_full_disk_lets_nothing_be_written_to_the_cluster(cluster: World) -> N
     assert cluster.images() == dict.fromkeys(before, OLD)
 
 
-def test_a_disk_that_fills_up_holds_the_run_and_what_is_in_flight_is_watched(
+def test_faults_40_a_disk_that_fills_up_holds_the_run_and_what_is_in_flight_is_watched(
     cluster: World,
 ) -> None:
     plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
@@ -146,7 +146,7 @@ def full_at(cluster: World, size: int, *arguments: str) -> Running:
     return Running(*arguments, env=cluster.environment(), command=[sys.executable, "-c", code])
 
 
-def test_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from_the_cluster(
+def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from_the_cluster(
     cluster: World,
 ) -> None:
     waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
@@ -174,7 +174,7 @@ def test_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from_the_clust
     assert cluster.rollout("audit", "verify", second).code == 0
 
 
-def test_a_journal_of_a_newer_version_is_refused_by_name(cluster: World) -> None:
+def test_faults_45_a_journal_of_a_newer_version_is_refused_by_name(cluster: World) -> None:
     waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
     plan = cluster.plan(cluster.spec(waves=waves))
     assert cluster.rollout("apply", plan).code == 6

@@ -207,7 +207,7 @@ def test_a_restart_at_an_unknown_time_is_not_taken_for_quiet() -> None:
 # Before the start
 
 
-def test_a_fleet_that_is_already_unhealthy_is_named_before_the_start() -> None:
+def test_faults_51_a_fleet_that_is_already_unhealthy_is_named_before_the_start() -> None:
     outcome, reason, _ = look((), pods(19, 1, "old"), at="preflight")
     assert outcome is Outcome.FAILED
     assert reason == (

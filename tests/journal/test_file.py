@@ -60,7 +60,7 @@ def test_a_second_process_of_the_run_writes_on(tmp_path: Path) -> None:
     assert (reading.broken, reading.head.seq) == ("", 4)
 
 
-def test_a_torn_end_is_dropped_and_the_next_line_says_so(tmp_path: Path) -> None:
+def test_faults_41_a_torn_end_is_dropped_and_the_next_line_says_so(tmp_path: Path) -> None:
     path = tmp_path / "r1.jsonl"
     lines = written(path, "begin", "intent")
     path.write_bytes(b"".join(lines)[:-7])
@@ -151,7 +151,7 @@ for again in (journal.append, lambda kind: journal.sync()):
 """
 
 
-def test_what_failed_once_fails_for_ever_and_leaves_a_torn_end(tmp_path: Path) -> None:
+def test_faults_43_what_failed_once_fails_for_ever_and_leaves_a_torn_end(tmp_path: Path) -> None:
     path = tmp_path / "r1.jsonl"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
     done = subprocess.run(
