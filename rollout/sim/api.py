@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import Final, Protocol
 
+import msgspec
+
 from rollout.sim import negotiation, openapi
 from rollout.sim.audit import AuditLog, Entry
 from rollout.sim.discovery import AGGREGATED, VERSION, Discovery
@@ -93,7 +95,8 @@ class Api:
     def _record(self, request: Request, target: Target, user: User, answer: Answer) -> None:
         status = answer.status if isinstance(answer, Response) else 200
         path = request.target
-        self.audit.record(Entry(self.clock.now(), user.name, target.verb, path, status))
+        uid = _bound_to(request) if target.verb == "delete" else ""
+        self.audit.record(Entry(self.clock.now(), user.name, target.verb, path, status, uid=uid))
 
     def _route(self, request: Request, target: Target, user: User) -> Answer:
         resource = target.resource
@@ -142,6 +145,23 @@ class Api:
             case ["apis", group, version]:
                 return self.discovery.resources(group, version)
         return None
+
+
+class _Preconditions(msgspec.Struct, frozen=True):
+    uid: str | None = None
+
+
+class _DeleteOptions(msgspec.Struct, frozen=True):
+    preconditions: _Preconditions | None = None
+
+
+def _bound_to(request: Request) -> str:
+    """Return the UID that a delete names, "" where it names none that can be read."""
+    try:
+        options = msgspec.json.decode(request.body, type=_DeleteOptions)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # another form; the answer says what of it
+        return ""
+    return (options.preconditions and options.preconditions.uid) or ""
 
 
 def _root_paths() -> Object:

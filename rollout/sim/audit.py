@@ -23,6 +23,7 @@ class Entry:
         path: the request target, with its query.
         status: the HTTP status of the answer.
         fault: the injected fault that it met, "" for none.
+        uid: the UID that a delete was bound to, "" for none.
     """
 
     time: float
@@ -31,6 +32,7 @@ class Entry:
     path: str
     status: int
     fault: str = ""
+    uid: str = ""
 
 
 class AuditLog:
