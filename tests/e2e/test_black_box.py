@@ -51,7 +51,8 @@ class Tripwire:
 
 
 def test_fault_38_kills_and_a_broken_line_change_nothing_on_200_nodes(tmp_path: Path) -> None:
-    rng, codes = random.Random(SEED), []
+    rng = random.Random(SEED)
+    codes: list[int] = []
     with ExitStack() as stack:
         cluster = stack.enter_context(world(fleet(NODES, 4), tmp_path))
         strategy = cluster.daemon_set()["spec"]["updateStrategy"]
