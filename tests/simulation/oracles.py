@@ -57,14 +57,20 @@ class Judge:
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
         self._by_us: set[Place] = set()
-        self._once: Counter[tuple[str, str, str]] = Counter()  # UID, node, target: deletes
+        self._once: Counter[tuple[str, str, int]] = Counter()  # UID, node, era: deletes
+        self._eras: Counter[str] = (
+            Counter()
+        )  # UID -> how often its template was changed, by anybody
         self._was_right: set[tuple[str, str, str]] = (
             set()
         )  # UID, node, pod template hash: was ready
         self._engine = vars(loop)["Engine"]
         for pod in self._store.scan(PODS):
             self._count(pod, gone=False)
-        self._stop = self._store.subscribe(PODS, self._look)
+        self._stops = [
+            self._store.subscribe(PODS, self._look),
+            self._store.subscribe(DAEMONSETS, self._count_eras),
+        ]
 
     def __enter__(self) -> Self:
         """Look into every engine that is made from now on."""
@@ -92,7 +98,8 @@ class Judge:
     ) -> None:
         """Look no more."""
         vars(loop)["Engine"] = self._engine
-        self._stop()
+        for stop in self._stops:
+            stop()
 
     def complain(self, text: str) -> None:
         """Note a broken rule."""
@@ -217,14 +224,16 @@ class Judge:
             self.complain(f"two DaemonSets are taken down on {place[1]} at once")
 
     def _check_once(self, process: Process, place: Place) -> None:
-        """S3: once for each target."""
-        engine = self.engines.get(process)
-        for ds in engine.plan.daemon_sets if engine is not None else ():
-            if ds.uid == place[0]:
-                key = (*place, ds.target.template_digest)
-                self._once[key] += 1
-                if self._once[key] > 1:
-                    self.complain(f"S3: a second delete on {place[1]} for one target")
+        """S3: once for each target; a template that was set anew is another one."""
+        key = (*place, self._eras[place[0]])
+        self._once[key] += 1
+        if self._once[key] > 1:
+            self.complain(f"S3: {process.name} deletes a second time on {place[1]} for one target")
+
+    def _count_eras(self, event: Event) -> None:
+        if event.old is not None:
+            changed = event.old["spec"]["template"] != event.object["spec"]["template"]
+            self._eras[event.object["metadata"]["uid"]] += changed
 
     def _count(self, pod: Object, *, gone: bool) -> None:
         place = self._place(pod)

@@ -9,11 +9,11 @@ from tests.simulation import kept
 from tests.simulation.scenarios import Scenario, check, draw, play
 from tests.simulation.shrinking import shrink
 
-SEEDS = 200
-BATCH = 25
+SEEDS = range(2000, 2050)  # scripts/test plays 2,000 before
+BATCH = 10
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+@pytest.mark.parametrize("first", SEEDS[::BATCH])
 def test_whatever_happens_the_rules_hold_and_the_end_is_the_same(first: int) -> None:
     for seed in range(first, first + BATCH):
         try:
