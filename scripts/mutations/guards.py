@@ -14,6 +14,7 @@ CRASHES = (
     "test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end"
 )
 STRANGERS = "tests/simulation/test_strangers.py::"
+FAULTS = "tests/simulation/test_faults.py::"
 DEEDS = "tests/simulation/test_guarded_deeds.py::"
 
 
@@ -178,6 +179,14 @@ GUARDS = (
         "    if released is not None and released.terminating:\n",
         "    if False:\n",
         (f"{STORIES}[a-way-back-right-behind-a-surge]",),
+    ),
+    Guard(
+        "a-step-whose-node-left",
+        "an answer that comes late brings a step back to life without a slot",
+        "rollout/executor/answering.py",
+        "    if step.state is StepState.GONE:  # its node left while we waited\n        return\n",
+        "",
+        (f"{FAULTS}test_fault_23_a_node_that_disappears_in_mid_step_gives_its_slot_back",),
     ),
     Guard(
         "approval-binds",
