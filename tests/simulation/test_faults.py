@@ -234,8 +234,6 @@ def test_fault_33_the_way_back_is_known_before_the_run_and_verified() -> None:
         old = world.cluster.store.scan(CONTROLLER_REVISIONS, "logging")
         assert "can go back" in world.run("verify", path).text
         for revision in list(old):
-            body = {"data": {"spec": {"template": {"metadata": {"labels": {"other": "yes"}}}}}}
-            del body
             name = revision["metadata"]["name"]
             world.cluster.registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY)
         verified = world.run("verify", path)
