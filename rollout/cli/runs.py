@@ -47,10 +47,21 @@ def runs(*, all_namespaces: bool, output: str, cluster: ClusterOptions) -> None:
     click.echo(msgspec.json.encode(rows).decode() if output == "json" else runs_text(rows))
 
 
-@click.command()
+class _PairOfWords(click.Command):
+    """A command that takes `--diff A B` for `--diff A..B`; an option with one word has no rest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the two numbers behind `--diff` before click sees them."""
+        match args[args.index("--diff") + 1 :] if "--diff" in args else []:
+            case [first, second, *rest] if first.isdecimal() and second.isdecimal():
+                args = [*args[: -len(rest) - 2], f"{first}..{second}", *rest]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_PairOfWords)
 @click.argument("daemonset")
 @click.option("--revision", type=click.IntRange(min=1), help="Show the template of this one.")
-@click.option("--diff", metavar="A..B", help="Show what changed between two revisions.")
+@click.option("--diff", metavar="A B", help="Show what changed between two revisions; also A..B.")
 @output_option("table", "json")
 @cluster_options
 def history(
@@ -63,7 +74,7 @@ def history(
     \b
     Examples:
       rollout history log-agent -n logging
-      rollout history log-agent -n logging --diff 2..3
+      rollout history log-agent -n logging --diff 2 3
     """
     from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
 
@@ -93,7 +104,7 @@ def history(
 def _pair(text: str) -> tuple[int, int]:
     first, dots, second = text.partition("..")
     if not (dots and first.isdecimal() and second.isdecimal()):
-        raise UsageError(f"--diff {text}: give two numbers of revisions, such as 2..3")
+        raise UsageError(f"--diff {text}: give two numbers of revisions, such as 2 3 or 2..3")
     return int(first), int(second)
 
 

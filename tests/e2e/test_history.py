@@ -105,6 +105,8 @@ def test_two_revisions_are_compared_and_one_is_shown(cluster: World) -> None:
     assert lines[:2] == ["--- revision 1", "+++ revision 2"]
     assert any(line.startswith("-") and OLD in line for line in lines)
     assert any(line.startswith("+") and NEW in line for line in lines)
+    assert cluster.rollout("history", "--diff", "1", "2", NAME, *HERE).out == diff.out
+    assert cluster.rollout("history", NAME, *HERE, "--diff", "1", "2").out == diff.out
     back = cluster.rollout("history", NAME, *HERE, "--diff", "2..1", "-o", "json").json
     assert any(line.startswith("+") and OLD in line for line in back["diff"])
     shown = cluster.rollout("history", NAME, *HERE, "--revision", "2")
@@ -120,7 +122,8 @@ def test_two_revisions_are_compared_and_one_is_shown(cluster: World) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--diff", "1-2"), 64, "such as 2..3"),
+        (("--diff", "1-2"), 64, "such as 2 3 or 2..3"),
+        (("--diff", "1"), 64, "such as 2 3 or 2..3"),
         (("--diff", "1..2", "--revision", "1"), 64, "either --revision or --diff"),
         (("--revision", "7"), 1, "has no revision 7; it has 1"),
     ],
