@@ -60,6 +60,8 @@ def _prepare_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             book.actions.append(ReadDaemonSet(ds.name))
         case ev.Answer.NOT_DONE:
             book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+        case ev.Answer.NOT_FOUND:
+            _is_gone(book, ds)
         case _:
             ds.phase = Phase.UNTOUCHED
             book.refuse(f"the patch of DaemonSet {ds.name} was refused: {event.message}", event)
@@ -75,6 +77,8 @@ def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             book.actions.append(ReadDaemonSet(ds.name))
         case ev.Answer.NOT_DONE:
             book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+        case ev.Answer.NOT_FOUND:
+            _is_gone(book, ds)
         case _:
             book.refuse(
                 f"the strategy of DaemonSet {ds.name} could not be restored: {event.message}; "
@@ -85,23 +89,44 @@ def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
 
 def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
     """Decide anew after a patch with a lost answer, or one that met a conflict."""
-    if event.answer is not ev.Answer.ACCEPTED:
-        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
-        return
+    match event.answer:
+        case ev.Answer.ACCEPTED:
+            _look_at_patch(book, ds, now)
+        case ev.Answer.NOT_FOUND:
+            _is_gone(book, ds)
+        case ev.Answer.REFUSED:
+            what = f"what became of the patch of DaemonSet {ds.name} could not be read"
+            book.refuse(f"{what}: {event.message}; 'rollout status {ds.name}' shows it", event)
+        case _:
+            book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+
+
+def _look_at_patch(book: Book, ds: DaemonSetRun, now: float) -> None:
     assert ds.live is not None
-    if ds.phase is Phase.PREPARING:
-        if ds.is_prepared(ds.live):
-            ds.generation = ds.live.metadata.generation
-            ds.phase = Phase.OBSERVING
-            observing.resolve(book, ds, now)
-        elif not book.drift_why:
-            book.actions.append(Prepare(ds.name))
+    if ds.phase is Phase.PREPARING and ds.is_prepared(ds.live):
+        ds.generation = ds.live.metadata.generation
+        ds.phase = Phase.OBSERVING
+        observing.resolve(book, ds, now)
+    elif ds.phase is Phase.RESTORING and ds.is_restored(ds.live):
+        ds.phase = Phase.RESTORED
+        book.finish_step(book.steps[f"restore/{ds.name}"], now)
+    elif book.drift_why:
+        _leave_patch(ds)
+    elif ds.phase is Phase.PREPARING:
+        book.actions.append(Prepare(ds.name))
     elif ds.phase is Phase.RESTORING:
-        if ds.is_restored(ds.live):
-            ds.phase = Phase.RESTORED
-            book.finish_step(book.steps[f"restore/{ds.name}"], now)
-        elif not book.drift_why:
-            book.actions.append(Restore(ds.name))
+        book.actions.append(Restore(ds.name))
+
+
+def _is_gone(book: Book, ds: DaemonSetRun) -> None:
+    book.stop_for_drift(f"DaemonSet {ds.name} was deleted")
+    _leave_patch(ds)
+
+
+def _leave_patch(ds: DaemonSetRun) -> None:
+    """Wait no longer for a patch that the run will not make: it would never come to its end."""
+    back_to = {Phase.PREPARING: Phase.UNTOUCHED, Phase.RESTORING: Phase.OPEN}
+    ds.phase = back_to.get(ds.phase, ds.phase)
 
 
 def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:

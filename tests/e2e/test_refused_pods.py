@@ -42,9 +42,7 @@ def test_faults_36_refused_pods_stop_the_deleting_and_the_run_goes_on_when_they_
     tmp_path: Path,
 ) -> None:
     with world(fleet(8), tmp_path) as cluster:
-        plan = cluster.plan(
-            cluster.spec(strategy={"maxUnavailable": 2}, health={"soak": "100ms"})
-        )
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 2}, health={"soak": "100ms"}))
         with refusing(cluster, QUOTA) as times:
             running = cluster.start("apply", plan, "-o", "jsonl")
             told = running.event("pods-refused")

@@ -43,7 +43,9 @@ def after(pod: Pod, patch: dict[str, Any]) -> dict[str, str]:
     ids=["an expression", "three expressions", "both", "labels"],
 )
 @pytest.mark.parametrize("lost", ["app", "tier"])
-def test_the_selector_matches_a_pod_that_was_taken_back(selector: dict[str, Any], lost: str) -> None:
+def test_the_selector_matches_a_pod_that_was_taken_back(
+    selector: dict[str, Any], lost: str
+) -> None:
     labels = {"app": "agent", "tier": "edge"}
     live = daemon_set(selector, labels)
     left = {key: value for key, value in labels.items() if key != lost}

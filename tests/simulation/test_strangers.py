@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.errors import ExitCode
+from rollout.executor.actions import Outcome, Prepare, ReadDaemonSet, Restore
+from rollout.executor.events import Answer, Answered
+from rollout.executor.session import exit_code
+from rollout.executor.state import Phase
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
@@ -55,6 +59,54 @@ def test_a_deleted_daemon_set_ends_the_run_and_nothing_else_is_touched() -> None
 
     assert finish.outcome is Outcome.DRIFT
     assert "deleted" in finish.message
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RESTORING])
+def test_a_template_edited_while_our_patch_is_on_its_way_ends_the_run(phase: Phase) -> None:
+    world = World()
+    engine = world.run.engine
+    world.until(lambda: engine.daemon_sets["log-agent"].phase is phase)
+    image = {"name": "agent", "image": "log-agent:9"}
+    world.patch({"spec": {"template": {"spec": {"containers": [image]}}}})
+
+    finish = world.run.run(600.0)
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "the template of DaemonSet log-agent was edited" in finish.message
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RESTORING])
+@pytest.mark.parametrize("answer", [Answer.UNKNOWN, Answer.NOT_DONE])
+def test_a_daemon_set_deleted_while_our_patch_is_on_its_way_ends_the_run(
+    phase: Phase, answer: Answer
+) -> None:
+    world = World()
+    engine = world.run.engine
+    world.until(lambda: engine.daemon_sets["log-agent"].phase is phase)
+    world.oracle.close()
+    world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+    patch = Prepare("log-agent") if phase is Phase.PREPARING else Restore("log-agent")
+    engine.observe(Answered(patch, answer, "connection reset"), world.now)
+
+    finish = world.run.run(600.0)
+
+    assert finish.outcome is Outcome.DRIFT
+    assert finish.message == "DaemonSet log-agent was deleted"
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RESTORING])
+def test_a_daemon_set_that_may_not_be_read_after_its_patch_ends_the_run(phase: Phase) -> None:
+    world = World()
+    engine = world.run.engine
+    world.until(lambda: engine.daemon_sets["log-agent"].phase is phase)
+    refused = Answered(ReadDaemonSet("log-agent"), Answer.REFUSED, "403", ExitCode.NOT_AUTHORISED)
+    engine.observe(refused, world.now)
+
+    finish = world.run.run(600.0)
+
+    assert finish.outcome is Outcome.REFUSED
+    assert exit_code(finish) == ExitCode.NOT_AUTHORISED
+    assert "could not be read: 403" in finish.message
 
 
 def test_a_node_that_leaves_is_dropped_and_one_that_joins_is_reported() -> None:
