@@ -40,6 +40,7 @@ from rollout.executor.inbox import Inbox
 from rollout.sim.clock import VirtualClock
 
 _CLUSTER = ("rollout.sim", "rollout.cli.sim")  # runs on the cluster's own clock
+MOMENT_S = 1e-6  # no wait is shorter: a rounded-off rest would else never let the time go on
 
 
 class Killed(BaseException):
@@ -195,7 +196,7 @@ class Machine:
             return
         task.process.check()
         timer = (
-            self.clock.call_later(timeout, lambda: self._resume(wait))
+            self.clock.call_later(max(timeout, MOMENT_S), lambda: self._resume(wait))
             if timeout is not None
             else None
         )
