@@ -154,13 +154,14 @@ def reject(
     if wave and gate:
         raise UsageError("give one of --wave and --gate")
     with hearing(cluster, rollout, reason, plan) as run:
+        speaker = run.proven() if gate else run.who
         if gate:
             about = f"gate {gate}"
         else:
             named = wave or _awaited(run.record)
             saying.numbers_of(run.record, named)
             about = f"wave {named}"
-        record = run.say(lambda found, who: saying.reject(found, who, about, then))
+        record = run.say(lambda found, _: saying.reject(found, speaker, about, then))
         assert record.wish is not None
         tell(f"Rejected: {about}; run {record.run_id} is to be {record.wish}.")
         match record.wish.verb:

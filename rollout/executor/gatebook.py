@@ -197,6 +197,13 @@ class GateBook:
             elif wanted(run):
                 meter.overtaken = True
 
+    def is_older(self, run: GateRun, changed: float) -> bool:
+        """Whether its newest measurement, or the one under way, began before a change."""
+        meter = self.meters[run.meter]
+        if meter.asked_at is not None:
+            return meter.asked_at < changed
+        return meter.last is None or meter.last.at < changed
+
     # Measuring
 
     def _schedule(self, meter: Meter, now: float) -> None:

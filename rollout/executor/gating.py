@@ -20,16 +20,14 @@ from rollout.gates.measurement import Measurement, Outcome
 from rollout.gates.verdict import Status
 from rollout.gatespec import (
     ApprovalGate,
-    EventsGate,
     Gate,
-    LogsGate,
     PauseGate,
     WindowGate,
+    adds_up,
     per_node,
 )
 from rollout.planner.gateplaces import holds
 
-_FROM_THE_FIRST = (EventsGate, LogsGate)  # what they read adds up since the first change
 _STORED = (ApprovalGate, PauseGate)  # their clock goes on while no process runs
 
 
@@ -92,7 +90,7 @@ def _begin_vertex(book: Book, run: StepRun, now: float) -> None:
         partial(_vertex_judged, book, run),
         now,
         began=state.carried.began.get(run.step.id) if isinstance(gate, _STORED) else None,
-        change=_changed_at(book, gate, run.step.wave),
+        change=_changed_at(book, gate, run.step.wave, now),
         wave=run.step.wave,
     )
 
@@ -269,11 +267,11 @@ def _begin_background(book: Book, now: float) -> None:
     state.began_background = True
     for gate in state.background:
         book.gates.begin(
-            f"gate/background/{gate.name}",
+            _background_id(gate),
             gate,
             partial(_background_judged, book),
             now,
-            change=_changed_at(book, gate, 0),
+            change=_changed_at(book, gate, 0, now),
         )
 
 
@@ -284,21 +282,48 @@ def _background_judged(book: Book, gate_run: GateRun, now: float) -> None:
 
 
 def background_is_settled(book: Book, now: float) -> bool:
-    """Whether the run may end as far as background gates go: each has passed at least once.
+    """Whether the run may end as far as background gates go; ends those that have passed."""
+    if not background_has_passed(book, "", now):
+        return False
+    for gate in book.gating.background:
+        if _background_id(gate) in book.gates.open:
+            book.gates.conclude(_background_id(gate), now)
+    return book.gating.stop is None
 
-    One that has not is measured on, until it passes or says something else.
+
+def background_has_passed(book: Book, daemon_set: str, now: float) -> bool:
+    """Whether each background gate has passed on a measurement newer than the last change.
+
+    One that has not is measured at once, and on, until it passes or says something else.
+
+    Args:
+        book: the book.
+        daemon_set: whose changes count; "": all.
+        now: seconds, by the clock of the run.
     """
     state = book.gating
     if state.background and not state.began_background:
         return not book.pending or not book.waves_begun
-    for gate in state.background:
-        run = book.gates.open.get(f"gate/background/{gate.name}")
-        if run is None:
-            continue
-        if not run.tally.passed and not gate.dry_run:
-            return False
-        book.gates.conclude(run.id, now)
-    return state.stop is None
+    open_ones = [book.gates.open.get(_background_id(gate)) for gate in state.background]
+    asked = [run for run in open_ones if run is not None and not run.gate.dry_run]
+    if not asked:
+        return state.stop is None
+    changed = max(
+        (run.started_at for run in book.steps.values() if daemon_set in ("", run.step.daemon_set)),
+        default=0.0,
+    )
+    behind = {run.id for run in asked if not _passed_since(run, changed)}
+    book.gates.look_again(lambda run: run.id in behind and book.gates.is_older(run, changed), now)
+    return not behind and state.stop is None
+
+
+def _background_id(gate: Gate) -> str:
+    return f"gate/background/{gate.name}"
+
+
+def _passed_since(run: GateRun, changed: float) -> bool:
+    """Whether it has passed behind a change; a shorter memory than ten only measures once more."""
+    return any(m.outcome is Outcome.PASSED and m.at >= changed for m in run.tally.recent)
 
 
 # Windows
@@ -397,11 +422,12 @@ def _tell(book: Book, kind: str, gate: Gate, run: StepRun, message: str) -> None
     book.tell(Notice(kind, wave=run.step.wave, message=message, gate=gate.name))
 
 
-def _changed_at(book: Book, gate: Gate, wave: int) -> float:
+def _changed_at(book: Book, gate: Gate, wave: int, now: float) -> float:
     """Return when what a gate judges was changed.
 
     What adds up (events, log lines) counts from the first change on; a sample of how things are
-    must be newer than the last one. In the background, where changes don't end, the first counts.
+    must be newer than the last one. In the background, where changes don't end, the first counts;
+    before it, that is now.
     """
     if gate.at in ("preflight", "before-wave", "before-node"):
         return 0.0
@@ -410,8 +436,9 @@ def _changed_at(book: Book, gate: Gate, wave: int) -> float:
         for run in book.steps.values()
         if run.node and run.started_at and wave in (0, run.step.wave)
     ]
-    from_the_first = isinstance(gate, _FROM_THE_FIRST) or gate.at == "background"
-    return min(times, default=0.0) if from_the_first else max(times, default=0.0)
+    if gate.at == "background":
+        return min(times, default=now)
+    return min(times, default=0.0) if adds_up(gate) else max(times, default=0.0)
 
 
 # The end

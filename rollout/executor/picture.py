@@ -16,8 +16,13 @@ from rollout.executor.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import Pod
 from rollout.gates.context import Approval, Context, DaemonSetInfo, WaveInfo
 from rollout.gates.settings import Settings
-from rollout.gatespec import per_node
+from rollout.gatespec import adds_up, per_node
 from rollout.planner.plan import PlannedDaemonSet
+
+_TO_COME = frozenset(
+    {StepState.BLOCKED, StepState.READY, StepState.ASKING, StepState.DELETING}
+    | {StepState.REPLACING}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,28 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         updated=tuple(updated),
         control=() if alone else tuple(pod for ds in daemon_sets for pod in _old_pods(ds)),
         updated_nodes=tuple(dict.fromkeys(pod.target_node for pod in updated)),
-        since=max(run.change for run in runs),
+        since=_since(meter),
         began=min(run.began for run in runs),
         now=now,
         approvals=_voices(engine),
         client=around.client,
         settings=around.settings,
+        more_to_come=meter.gate.at == "background" and _more_to_come(engine),
     )
+
+
+def _more_to_come(engine: Engine) -> bool:
+    return any(step.node and step.state in _TO_COME for step in engine.steps.values())
+
+
+def _since(meter: Meter) -> float:
+    """Return the change that is judged, where several nodes share what is measured.
+
+    A sample must be newer than the last of their changes; what adds up must miss nothing since
+    the first.
+    """
+    changes = [run.change for run in meter.runs.values()]
+    return min(changes) if adds_up(meter.gate) else max(changes)
 
 
 def _voices(engine: Engine) -> tuple[Approval, ...]:
@@ -83,14 +103,17 @@ def _names(engine: Engine, runs: list[GateRun]) -> list[str]:
 
 
 def _steps(engine: Engine, runs: list[GateRun], *, alone: bool) -> Iterable[StepRun]:
-    """Return the steps whose pods are judged: of the nodes, of the wave, or all that are over."""
+    """Return the steps whose pods are judged: of the nodes, of the wave, or all so far.
+
+    A pod that is only just coming is no proof of anything: its node's health is watched.
+    """
     first = runs[0]
     if alone or first.node:
         return [engine.steps[f"update/{run.daemon_set}/{run.node}"] for run in runs]
     return [
         step
         for step in engine.steps.values()
-        if step.node and step.state is not StepState.BLOCKED and first.wave in (0, step.step.wave)
+        if step.node and step.state not in _TO_COME and first.wave in (0, step.step.wave)
     ]
 
 

@@ -74,7 +74,7 @@ def _start_patches(book: Book, now: float) -> None:
         ds = book.daemon_sets[ending.step.daemon_set]
         if ds.phase is Phase.RESTORED:  # by an earlier process of this run
             book.finish_step(ending, now)
-        elif ds.phase is not Phase.RESTORING and gating.background_is_settled(book, now):
+        elif ds.phase is not Phase.RESTORING and gating.background_has_passed(book, ds.name, now):
             _begin_restore(book, ds, ending, now)
 
 

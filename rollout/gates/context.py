@@ -63,6 +63,7 @@ class Context:
         approvals: those in the record.
         client: the cluster.
         settings: what the caller allows.
+        more_to_come: whether nodes are still to be updated, or are being so.
         secret: what the gate's secretRef names; filled in by `measuring`.
     """
 
@@ -84,6 +85,7 @@ class Context:
     approvals: tuple[Approval, ...]
     client: Client
     settings: Settings
+    more_to_come: bool = False
     secret: Secret | None = None
 
 

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import replace
 from typing import Protocol, cast
 
-from rollout.errors import RolloutError
+from rollout.errors import RolloutError, Withheld
 from rollout.gates.conditions import has_conditions, judge
 from rollout.gates.context import Context, variables
 from rollout.gates.measurement import (
@@ -45,6 +45,9 @@ def measure(gate: Gate, context: Context) -> Measurement:
         kind = cast("Kind", importlib.import_module(f"rollout.gates.{gate.kind}"))
         found = kind.measure(gate, replace(context, secret=secret))
         measured = _judged(gate, found, context) if isinstance(found, Reading) else found
+        measured = _patient(gate, measured, context)
+    except Withheld as error:  # nothing was sent: the lock may become valid again
+        measured = Measurement(Outcome.WAITING, context.now, reason=str(error))
     except RolloutError as error:
         measured = Measurement(Outcome.ERROR, context.now, reason=str(error))
     except Exception as error:  # noqa: BLE001 - a gate that breaks is an error of the gate
@@ -60,6 +63,14 @@ def _judged(gate: GateBase, reading: Reading, context: Context) -> Measurement:
     found = judge(gate, reading.result, variables(context))
     reason = "; ".join(part for part in (reading.reason, found.reason) if part)
     return Measurement(found.outcome, context.now, value, reason)
+
+
+def _patient(gate: GateBase, measured: Measurement, context: Context) -> Measurement:
+    """In the background wait for the first node that is updated, as long as one is to come."""
+    early = gate.at == "background" and context.more_to_come and not context.updated
+    if early and measured.outcome is Outcome.NO_DATA:
+        return replace(measured, outcome=Outcome.WAITING)
+    return measured
 
 
 def show(value: object) -> str:

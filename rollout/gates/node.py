@@ -14,12 +14,13 @@ from rollout.gatespec import NodeGate
 from rollout.quantity import cut
 
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+_BEFORE = ("preflight", "before-wave", "before-node")  # nothing needs to be updated yet
 _ORDER = (Outcome.PASSED, Outcome.NO_DATA, Outcome.INCONCLUSIVE, Outcome.FAILED)  # to the worst
 
 
 def measure(gate: NodeGate, context: Context) -> Reading | Measurement:
     """Measure it; the worst node decides."""
-    nodes = (context.node,) if context.node is not None else _read(context)
+    nodes = (context.node,) if context.node is not None else _read(gate, context)
     if not nodes:
         return Measurement(Outcome.NO_DATA, context.now, reason="there is no node to look at")
     found = [(judge_node(gate, node), node.metadata.name) for node in nodes]
@@ -52,8 +53,10 @@ def judge_node(gate: NodeGate, node: Node) -> tuple[Outcome, str]:
     return Outcome.PASSED, "is well"
 
 
-def _read(context: Context) -> tuple[Node, ...]:
-    names = set(context.updated_nodes) or {pod.target_node for pod in context.control}
+def _read(gate: NodeGate, context: Context) -> tuple[Node, ...]:
+    names = set(context.updated_nodes)
+    if not names and gate.at in _BEFORE:
+        names = {pod.target_node for pod in context.control}
     if not names:
         return ()
     listed = context.client.list(resource_path("v1", "nodes"), Node).items

@@ -59,6 +59,11 @@ def per_node(gate: Gate) -> bool:
             return False
 
 
+def adds_up(gate: Gate) -> bool:
+    """Whether what it reads adds up since the change; any other samples how things are."""
+    return isinstance(gate, EventsGate | LogsGate)
+
+
 __all__ = [
     "Alerts",
     "ApprovalGate",
@@ -84,5 +89,6 @@ __all__ = [
     "When",
     "WindowGate",
     "WindowRule",
+    "adds_up",
     "per_node",
 ]
