@@ -89,10 +89,13 @@ def carry_out_plan(
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
     notifier = notifier_for(client, plan, session, allowed, reporter)
-    with stop_on_signals(inbox, reporter):
-        told = Told(reporter, notifier)
-        result = carry_out(client, plan, session, inbox, told, on_drift, tuning, wave, gates=gates)
-    notifier.end(result)
+    told = Told(reporter, notifier)
+    with notifier:
+        with stop_on_signals(inbox, reporter):
+            result = carry_out(
+                client, plan, session, inbox, told, on_drift, tuning, wave, gates=gates
+            )
+        notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code, result
@@ -101,12 +104,11 @@ def carry_out_plan(
 def notifier_for(
     client: Client, plan: Plan, session: Session, allowed: Allowed, reporter: Reporter
 ) -> Notifier:
-    """Return who tells the plan's sinks; they have heard that the run begins."""
+    """Return who tells the plan's sinks; they hear of the run once it has its lock."""
     settings = allowed.settings() if plan.notify else Settings()
     sender = Sender(client, plan, settings, plan.namespace)
-    notifier = Notifier(plan, session.record.run_id, sender.send, reporter.warning)
-    notifier.begin(resumed=session.resumed)
-    return notifier
+    run_id = session.record.run_id
+    return Notifier(plan, run_id, sender.send, reporter.warning, resumed=session.resumed)
 
 
 def _without_windows(gates: GateChoices) -> GateChoices:

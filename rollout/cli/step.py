@@ -119,17 +119,18 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     notifier = notifier_for(client, plan, session, allowed, reporter)
-    with stop_on_signals(inbox, reporter):
-        result = carry_out(
-            client,
-            plan,
-            session,
-            inbox,
-            Told(reporter, notifier),
-            ask=lambda ask: _ask(ask, plan, inbox),
-            gates=gates,
-        )
-    notifier.end(result)
+    with notifier:
+        with stop_on_signals(inbox, reporter):
+            result = carry_out(
+                client,
+                plan,
+                session,
+                inbox,
+                Told(reporter, notifier),
+                ask=lambda ask: _ask(ask, plan, inbox),
+                gates=gates,
+            )
+        notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code

@@ -11,7 +11,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from rollout.errors import RolloutError
 from rollout.executor.engine import Engine
@@ -50,6 +51,7 @@ class Notifier:
         run_id: of the run.
         send: how a message gets out.
         warn: told once of each sink that fails, by the thread that sends.
+        resumed: an earlier process of the run has begun it.
         clock: seconds since the epoch.
         pause: waits between two tries.
     """
@@ -62,6 +64,8 @@ class Notifier:
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._plan = plan
         self._run_id = run_id
@@ -69,6 +73,8 @@ class Notifier:
         self._warn = warn
         self._clock = clock
         self._pause = pause
+        self._verb = "goes on" if resumed else "begins"
+        self._begun = False
         self._queue: queue.Queue[tuple[Sink, Message] | None] = queue.Queue(MOST_WAITING)
         self._told: Counter[Occasion] = Counter()
         self.lost: Counter[str] = Counter()  # name of a sink -> messages that it did not get
@@ -76,10 +82,11 @@ class Notifier:
         if plan.notify:
             self._worker.start()
 
-    def begin(self, *, resumed: bool) -> None:
-        """Say that the run begins, or goes on."""
-        verb = "goes on" if resumed else "begins"
-        self._tell("started", f"run {self._run_id} {verb}")
+    def begin(self) -> None:
+        """Say once that the run begins, or goes on: when it has its lock, and not before."""
+        if not self._begun:
+            self._begun = True
+            self._tell("started", f"run {self._run_id} {self._verb}")
 
     def notice(self, told: Notice) -> None:
         """Pass on what happened in the run, where somebody may want to know."""
@@ -93,11 +100,26 @@ class Notifier:
         self._tell(event, text, wave=wave, node=told.node, gate=told.gate, done=told.done)
 
     def end(self, result: Result) -> None:
-        """Say how the run ended, and wait a moment until that is told."""
+        """Say how the run ended."""
         event = occasion_of(result.finish.outcome)
         if event is not None and not (event == "held" and self._told["held"]):
             self._tell(event, result.finish.message)
-        if self._plan.notify:
+
+    def __enter__(self) -> Self:
+        """Tell until the block ends."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Say that a run that had begun broke off; wait a moment until all is told."""
+        expected = error is None or isinstance(error, RolloutError)
+        if error is not None and expected and self._begun:
+            self._tell("failed", f"run {self._run_id} broke off: {error}")
+        if self._plan.notify and expected:
             self._put(None)
             self._worker.join(GOODBYE_S)
 
@@ -173,6 +195,7 @@ class Told:
     def notice(self, told: Notice, engine: Engine) -> None:
         """Something happened."""
         self._observer.notice(told, engine)
+        self._notifier.begin()
         self._notifier.notice(told)
 
     def heartbeat(self, why: str, engine: Engine) -> None:
@@ -181,6 +204,7 @@ class Told:
 
     def look(self, engine: Engine, now: float) -> float:
         """The state may be another one."""
+        self._notifier.begin()
         return self._observer.look(engine, now)
 
     def waiting(self, why: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.errors import RolloutError
+from rollout.errors import LockedError, RolloutError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.notices import Notice
 from rollout.notify.messages import Message, for_kubernetes, for_pagerduty, for_slack
@@ -31,10 +31,11 @@ def told_by(
     notifier = Notifier(
         plan, "r1", lambda sink, message: sent.append((sink.name, message)), lambda _text: None
     )
-    notifier.begin(resumed=False)
-    for notice in notices:
-        notifier.notice(notice)
-    notifier.end(ended)  # type: ignore[arg-type] # of a result it looks at the finish only
+    with notifier:
+        notifier.begin()
+        for notice in notices:
+            notifier.notice(notice)
+        notifier.end(ended)  # type: ignore[arg-type] # of a result it looks at the finish only
     return sent
 
 
@@ -77,12 +78,33 @@ def test_a_sink_that_fails_is_tried_again_and_reported_once_and_stops_nothing() 
             raise RolloutError("no answer")
 
     notifier = Notifier(plan, "r1", send, warnings.append, pause=lambda _s: None)
-    notifier.begin(resumed=False)
-    notifier.end(DONE)  # type: ignore[arg-type] # as above
+    with notifier:
+        notifier.begin()
+        notifier.end(DONE)  # type: ignore[arg-type] # as above
     assert tries.count("ops started") == TRIES
     assert tries.count("good done") == 1
     assert warnings == ["notify ops was not told: no answer; the run goes on"]
     assert notifier.lost == {"ops": 2}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_run_that_breaks_off_is_told_only_if_it_had_begun(begun: bool) -> None:  # noqa: FBT001 - a case
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+    sent: list[Message] = []
+    notifier = Notifier(plan, "r1", lambda _, message: sent.append(message), lambda _text: None)
+
+    def run() -> None:
+        with notifier:
+            if begun:
+                notifier.begin()
+                notifier.begin()
+            raise LockedError("held by another run")
+
+    with pytest.raises(LockedError):
+        run()
+    told = [(m.event, m.text) for m in sent]
+    breaks = ("failed", "run r1 broke off: held by another run")
+    assert told == ([("started", "run r1 begins"), breaks] if begun else [])
 
 
 def test_a_sink_that_hangs_keeps_nobody_from_going_on() -> None:
