@@ -8,7 +8,7 @@ import pytest
 
 from rollout.gates.measurement import Outcome, Reading
 from rollout.gates.node import measure
-from tests.fleet.builders import make_node
+from tests.fleet.builders import make_node, make_pod
 from tests.gates.worlds import a_context, a_gate
 
 WELL = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False"}
@@ -39,6 +39,14 @@ def test_a_node_that_is_not_well_says_why(
     conditions: dict[str, str], outcome: Outcome, reason: str
 ) -> None:
     assert look(WELL | conditions) == (outcome, reason)
+
+
+@pytest.mark.parametrize("at", ["after-wave", "after-run", "background"])
+def test_old_nodes_stand_for_no_updated_one(at: str) -> None:
+    old = make_pod("log-agent-x", "n1")
+    found = measure(a_gate("node", at=at), a_context(control=(old,), updated_nodes=()))
+    assert not isinstance(found, Reading)
+    assert found.outcome is Outcome.NO_DATA
 
 
 def test_a_condition_that_is_not_there_is_no_data() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -247,6 +248,42 @@ def test_a_background_gate_is_asked_from_the_first_write_to_the_end() -> None:
     times = script.times("errors")
     assert len(times) >= 2
     assert run.engine.gates.results["gate/background/errors"].verdict.status is Status.PASSED
+
+
+def test_a_background_gate_has_looked_behind_the_last_change_before_the_run_ends() -> None:
+    """S8: a pass from before the last node says nothing about it, however long the interval."""
+    world = World(gates=[gate("errors", "background", interval="1h")])
+    script = Script(errors=["ok"])
+    run = world.start(script)
+    assert run.run().outcome is Outcome.DONE
+    last = max(step.started_at for step in run.engine.steps.values())
+    first, *_, newest = script.times("errors")
+    assert first < last <= newest
+
+
+def test_a_background_gate_waits_for_the_first_pods_that_it_is_to_look_at() -> None:
+    world = World(gates=[gate("well", "background", "pods")])
+    run = world.start()
+    assert run.run().outcome is Outcome.DONE
+    said = run.engine.gates.results["gate/background/well"]
+    assert said.verdict.status is Status.PASSED
+    assert said.tally.waits
+    assert not said.tally.inconclusive
+
+
+@pytest.mark.parametrize(("kind", "which"), [("events", min), ("pods", max)])
+def test_nodes_that_share_a_gate_miss_no_event_and_take_no_old_sample(
+    kind: str, which: Callable[[list[float]], float]
+) -> None:
+    shared = gate("shared", "after-node", kind, initialDelay="1m")
+    world = World(6, gates=[shared], waves=["100%"], max_unavailable=3)
+    script = Script(shared=["ok"])
+    run = world.start(script)
+    assert run.run().outcome is Outcome.DONE
+    steps = [
+        run.engine.steps[f"update/log-agent/{n}"] for n in script.seen["shared"][0].updated_nodes
+    ]
+    assert script.seen["shared"][0].since == which([step.started_at for step in steps])
 
 
 def test_a_run_does_not_end_before_its_background_gate_has_passed_once() -> None:
