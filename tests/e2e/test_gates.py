@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any, get_args
 
+from rollout.executor.session import whoami
 from rollout.gatespec import Gate
 from rollout.sim.resources import EVENTS
 from tests.e2e.world import NAMESPACE, OLD, World, fleet, run, world
@@ -36,6 +37,13 @@ def test_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_path: Path) -
         still = w.rollout("resume", "log-agent-2.4", "-n", NAMESPACE)
         assert still.code == 6  # whoever made the plan does not count
         assert "made the plan and doesn't count" in still.out
+        w.rollout("reject", "log-agent-2.4", "--gate", "people", "-n", NAMESPACE)
+        record = w.record()
+        assert record is not None
+        (approval,) = record["approvals"]
+        no = next(word for word in record["said"] if word["verb"] == "reject")
+        assert no["by"] == approval["by"]  # under the cluster's name for whoever speaks
+        assert no["by"] != whoami()
 
 
 def test_a_gate_that_holds_is_in_the_report_the_record_and_the_events(tmp_path: Path) -> None:
