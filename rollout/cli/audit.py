@@ -28,7 +28,7 @@ def audit() -> None:
     """
 
 
-@audit.command()
+@audit.command(short_help="Check that no journal was changed.")
 @click.argument("journal", metavar="[JOURNAL|RUN_ID]", required=False)
 def verify(*, journal: str | None) -> int:
     """Check that no line of a journal was changed, taken out, moved or added.

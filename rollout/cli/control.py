@@ -97,7 +97,7 @@ def approve(
     with hearing(cluster, rollout, reason, plan) as run:
         if nodes:
             return _approve_nodes(run, nodes, plan_file, output, journal)
-        if gate:
+        if gate := _meant_gate(run, wave, gate):
             voice = run.proven()
             record = run.say(lambda found, _: saying.approve_gate(found, voice, gate))
             what = f"gate {gate} has your voice"
@@ -154,6 +154,7 @@ def reject(
     if wave and gate:
         raise UsageError("give one of --wave and --gate")
     with hearing(cluster, rollout, reason, plan) as run:
+        gate = _meant_gate(run, wave, gate)
         speaker = run.proven() if gate else run.who
         if gate:
             about = f"gate {gate}"
@@ -186,10 +187,12 @@ def retry(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: Cluster
     Example:
       rollout retry log-agent-2.4 --node node-7 -n logging --reason "disk was full"
     """
+    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
     from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     with hearing(cluster, rollout, reason) as run:
+        require_nodes(run, nodes)
         record = run.say(lambda found, who: saying.retry(found, who, nodes))
         names = ", ".join(nodes) or ", ".join(record.failed[:5]) or "all failed nodes"
         then = "it does so now" if is_at_work(record) else go_on(record, run.client.namespace)
@@ -211,12 +214,15 @@ def skip(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterO
     Example:
       rollout skip log-agent-2.4 node-7 -n logging --reason "disk is being replaced"
     """
-    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
+    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
+    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     with hearing(cluster, rollout, reason) as run:
+        require_nodes(run, nodes)
         record = run.say(lambda found, who: saying.skip(found, who, nodes))
-        tell(f"Asked: run {record.run_id} leaves {', '.join(nodes)} alone.")
+        then = "it does so now" if is_at_work(record) else go_on(record, run.client.namespace)
+        tell(f"Asked: run {record.run_id} leaves {', '.join(nodes)} alone; {then}.")
 
 
 @click.command()
@@ -243,6 +249,23 @@ def abort(*, rollout: str, reason: str, journal: JournalOptions, cluster: Cluste
         return end_or_ask(run, journal)
 
 
+def _meant_gate(run: Hearing, wave: str | None, gate: str | None) -> str | None:
+    """Return the gate that is meant: the named one, or the only one that the run waits for."""
+    from rollout.cli.named import awaited_gates, require_approval_gate  # noqa: PLC0415 - slow
+
+    if gate:
+        require_approval_gate(run, gate)
+        return gate
+    if wave or run.record.waits_for:
+        return None
+    awaited = awaited_gates(run.record)
+    if len(awaited) > 1:
+        raise UsageError(
+            f"run {run.record.run_id} waits for gates {', '.join(awaited)}; name one with --gate"
+        )
+    return awaited[0] if awaited else None
+
+
 def _awaited(record: RunRecord) -> str:
     """Return the wave that the run waits for."""
     if not record.waits_for:
@@ -260,12 +283,14 @@ def _approve_nodes(
     output: str,
     journal: JournalOptions,
 ) -> int:
+    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
     from rollout.cli.resume import kept_or_given  # noqa: PLC0415 - slow to import
     from rollout.cli.running import carry_out_plan  # noqa: PLC0415
     from rollout.cli.speaking import is_at_work, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
     from rollout.executor.actions import Outcome  # noqa: PLC0415
 
+    require_nodes(run, nodes)
     record = run.say(lambda found, who: saying.approve_nodes(found, who, nodes))
     if output == "table":
         tell(f"Approved: {', '.join(nodes)} may move; the rest of run {record.run_id} stays as is.")

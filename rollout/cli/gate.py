@@ -38,7 +38,7 @@ def gate() -> None:
     """Look at gates, and measure one of them now."""
 
 
-@gate.command("list")
+@gate.command("list", short_help="List the kinds of gates, or the gates of a spec.")
 @click.argument("spec", type=FILE, required=False)
 def list_(*, spec: Path | None) -> None:
     """List the kinds of gates; with a SPEC, its gates, where they stand and what they bear.
@@ -91,7 +91,7 @@ def run(
 
     \b
     Example:
-      rollout gate run plans/error-rate-canary.yaml errors
+      rollout gate run plans/maintenance-window.yaml windows
     """
     from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
     from rollout.gates.measurement import Outcome  # noqa: PLC0415

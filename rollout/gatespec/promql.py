@@ -186,7 +186,8 @@ def _bare(hole: str, values: Mapping[str, Value]) -> str:
 
 def _value(name: str, values: Mapping[str, Value]) -> Value:
     if name not in values:
-        raise ValueError(f"{{{{{name}}}}} has no value here")
+        cure = "; it needs a run that has begun" if name == AGE else ""
+        raise ValueError(f"{{{{{name}}}}} has no value here{cure}")
     return values[name]
 
 

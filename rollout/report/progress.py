@@ -54,7 +54,7 @@ _SENTENCES = {
     "gate-waiting": "gate {gate}{place} waits{why}",
     "approval-wanted": "gate {gate}{place} waits for approval{why}",
     "window-open": "window {gate} is open{why}",
-    "window-closed": "window {gate} is shut: nothing new starts{why}",
+    "window-closed": "window {gate} is shut: nothing that it covers starts{why}",
     "strategy-kept": "DaemonSet {daemon_set}: {message}",
 }
 
@@ -224,7 +224,7 @@ class JsonReporter:
             joined=list(result.joined),
             gates=msgspec.to_builtins(result.gates),
             strategies=dict(result.strategies),
-            time=time_object(result.account),
+            account=time_object(result.account),
         )
 
 

@@ -58,7 +58,7 @@ def summary_text(plan: Plan, result: Result) -> str:
     took = format_duration(result.duration_s)
     message = result.finish.message
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
-    lines = [f"{head} updated in {took}. {message[:1].upper()}{message[1:]}."]
+    lines = [f"{head} updated in {took}: {message}."]
     lines += [
         f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
         for ds in plan.daemon_sets

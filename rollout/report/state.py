@@ -130,9 +130,14 @@ def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str, *, brok
         return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
     cleared = ""
-    if record.phase == "held" and not broken:
+    if record.phase == "held" and not broken and not _is_held_by_gate(record):
         cleared = " The cause has cleared, every updated node is available: apply the plan again."
     return f"{who} is {doing(record, progress)}; {kept}.{cleared}"
+
+
+def _is_held_by_gate(record: RunRecord) -> bool:
+    """Whether a gate did not pass: what the pods look like says nothing about its cause."""
+    return any(g.status in ("failed", "inconclusive", "error") for g in record.gates)
 
 
 def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:

@@ -188,6 +188,7 @@ def test_the_event_stream_is_one_json_object_a_line(cluster: World) -> None:
     assert kinds[1] == "run-started"
     assert kinds.count("node-started") == kinds.count("node-done") == 4
     assert kinds[-1] == "run-finished"
+    assert all(isinstance(event["time"], str) for event in done.events)
     assert events[-1]["exitCode"] == 0
     results = {node["node"]: node["result"] for node in events[-1]["nodes"]}
     assert results == {f"node-00{i}": "updated" for i in range(4)}

@@ -220,6 +220,21 @@ def test_a_skipped_node_is_left_alone_and_the_strategy_stays(cluster: World) -> 
     assert cluster.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
 
+def test_names_that_are_not_there_are_refused_and_change_nothing(cluster: World) -> None:
+    waits_for_approval(cluster)
+    before = cluster.record()
+    why = ("--reason", "slip of the pen")
+    said = [
+        cluster.rollout("skip", ROLLOUT, "no-such-node", *THERE, *why),
+        cluster.rollout("retry", ROLLOUT, "--node", "no-such-node", *THERE, *why),
+        cluster.rollout("approve", ROLLOUT, "--node", "no-such-node", *THERE, *why),
+        cluster.rollout("approve", ROLLOUT, "--gate", "no-such-gate", *THERE, *why),
+    ]
+    assert [word.code for word in said] == [64] * 4
+    assert all("no-such-" in word.err for word in said)
+    assert cluster.record() == before
+
+
 def test_failed_nodes_are_tried_again(cluster: World) -> None:
     cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
     plan = cluster.plan(cluster.spec(waves=[1, 5]))

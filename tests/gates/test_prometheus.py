@@ -183,7 +183,10 @@ def test_a_window_that_reaches_back_before_the_change_fails_but_does_not_pass() 
     no_change = a_context(since=0.0)
     assert measured(vector(0.001), query=query, context=no_change).outcome is Outcome.PASSED
     aged = measured(vector(0.001), query="rate(errors[{{age}}])", context=no_change)
-    assert (aged.outcome, aged.reason) == (Outcome.ERROR, "query: {{age}} has no value here")
+    assert (aged.outcome, aged.reason) == (
+        Outcome.ERROR,
+        "query: {{age}} has no value here; it needs a run that has begun",
+    )
 
 
 def test_a_range_query_asks_from_the_change_on_and_gives_its_numbers() -> None:

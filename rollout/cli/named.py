@@ -1,0 +1,73 @@
+"""Whether what somebody names to a run is there: a slip of the pen must not count as said.
+
+A name is refused only where that is certain. A plan that the cluster does not keep, or an object
+that we may not read, proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rollout.cli.speaking import Hearing
+from rollout.errors import ClusterError, NotFound, StaleError, UsageError
+from rollout.executor.planstore import read_kept_plan
+from rollout.executor.record import RunRecord
+from rollout.fleet.objects import Node
+from rollout.planner.plan import Plan
+from rollout.quantity import cut
+
+
+def require_nodes(run: Hearing, nodes: Iterable[str]) -> None:
+    """Refuse a node that neither the run's plan nor the cluster has.
+
+    Raises:
+        UsageError: when there is none of this name.
+    """
+    plan = _kept(run)
+    if plan is None:
+        return
+    known = {node.name for ds in plan.daemon_sets for node in ds.nodes}
+    for name in nodes:
+        if name not in known and _is_missing(run, name):
+            raise UsageError(
+                f"neither plan {plan.id} nor the cluster has a node '{name}'; check the name with "
+                "'rollout status'; nothing was changed"
+            )
+
+
+def require_approval_gate(run: Hearing, gate: str) -> None:
+    """Refuse a gate that the run's plan has not, or that asks nobody.
+
+    Raises:
+        UsageError: when no gate of this name asks for approval.
+    """
+    plan = _kept(run)
+    if plan is None:
+        return
+    asking = [found.name for found in plan.gates if found.kind == "approval"]
+    if gate not in asking:
+        has = f"it has {cut(asking)}" if asking else "it has none"
+        raise UsageError(f"plan {plan.id} has no approval gate '{gate}'; {has}")
+
+
+def awaited_gates(record: RunRecord) -> list[str]:
+    """Return the approval gates that a stopped run waits for."""
+    asked = (g.gate for g in record.gates if g.kind == "approval" and g.status == "waiting")
+    return list(dict.fromkeys(asked))
+
+
+def _kept(run: Hearing) -> Plan | None:
+    try:
+        return read_kept_plan(run.client, run.client.namespace, run.record)
+    except (StaleError, ClusterError):
+        return None
+
+
+def _is_missing(run: Hearing, node: str) -> bool:
+    try:
+        run.client.get(f"/api/v1/nodes/{node}", Node)
+    except NotFound:
+        return True
+    except ClusterError:
+        return False
+    return False
