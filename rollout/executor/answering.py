@@ -110,7 +110,7 @@ def _look_at_patch(book: Book, ds: DaemonSetRun, now: float) -> None:
     elif ds.phase is Phase.RESTORING and ds.is_restored(ds.live):
         ds.phase = Phase.RESTORED
         book.finish_step(book.steps[f"restore/{ds.name}"], now)
-    elif book.drift_why:
+    elif book.drift_why or (book.stopping and ds.phase is Phase.PREPARING):  # S6, S9
         _leave_patch(ds)
     elif ds.phase is Phase.PREPARING:
         book.actions.append(Prepare(ds.name))

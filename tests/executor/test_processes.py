@@ -85,6 +85,7 @@ def test_a_number_that_was_used_again_is_another_process() -> None:
         "leader-7f9c",
         "",
     ],
+    ids=["namespace", "machine", "no number", "no word", "nothing shown", "leader", "empty"],
 )
 def test_of_all_others_nothing_is_claimed(name: str) -> None:
     assert not has_ended(name)
