@@ -136,6 +136,7 @@ def _made(
     client: Client, given: Plan | LoadedSpec, namespace: str | None, *, yes: bool, output: str
 ) -> Plan | None:
     """Return the saved plan, or plan, show and ask; None when nothing shall be done."""
+    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
     from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
     from rollout.planner.plan import Plan  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
@@ -144,7 +145,7 @@ def _made(
         return given
     made = make_plan(client, given, namespace)
     if output == "table":
-        click.echo(plan_text(made))
+        click.echo(painted(plan_text(made)))
         click.echo()
     if not made.has_changes:
         return made if made.totals.deferred or output == "jsonl" else None

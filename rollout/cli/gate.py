@@ -35,7 +35,12 @@ _KINDS = {
 
 @click.group()
 def gate() -> None:
-    """Look at gates, and measure one of them now."""
+    """Look at gates, and measure one of them now.
+
+    \b
+    Example:
+      rollout gate run plans/error-rate-canary.yaml errors
+    """
 
 
 @gate.command("list", short_help="List the kinds of gates, or the gates of a spec.")

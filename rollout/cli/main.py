@@ -7,6 +7,7 @@ anything that click calls wrong usage becomes 64.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,6 +50,32 @@ _COMMANDS = {
 }
 
 
+def _choose_color(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    """Settle for a command and what is below it whether escape sequences may go out."""
+    if value in ("always", "never"):
+        ctx.color = value == "always"
+    elif ctx.color is None and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
+        ctx.color = False
+
+
+def _color_option() -> click.Option:
+    return click.Option(
+        ["--color"],
+        type=click.Choice(["always", "never", "auto"]),
+        help="Colours: auto is on a terminal, unless NO_COLOR is set.",
+        callback=_choose_color,
+        expose_value=False,
+    )
+
+
+def _take_color(command: click.Command) -> None:
+    """Let a command, and those below it, take `--color`; once."""
+    if not any("--color" in param.opts for param in command.params):
+        command.params.append(_color_option())
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_color(below)
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when the command is used."""
 
@@ -64,6 +91,7 @@ class LazyGroup(click.Group):
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _take_color(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -86,6 +114,9 @@ def cli() -> None:
 
     Without a cluster at hand, 'rollout sim start' runs one in the foreground.
     """
+
+
+_take_color(cli)
 
 
 def run(arguments: Sequence[str]) -> int:

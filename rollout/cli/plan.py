@@ -40,6 +40,7 @@ def plan(
       rollout plan -f plans/log-agent.yaml --out plan.json
     """
     from rollout.cli.alertadvice import with_alert_warnings  # noqa: PLC0415 - slow to import
+    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
     from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
     from rollout.files import write_private  # noqa: PLC0415
     from rollout.planner.plan import encode  # noqa: PLC0415
@@ -57,7 +58,7 @@ def plan(
     if output == "json":
         click.echo(encode(made), nl=False)
     else:
-        click.echo(plan_text(made))
+        click.echo(painted(plan_text(made)))
         if out is not None:
             click.echo(f"\nSaved to {out}; 'rollout apply {out}' carries it out.")
     return ExitCode.CHANGES_PENDING if detailed_exitcode and made.has_changes else ExitCode.DONE

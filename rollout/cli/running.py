@@ -140,13 +140,14 @@ def reporter_for(output: str, sequence: int) -> Reporter:
 
     from rollout.report.screen import LiveReporter  # noqa: PLC0415
 
-    return LiveReporter(Console(), write_line)
+    return LiveReporter(Console(no_color=False), write_line)
 
 
 def _can_be_drawn_on() -> bool:
     """Whether standard output is a terminal that moves its cursor, and nobody minds."""
     dumb = os.environ.get("TERM", "dumb") in {"", "dumb", "unknown"}
-    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
+    context = click.get_current_context(silent=True)  # whose color knows NO_COLOR and --color
+    return sys.stdout.isatty() and not dumb and (context is None or context.color is not False)
 
 
 def write_line(text: str) -> None:

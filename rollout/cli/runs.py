@@ -122,6 +122,7 @@ def _revision(fleet: Fleet, number: int) -> ControllerRevision:
 def _diff_text(fleet: Fleet, first: int, second: int, output: str) -> str:
     import msgspec  # noqa: PLC0415 - imports are slow only together
 
+    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
     from rollout.planner.diff import object_diff  # noqa: PLC0415
 
     before, after = _revision(fleet, first), _revision(fleet, second)
@@ -129,7 +130,7 @@ def _diff_text(fleet: Fleet, first: int, second: int, output: str) -> str:
     lines = object_diff(before.template, after.template, names)
     if output == "json":
         return msgspec.json.encode({"from": first, "to": second, "diff": lines}).decode()
-    return "\n".join(lines) or f"Revisions {first} and {second} hold the same template."
+    return painted("\n".join(lines)) or f"Revisions {first} and {second} hold the same template."
 
 
 def _template_text(revision: ControllerRevision, output: str) -> str:

@@ -19,6 +19,7 @@ def show(*, plan: Path, output: str) -> None:
     Example:
       rollout show plan.json -o dot | dot -Tsvg > plan.svg
     """
+    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
     from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
     from rollout.planner.plan import encode  # noqa: PLC0415
     from rollout.report.dot import plan_dot  # noqa: PLC0415
@@ -37,4 +38,4 @@ def show(*, plan: Path, output: str) -> None:
         case "markdown":
             click.echo(plan_markdown(saved))
         case _:
-            click.echo(plan_text(saved))
+            click.echo(painted(plan_text(saved)))

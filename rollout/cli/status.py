@@ -29,6 +29,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
     import msgspec  # noqa: PLC0415
 
+    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
     from rollout.cluster.fleet import (  # noqa: PLC0415
         read_cluster_uid,
         read_fleet,
@@ -52,7 +53,8 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         state = daemon_set_state(fleet, _record(client, fleet), now, released)
     finally:
         client.close()
-    click.echo(msgspec.json.encode(state).decode() if output == "json" else state_text(state))
+    as_json = output == "json"
+    click.echo(msgspec.json.encode(state).decode() if as_json else painted(state_text(state)))
 
 
 def _record(client: Client, fleet: Fleet) -> RunRecord | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click import unstyle
 
 from tests.e2e.world import NEW, OLD, World, fleet, run, run_in_terminal, world
 
@@ -228,6 +229,32 @@ def test_no_color_holds_on_a_terminal_too(cluster: World) -> None:
     code, screen = run_in_terminal(arguments, "", cluster.environment(TERM="xterm", NO_COLOR="1"))
     assert code == 0, screen
     assert ESCAPE not in screen
+
+
+def test_color_always_wins_over_a_pipe_and_no_color_wherever_it_stands(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    plain = cluster.rollout("show", plan)
+    before = cluster.rollout("--color", "always", "show", plan, NO_COLOR="1")
+    behind = cluster.rollout("show", plan, "--color=always", NO_COLOR="1")
+    status = cluster.rollout("status", "log-agent", "-n", "logging", "--color", "always")
+    as_json = cluster.rollout("show", plan, "-o", "json", "--color", "always")
+    assert [done.code for done in (plain, before, behind, status, as_json)] == [0] * 5
+    assert ESCAPE not in plain.out + as_json.out
+    assert before.out == behind.out
+    assert ESCAPE in before.out
+    assert ESCAPE in status.out
+    assert unstyle(before.out) == plain.out
+
+
+def test_color_never_holds_on_a_terminal(cluster: World) -> None:
+    arguments = ["apply", "-f", str(cluster.spec()), "--color", "never"]
+    code, screen = run_in_terminal(arguments, "y\n", cluster.environment(TERM="xterm"))
+    assert code == 0, screen
+    assert ESCAPE not in screen
+
+
+def test_a_color_that_there_is_not_is_wrong_usage() -> None:
+    assert run("--color", "red", "runs").code == 64
 
 
 def test_every_command_has_help_with_an_example() -> None:
