@@ -39,7 +39,7 @@ def gate() -> None:
 
     \b
     Example:
-      rollout gate run plans/error-rate-canary.yaml errors
+      rollout gate run plans/error-rate-canary.yaml error-rate
     """
 
 
