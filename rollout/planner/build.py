@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout import __version__
+from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, Node, format_time
 from rollout.fleet.released import ReleasedPod
 from rollout.fleet.revisions import revision_hash, template_digest
@@ -365,8 +366,10 @@ def _graph_input(
         flips = bool(parts[name].updates) and not ds.owner_on_delete
         if ds.changes_template or flips:
             prepares.add(name)
-        # An earlier run may have left OnDelete behind: then live and final differ.
-        settings = ds.changes_settings or ds.live_strategy != ds.final_strategy
+        # An earlier run may have left OnDelete behind, or its marks beside the right strategy.
+        live = parts[name].subject.fleet.daemon_set.metadata
+        marked = any(mark in live.annotations for mark in marks.ALL)
+        settings = ds.changes_settings or ds.live_strategy != ds.final_strategy or marked
         if flips or settings or (ds.changes_template and not ds.owner_on_delete):
             restores.add(name)
     return graph.GraphInput(

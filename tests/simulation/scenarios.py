@@ -326,7 +326,11 @@ class _Story:
                 case ExitCode.PAUSED if not self.stuck:
                     self._approve()
                 case (
-                    ExitCode.HELD | ExitCode.STALE | ExitCode.PAUSED | ExitCode.ROLLBACK_INCOMPLETE
+                    ExitCode.HELD
+                    | ExitCode.DEADLINE
+                    | ExitCode.STALE
+                    | ExitCode.PAUSED
+                    | ExitCode.ROLLBACK_INCOMPLETE
                 ):
                     if self._is_over():
                         return code
@@ -490,7 +494,7 @@ def check(scenario: Scenario) -> Played:
     """
     played = play(scenario)
     # A pod that flaps goes on with it: whether it is ready at the end is a matter of the moment.
-    flaps = any(fault["kind"] == "flap" for fault in scenario.release.values())
+    flaps = any("flap" in str(fault) for fault in scenario.release.values())
     good = not scenario.release or (scenario.repair == "heal" and not flaps)
     neutral = all(operator.kind in _NEUTRAL for operator in scenario.operators)
     if scenario.faults and good and neutral:
