@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from rollout.cluster.client import Client
-from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_released
 from rollout.cluster.identity import cluster_user
 from rollout.cluster.release import check_release
 from rollout.errors import ClusterError, ExitCode, StaleError, Withheld
@@ -571,6 +571,7 @@ def _way_back(client: Client, session: Session) -> Plan:
     nodes = read_nodes(client)
     fleets: dict[str, Fleet] = {}
     targets = {}
+    unfinished: dict[str, frozenset[str]] = {}
     for ds in session.record.daemon_sets:
         fleet = read_fleet(
             client, ds.namespace, ds.name, cluster_uid=session.cluster_uid, nodes=nodes
@@ -581,11 +582,13 @@ def _way_back(client: Client, session: Session) -> Plan:
             )
         fleets[ds.name] = fleet
         targets[ds.name] = revision_before(ds.previous_digest, fleet)
+        released = read_released(client, ds.namespace, ds.uid)
+        unfinished[ds.name] = frozenset(pod.node for pod in released)
     surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
     now = time.time() - (client.clock_skew_s or 0.0)
     version = client.server_version()[2]
     name = session.record.name
-    return rollback_plan(name, list(fleets.values()), targets, version, now, surges)
+    return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
 
 
 def _rolled_back(plan: Plan, result: Result) -> Finish:

@@ -44,6 +44,7 @@ class Subject:
     desired: Desired
     selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
+    unfinished: frozenset[str] = frozenset()  # nodes whose hand-over this plan brings to its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,11 @@ def build_plan(
         item.name: _Part(
             index,
             subject,
-            tuple(node_fates(subject.fleet, subject.desired.template, body.nodes, now)),
+            tuple(
+                node_fates(
+                    subject.fleet, subject.desired.template, body.nodes, now, subject.unfinished
+                )
+            ),
         )
         for index, (item, subject) in enumerate(zip(body.daemon_sets, subjects, strict=True))
     }

@@ -6,7 +6,7 @@ the controller will want a pod once the template is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -90,7 +90,13 @@ def start_time(pod: Pod | None) -> float:
     return max(0.0, parse_time(ready) - parse_time(created))
 
 
-def node_fates(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> list[NodeFate]:
+def node_fates(
+    fleet: Fleet,
+    template: JsonObject,
+    rules: NodeRules,
+    now: float,
+    unfinished: Collection[str] = (),
+) -> list[NodeFate]:
     """Decide for every node of the cluster, in the order of their names.
 
     Args:
@@ -98,15 +104,24 @@ def node_fates(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float)
         template: the target template.
         rules: which nodes the user wants in.
         now: when the fleet was read, seconds since the epoch.
+        unfinished: nodes whose hand-over was begun: they have a step even where their pod is
+            current, for the released pod must go.
     """
-    decide = _Decider(fleet, template, rules, now)
+    decide = _Decider(fleet, template, rules, now, unfinished)
     return [decide(node) for node in fleet.nodes.values()]
 
 
 class _Decider:
     """The rules compiled once, then asked for each node."""
 
-    def __init__(self, fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        template: JsonObject,
+        rules: NodeRules,
+        now: float,
+        unfinished: Collection[str],
+    ) -> None:
         self.fleet = fleet
         self.requirements = compile_requirements(template)
         live = fleet.daemon_set.spec.template
@@ -117,6 +132,7 @@ class _Decider:
         self.excluded = frozenset(rules.exclude)
         self.min_ready_s = float(fleet.daemon_set.spec.min_ready_seconds)
         self.now = now
+        self.unfinished = unfinished
 
     def __call__(self, node: Node) -> NodeFate:
         name = node.metadata.name
@@ -151,7 +167,7 @@ class _Decider:
     ) -> tuple[Fate, str, DeferredBy]:
         if not eligibility.should_run and not self._only_not_ready(node, eligibility):
             return "ineligible", eligibility.reason, ""
-        if alive and not old:
+        if alive and not old and node.metadata.name not in self.unfinished:
             return "current", "", ""
         if node.metadata.name in self.excluded:
             return "deferred", "excluded by name", "excluded"

@@ -9,6 +9,7 @@ pauses, and no failure that stops it (S10).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from rollout.errors import DocumentError, StaleError
 from rollout.fleet.objects import ControllerRevision
@@ -77,6 +78,7 @@ def rollback_plan(
     server_version: str,
     now: float,
     surges: Collection[str] = (),
+    unfinished: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> Plan:
     """Plan the way back.
 
@@ -87,6 +89,8 @@ def rollback_plan(
         server_version: what the server calls itself.
         now: when the fleets were read, seconds since the epoch.
         surges: DaemonSets whose pods are handed over on the way back, as they were on the way on.
+        unfinished: by DaemonSet: nodes that still have a released pod, also one that an earlier
+            try at this way back has left.
     """
     items = tuple(
         DaemonSetItem(
@@ -117,6 +121,7 @@ def rollback_plan(
                 labels={},
                 annotations={},
             ),
+            unfinished=unfinished.get(fleet.daemon_set.metadata.name, frozenset()),
         )
         for fleet in fleets
     ]
