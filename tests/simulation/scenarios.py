@@ -210,8 +210,9 @@ def _fault(rng: random.Random) -> dict[str, Any]:  # noqa: C901 - an arm per kin
         case "delay":
             seconds = rng.choice([1, 5, 40])
             fault |= {"delay": seconds, "match": rng.choice([writes, reads]), **chance}
-        case "stale":
-            fault |= {"stale": rng.choice([1, 5]), "match": rng.choice([reads, watches]), **chance}
+        case "stale":  # a cache lists what was; single objects are read from the quorum
+            lists = {"verbs": ["list"], "resources": ["pods", "nodes"]}
+            fault |= {"stale": rng.choice([1, 5]), "match": rng.choice([lists, watches]), **chance}
         case "expire":
             fault |= {"expire": True, "match": watches, "count": rng.randint(1, 4)}
         case "drop":
