@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
 # All that the deciding part may use from outside: nothing in it reads a file, a socket or a clock.
 PURE = {
     *("__future__", "bisect", "collections", "copy", "dataclasses", "datetime", "difflib", "enum"),
-    *("functools", "hashlib", "heapq", "itertools", "math", "re", "typing"),
+    *("functools", "hashlib", "heapq", "itertools", "math", "re", "types", "typing"),
     *("msgspec", "networkx", "yaml"),
     "urllib.parse",  # takes addresses apart and asks nobody
     *("cronsim", "re2", "zoneinfo"),  # the last reads what is constant: the time zones' rules
