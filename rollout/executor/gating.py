@@ -429,7 +429,7 @@ def _changed_at(book: Book, gate: Gate, wave: int, now: float) -> float:
     must be newer than the last one. In the background, where changes don't end, the first counts;
     before it, that is now.
     """
-    if gate.at in ("preflight", "before-wave", "before-node"):
+    if gate.precedes:
         return 0.0
     times = [
         run.started_at

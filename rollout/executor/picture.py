@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
+from rollout.executor.bareness import bare_before, bare_of
 from rollout.executor.engine import Engine
 from rollout.executor.gatebook import GateRun, Meter
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
@@ -47,9 +48,11 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
     first = runs[0]
     plan = engine.plan
     alone = per_node(meter.gate) and bool(first.node)
-    steps = _steps(engine, runs, alone=alone)
+    steps = list(_steps(engine, runs, alone=alone))
     daemon_sets = [engine.daemon_sets[name] for name in _names(engine, runs)]
     updated = [pod for ds in daemon_sets for pod in _new_pods(ds, steps)]
+    bare = bare_of(engine, steps)
+    nodes = (*(pod.target_node for pod in updated), *(lost.node for lost in bare))
     return Context(
         gate=first.id if not meter.shared else meter.id,
         plan=plan.name,
@@ -62,7 +65,7 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         node=engine.nodes.get(first.node) if alone else None,
         updated=tuple(updated),
         control=() if alone else tuple(pod for ds in daemon_sets for pod in _old_pods(ds)),
-        updated_nodes=tuple(dict.fromkeys(pod.target_node for pod in updated)),
+        updated_nodes=tuple(dict.fromkeys(nodes)),
         since=_since(meter),
         began=min(run.began for run in runs),
         now=now,
@@ -70,6 +73,8 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         client=around.client,
         settings=around.settings,
         more_to_come=meter.gate.at == "background" and _more_to_come(engine),
+        bare=bare,
+        bare_before=() if alone else bare_before(engine, daemon_sets),
     )
 
 

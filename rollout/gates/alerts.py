@@ -41,7 +41,7 @@ def never_opens(gate: PrometheusGate, context: Context) -> list[str]:
     Raises:
         OutsideError: there's no answer that can be believed.
     """
-    if gate.alerts is None or gate.at not in ("preflight", "before-wave", "before-node"):
+    if gate.alerts is None or not gate.precedes:
         return []
     groups = fetch(gate, context, "rules", {"type": "alert"}, Rules).groups
     because = {

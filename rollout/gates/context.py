@@ -45,6 +45,14 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Bare:
+    """A node that should run a pod of a DaemonSet and has none: missing data, not a small fleet."""
+
+    daemon_set: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The picture.
 
@@ -55,7 +63,8 @@ class Context:
         wave: None where the gate belongs to no wave.
         namespace: of the rollout; a Secret without a namespace is read there.
         node: for gates that are measured for one node.
-        updated: pods of the new revision; `updated_nodes` are their nodes' names.
+        updated: pods of the new revision; `updated_nodes` are the names of the nodes that were
+            updated, also of those whose new pod is gone.
         control: pods of nodes that aren't updated yet.
         since: when the change was made; samples and events must be newer.
         began: when this gate instance was asked first.
@@ -64,6 +73,8 @@ class Context:
         client: the cluster.
         settings: what the caller allows.
         more_to_come: whether nodes are still to be updated, or are being so.
+        bare: updated nodes whose new pod is gone; `bare_before` those that aren't updated yet and
+            have no pod.
         secret: what the gate's secretRef names; filled in by `measuring`.
     """
 
@@ -86,7 +97,20 @@ class Context:
     client: Client
     settings: Settings
     more_to_come: bool = False
+    bare: tuple[Bare, ...] = ()
+    bare_before: tuple[Bare, ...] = ()
     secret: Secret | None = None
+
+
+def bare_nodes(context: Context) -> tuple[str, ...]:
+    """Return where a new pod should be and isn't, of the gate's node where it has one; in words."""
+    name = context.node.metadata.name if context.node is not None else ""
+    several = len(context.daemon_sets) > 1
+    return tuple(
+        f"{bare.node} ({bare.daemon_set})" if several else bare.node
+        for bare in context.bare
+        if name in ("", bare.node)
+    )
 
 
 def quote(context: Context, text: str, most: int = REASON_LENGTH) -> str:

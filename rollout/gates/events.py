@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import msgspec
 
 from rollout.cluster.paths import resource_path
-from rollout.fleet.objects import parse_time
-from rollout.gates.context import Context
-from rollout.gates.measurement import Outcome, Reading
+from rollout.fleet.objects import Pod, parse_time
+from rollout.gates.context import Context, bare_nodes
+from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gatespec import EventsGate
 from rollout.patterns import compile_pattern
 from rollout.quantity import cut
@@ -47,7 +47,7 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
     series: Series | None = None
 
 
-def measure(gate: EventsGate, context: Context) -> Reading:
+def measure(gate: EventsGate, context: Context) -> Reading | Measurement:
     """Count the events; those that began before the change count once, whatever their number."""
     names = {pod.metadata.namespace or context.namespace for pod in context.updated}
     spaces = {ds.namespace for ds in context.daemon_sets} | names
@@ -59,20 +59,44 @@ def measure(gate: EventsGate, context: Context) -> Reading:
     found = select(gate, events, context)
     total = sum(number for _, number in found)
     said = [f"{e.involved_object.name}: {e.reason}: {e.message}" for e, _ in found]
-    outcome = Outcome.FAILED if total > gate.max_events else Outcome.PASSED
     reason = f"{total} warnings: {cut(said, 2)}" if said else "no warnings"
-    return Reading(total, outcome, reason)
+    if total > gate.max_events:
+        return Reading(total, Outcome.FAILED, reason)
+    unknown = _unknown(gate, context)
+    if unknown:
+        return Measurement(Outcome.NO_DATA, context.now, str(total), f"{unknown}; {reason}")
+    return Reading(total, Outcome.PASSED, reason)
+
+
+def _unknown(gate: EventsGate, context: Context) -> str:
+    """Say what there should be events about and isn't; "" when all is there.
+
+    A pod that is gone is asked for by nobody: that nothing is said of it proves nothing.
+    """
+    if "pods" in gate.of and not gate.precedes:
+        lost = bare_nodes(context)
+        if lost:
+            return f"no new pod to look at on {cut(lost)}"
+        if not _pods(gate, context):
+            return "there is no new pod to look at"
+    return ""
+
+
+def _pods(gate: EventsGate, context: Context) -> list[Pod]:
+    """Return the pods whose events count: the new ones, and before the change all of them."""
+    pods = (*context.updated, *context.control) if gate.precedes else context.updated
+    name = context.node.metadata.name if context.node is not None else ""
+    return [pod for pod in pods if name in ("", pod.target_node)]
 
 
 def select(gate: EventsGate, events: Iterable[Event], context: Context) -> list[tuple[Event, int]]:
     """Return the events that count, and how often each happened since the change."""
     pattern = compile_pattern(gate.pattern) if gate.pattern is not None else None
-    pods = {pod.metadata.uid for pod in context.updated}
+    pods = {pod.metadata.uid for pod in _pods(gate, context)}
     sets = {ds.uid for ds in context.daemon_sets}
     nodes = set(context.updated_nodes)
     if context.node is not None:
         nodes = {context.node.metadata.name}
-        pods = {p.metadata.uid for p in context.updated if p.target_node in nodes}
 
     def about(event: Event) -> bool:
         involved = event.involved_object

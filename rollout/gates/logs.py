@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from rollout.cluster.paths import resource_path
 from rollout.errors import NotFound, Rejected
 from rollout.fleet.objects import Pod, format_time
-from rollout.gates.context import Context
+from rollout.gates.context import Context, bare_nodes
 from rollout.gates.measurement import Measurement, Outcome, Reading, plain
 from rollout.gatespec import LogsGate
 from rollout.patterns import Pattern, compile_pattern
@@ -50,11 +50,16 @@ def measure(gate: LogsGate, context: Context) -> Reading | Measurement:
     pods = [pod for pod in context.updated if not name or pod.target_node == name]
     if not pods:
         return Measurement(Outcome.NO_DATA, context.now, reason="there is no new pod to read")
-    search = Search(gate, context)
+    found = _read_all(Search(gate, context), pods)
+    lost = [Found("", node, unread=f"{node} has no new pod") for node in bare_nodes(context)]
+    return judge_found(gate, found + lost, context.now)
+
+
+def _read_all(search: Search, pods: list[Pod]) -> list[Found]:
     if len(pods) == 1:
-        return judge_found(gate, [search.read(pods[0])], context.now)
+        return [search.read(pods[0])]
     with ThreadPoolExecutor(READERS) as readers:
-        return judge_found(gate, list(readers.map(search.read, pods)), context.now)
+        return list(readers.map(search.read, pods))
 
 
 def judge_found(gate: LogsGate, found: list[Found], now: float) -> Reading | Measurement:
@@ -70,7 +75,7 @@ def judge_found(gate: LogsGate, found: list[Found], now: float) -> Reading | Mea
         times = f"{worst} lines match on {item.node}"
         where = times if bad == 1 else f"{times}, and there are {bad - 1} more such nodes"
         return Reading(worst, Outcome.FAILED, f"{where}: {plain(shown, SHOWN_LINE)}")
-    unread = [f"{item.pod}: {item.unread}" for item in found if item.unread]
+    unread = [": ".join(t for t in (item.pod, item.unread) if t) for item in found if item.unread]
     if unread:
         return Measurement(Outcome.NO_DATA, now, reason=cut(unread, 2))
     short = [item.pod for item in found if item.cut_short]

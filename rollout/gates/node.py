@@ -1,7 +1,7 @@
 """The gate `node`: conditions, taints and pressure of the updated node.
 
-Without one node (after a wave) it looks at all updated nodes, or before the start at all that run
-a pod.
+Without one node (after a wave) it looks at all updated nodes, or before the start at all that
+should run a pod.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from rollout.gatespec import NodeGate
 from rollout.quantity import cut
 
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
-_BEFORE = ("preflight", "before-wave", "before-node")  # nothing needs to be updated yet
 _ORDER = (Outcome.PASSED, Outcome.NO_DATA, Outcome.INCONCLUSIVE, Outcome.FAILED)  # to the worst
 
 
@@ -23,6 +22,10 @@ def measure(gate: NodeGate, context: Context) -> Reading | Measurement:
     nodes = (context.node,) if context.node is not None else _read(gate, context)
     if not nodes:
         return Measurement(Outcome.NO_DATA, context.now, reason="there is no node to look at")
+    unseen = sorted(set(context.updated_nodes) - {node.metadata.name for node in nodes})
+    if unseen and context.node is None:
+        text = f"not in the list of nodes, looked for again: {cut(unseen)}"
+        return Measurement(Outcome.WAITING, context.now, reason=text)
     found = [(judge_node(gate, node), node.metadata.name) for node in nodes]
     worst = max((outcome for (outcome, _), _ in found), key=_ORDER.index)
     said = [f"{name} {why}" for (outcome, why), name in found if outcome is worst]
@@ -55,8 +58,9 @@ def judge_node(gate: NodeGate, node: Node) -> tuple[Outcome, str]:
 
 def _read(gate: NodeGate, context: Context) -> tuple[Node, ...]:
     names = set(context.updated_nodes)
-    if not names and gate.at in _BEFORE:
+    if not names and gate.precedes:
         names = {pod.target_node for pod in context.control}
+        names |= {bare.node for bare in context.bare_before}
     if not names:
         return ()
     listed = context.client.list(resource_path("v1", "nodes"), Node).items

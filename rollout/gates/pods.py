@@ -2,15 +2,17 @@
 
 The limits of the gate decide first. Beside them stands the control group, the pods of the nodes
 that aren't updated yet: where new pods are worse than old ones by more than chance, the release is
-to blame, also while the limits still hold; where both are bad alike, it is not. Pure.
+to blame, also while the limits still hold; where both are bad alike, it is not. A node that should
+run a pod and has none counts as one that is bad. Pure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollout.fleet.objects import Pod, parse_time
-from rollout.gates.context import Context
+from rollout.gates.context import Context, bare_nodes
 from rollout.gates.fisher import worse
 from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gatespec import PodsGate
@@ -39,19 +41,20 @@ class Group:
 def measure(gate: PodsGate, context: Context) -> Reading | Measurement:
     """Measure it; without new pods at preflight, the fleet as it is."""
     if gate.at == "preflight":
-        return _before(gate, context.control + context.updated, context.now)
-    new = _only(context.updated, context)
-    if not new:
-        return Measurement(Outcome.NO_DATA, context.now, reason="there is no new pod to look at")
+        return _before(gate, context)
+    new, lost = _only(context.updated, context), bare_nodes(context)
+    if not new and not lost:
+        text = "there is no new pod to look at"
+        return Measurement(Outcome.NO_DATA, context.now, reason=text)
     restarted = [pod for pod in new if pod.restarts > gate.max_restarts]
     waiting = [(pod, r) for pod in new for r in _waiting(pod) if r in gate.waiting_reasons]
-    group = judge_group(new, context.since)
-    control = judge_group(context.control if gate.control_group else (), context.since)
+    group = judge_group(new, context.since, lost)
+    control = _control(gate, context)
     p = worse(len(group.bad), group.good, len(control.bad), control.good)
     result = {
         "total": group.total,
         "bad": len(group.bad),
-        "restarts": max(pod.restarts for pod in new),
+        "restarts": max((pod.restarts for pod in new), default=0),
         "controlTotal": control.total,
         "controlBad": len(control.bad),
         "p": p,
@@ -68,38 +71,49 @@ def measure(gate: PodsGate, context: Context) -> Reading | Measurement:
     if p < EXTENDS_BELOW:
         text = f"{_compared(group, control, p)}: not clear yet, it is measured again"
         return Measurement(Outcome.WAITING, context.now, f"p = {p:.2g}", text)
+    if not new:
+        text = f"there is no new pod to look at: none is left on {cut(lost)}"
+        return Measurement(Outcome.NO_DATA, context.now, reason=text)
     well = f"{group.good} of {group.total} new pods are well{_untold(gate, group, control)}"
     return _restless(gate, new, context.now) or Reading(result, Outcome.PASSED, well)
 
 
-def judge_group(pods: tuple[Pod, ...], since: float) -> Group:
-    """Return which pods are bad: not ready, going, ended, or restarted since the change."""
-    found = [(pod.metadata.name, _ill(pod, since)) for pod in pods]
-    return Group(len(pods), tuple((name, why) for name, why in found if why))
-
-
-def baseline(pods: tuple[Pod, ...], limit: str | int) -> tuple[Outcome, str]:
-    """Judge a fleet before anything is changed.
+def judge_group(pods: tuple[Pod, ...], since: float, bare: Sequence[str] = ()) -> Group:
+    """Return which pods are bad: not ready, going, ended, or restarted since the change.
 
     Args:
-        pods: of all nodes.
-        limit: so many of them may be unavailable (count or %).
+        pods: of one group.
+        since: when the change was made, in seconds.
+        bare: nodes that should run such a pod and have none.
     """
+    found = [(pod.metadata.name, _ill(pod, since)) for pod in pods]
+    found += [(node, "has no pod") for node in bare]
+    return Group(len(found), tuple((name, why) for name, why in found if why))
+
+
+def _control(gate: PodsGate, context: Context) -> Group:
+    """Return the pods of the nodes that aren't updated yet, where they are compared with."""
+    if not gate.control_group:
+        return Group(0, ())
+    bare = [bare.node for bare in context.bare_before]
+    return judge_group(context.control, context.since, bare)
+
+
+def _before(gate: PodsGate, context: Context) -> Reading | Measurement:
+    """Judge a fleet before anything is changed."""
+    pods, limit = context.control + context.updated, gate.unavailable_before
     if not pods:
-        return Outcome.NO_DATA, "there is no pod yet to compare with"
+        text = "there is no pod yet to compare with"
+        return Measurement(Outcome.NO_DATA, context.now, reason=text)
     ill = [pod.metadata.name for pod in pods if not pod.ready or pod.terminating]
-    if parse_amount(limit).exceeded_by(len(ill), len(pods)):
-        text = f"already unhealthy: {len(ill)} of {len(pods)} pods are unavailable before the start"
-        return Outcome.FAILED, f"{text}, more than {limit}: {cut(ill)}"
-    return Outcome.PASSED, f"{len(ill)} of {len(pods)} pods are unavailable before the start"
-
-
-def _before(gate: PodsGate, pods: tuple[Pod, ...], now: float) -> Reading | Measurement:
-    outcome, reason = baseline(pods, gate.unavailable_before)
-    if outcome is Outcome.NO_DATA:
-        return Measurement(outcome, now, reason=reason)
-    bad = sum(1 for pod in pods if not pod.ready or pod.terminating)
-    return Reading({"total": len(pods), "bad": bad}, outcome, reason)
+    ill += [f"none on {bare.node}" for bare in context.bare_before]
+    total = len(pods) + len(context.bare_before)
+    result = {"total": total, "bad": len(ill)}
+    text = f"{len(ill)} of {total} pods are unavailable before the start"
+    if parse_amount(limit).exceeded_by(len(ill), total):
+        reason = f"already unhealthy: {text}, more than {limit}: {cut(ill)}"
+        return Reading(result, Outcome.FAILED, reason)
+    return Reading(result, Outcome.PASSED, text)
 
 
 def _only(pods: tuple[Pod, ...], context: Context) -> tuple[Pod, ...]:

@@ -15,7 +15,7 @@ import msgspec
 from rollout.amounts import parse_amount
 from rollout.cluster.paths import resource_path
 from rollout.fleet.objects import JsonObject, Pod, parse_time
-from rollout.gates.context import Context
+from rollout.gates.context import Context, bare_nodes
 from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gatespec import ResourcesGate
 from rollout.quantity import cut
@@ -101,6 +101,10 @@ def measure(gate: ResourcesGate, context: Context) -> Reading | Measurement:
             return Measurement(outcome, context.now, reason=reason)
         if outcome is Outcome.FAILED:
             return Reading(results, outcome, reason)
+    lost = bare_nodes(context)
+    if lost:
+        text = f"no new pod to look at on {cut(lost)}; the others use {_amounts_text(results)}"
+        return Measurement(Outcome.NO_DATA, context.now, reason=text)
     return Reading(results, Outcome.PASSED, f"at most {_amounts_text(results)}")
 
 

@@ -134,6 +134,11 @@ class GateBase(Struct, frozen=True, kw_only=True, tag_field="kind"):
         """The kind, as the spec writes it."""
         return str(self.__struct_config__.tag)
 
+    @property
+    def precedes(self) -> bool:
+        """Whether it is asked before what it stands at is changed: there may be no new pod yet."""
+        return self.at in ("preflight", "before-wave", "before-node")
+
     def __post_init__(self) -> None:
         checked("name", check_name, self.name)
         checked("initialDelay", parse_duration, self.initial_delay)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from rollout.fleet.objects import format_time
+from rollout.gates.context import Bare
 from rollout.gates.events import Event, select, times_since
 from rollout.gates.measurement import Outcome
 from rollout.sim.images import Behaviour, Fault, FaultKind
@@ -89,8 +90,16 @@ def test_events_of_the_newer_api_have_their_times_elsewhere() -> None:
 
 def test_a_pod_that_crashes_is_told_by_its_events(tmp_path: Path) -> None:
     images = {NEW: Behaviour(fault=Fault(FaultKind.UNPULLABLE))}
+    lost = (Bare("log-agent", "node-001"),)
     with scene(tmp_path, images=images) as running:
+        gone = [
+            running.measure(a_gate("events", at=at), updated=())
+            for at in ("after-wave", "after-node", "background", "after-run")
+        ]
+        others = running.measure(a_gate("events", of=["daemonSets"]), updated=())
         running.wait_for(EVENTS, lambda e: e["type"] == "Warning" and e["reason"] == "Failed")
+        one_lost = running.measure(a_gate("events", maxEvents=1000), bare=lost)
+        bad = running.measure(a_gate("events"), bare=lost)
         found = running.measure(a_gate("events"))
         ignored = running.measure(a_gate("events", reasons=["FailedMount"]))
         many = running.measure(a_gate("events", maxEvents=1000))
@@ -98,3 +107,18 @@ def test_a_pod_that_crashes_is_told_by_its_events(tmp_path: Path) -> None:
     assert "Failed" in found.reason
     assert (ignored.outcome, ignored.reason) == (Outcome.PASSED, "no warnings")
     assert many.outcome is Outcome.PASSED
+    # S8: that nobody writes events about pods that are gone is no proof of health.
+    assert {m.outcome for m in gone} == {Outcome.NO_DATA}
+    assert gone[0].reason == "there is no new pod to look at; no warnings"
+    assert others.outcome is Outcome.PASSED
+    assert one_lost.outcome is Outcome.NO_DATA
+    assert one_lost.reason.startswith("no new pod to look at on node-001; ")
+    assert bad.outcome is Outcome.FAILED
+
+
+def test_before_the_change_the_pods_as_they_are_are_looked_at() -> None:
+    old = make_pod("p", "n1")
+    gates = [a_gate("events", at=at) for at in ("preflight", "before-wave", "before-node")]
+    context = a_context(control=(old,), updated=(), since=0.0)
+    assert [len(select(gate, [event()], context)) for gate in gates] == [1, 1, 1]
+    assert select(a_gate("events", at="after-wave"), [event()], context) == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rollout.gates.context import Bare
 from rollout.gates.logs import Found, judge_found
 from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.sim.images import Behaviour, Fault, FaultKind
@@ -148,3 +149,13 @@ def test_several_bad_nodes_are_counted() -> None:
 def test_one_log_that_cannot_be_read_is_enough_not_to_pass() -> None:
     assert judge(found("a"), found("b", unread="gone")) == (Outcome.NO_DATA, "pod-b: gone")
     assert judge(found("a", 1), found("b", unread="gone"))[0] is Outcome.FAILED
+
+
+def test_a_node_without_its_new_pod_leaves_its_log_unread(shared: Scene) -> None:
+    """S8: the logs of the other nodes say nothing about it."""
+    gate = a_gate("logs", pattern="never written")
+    lost = (Bare("log-agent", "node-001"),)
+    found = shared.measure(gate, bare=lost)
+    assert (found.outcome, found.reason) == (Outcome.NO_DATA, "node-001 has no new pod")
+    bad = shared.measure(a_gate("logs", pattern="level=error"), bare=lost)
+    assert bad.outcome is Outcome.FAILED

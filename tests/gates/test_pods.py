@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from rollout.fleet.objects import Pod, format_time
+from rollout.gates.context import Bare
 from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.gates.pods import measure
+from tests.fleet.builders import make_node
 from tests.gates.worlds import NOW, a_context, a_gate
 
 CHANGE = NOW - 60  # `since` of the context
@@ -230,3 +232,53 @@ def test_the_limit_before_the_start(
 ) -> None:
     found = look((), pods(good, bad, "old"), at="preflight", unavailableBefore=limit)
     assert found[0] is outcome
+
+
+LOST = (Bare("log-agent", "n3"),)
+
+
+def look_without(new: tuple[Pod, ...], **fields: Any) -> tuple[Outcome, str]:
+    """Look at new pods where n3 should have one, too."""
+    found = measure(a_gate("pods", **fields), a_context(updated=new, bare=LOST))
+    return found.otherwise if isinstance(found, Reading) else found.outcome, found.reason
+
+
+def test_a_node_whose_new_pod_is_gone_is_not_available() -> None:
+    outcome, reason = look_without(pods(2, 0, "new"))
+    assert outcome is Outcome.FAILED
+    assert reason == "1 of 3 new pods are not well (n3 has no pod); 100% have to be"
+
+
+def test_nodes_without_a_new_pod_are_in_the_share_that_has_to_be_well() -> None:
+    assert look_without(pods(3, 0, "new"), available="75%")[0] is Outcome.PASSED
+    assert look_without(pods(3, 0, "new"), available="76%")[0] is Outcome.FAILED
+    assert look_without(pods(3, 0, "new"), available=3)[0] is Outcome.PASSED
+
+
+def test_new_pods_that_are_all_gone_fail_and_never_pass() -> None:
+    assert look_without(())[0] is Outcome.FAILED
+    assert look_without((), available=0)[0] is Outcome.NO_DATA
+
+
+def test_old_nodes_without_a_pod_are_bad_ones_of_the_control_group() -> None:
+    context = a_context(updated=pods(2, 0, "new"), control=pods(4, 0, "old"), bare_before=LOST)
+    found = measure(a_gate("pods"), context)
+    assert isinstance(found, Reading)
+    assert isinstance(found.result, dict)
+    assert (found.result["controlTotal"], found.result["controlBad"]) == (5, 1)
+
+
+def test_a_node_without_a_pod_is_unavailable_before_the_start() -> None:
+    gate = a_gate("pods", at="preflight")
+    found = measure(gate, a_context(control=pods(9, 0, "old"), bare_before=LOST))
+    assert isinstance(found, Reading)
+    assert found.otherwise is Outcome.FAILED
+    assert "1 of 10 pods are unavailable before the start, more than 2%: none on n3" in found.reason
+
+
+def test_a_node_of_another_gate_is_not_missed() -> None:
+    gate = a_gate("pods", at="after-node")
+    here = pod("p")
+    found = measure(gate, a_context(updated=(here,), bare=LOST, node=make_node("node-p")))
+    assert isinstance(found, Reading)
+    assert found.otherwise is Outcome.PASSED

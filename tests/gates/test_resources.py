@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollout.gates.context import Bare
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.sim.discovery import Discovery
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
@@ -143,3 +144,14 @@ def test_without_a_metrics_server_it_never_passes(shared: Scene) -> None:
         api.metrics, api.discovery = before
     assert found.outcome is Outcome.NO_DATA
     assert "the cluster has no metrics API" in found.reason
+
+
+def test_a_node_without_its_new_pod_uses_nobody_knows_what(shared: Scene) -> None:
+    """S8: what the other nodes use says nothing about it."""
+    gate = a_gate("resources", memory="500Mi")
+    found = shared.measure(gate, bare=(Bare("log-agent", "node-001"),))
+    assert found.outcome is Outcome.NO_DATA
+    assert found.reason == (
+        "no new pod to look at on node-001; the others use cpu 300m, memory 120Mi"
+    )
+    assert shared.measure(gate).outcome is Outcome.PASSED
