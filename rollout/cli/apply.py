@@ -26,7 +26,7 @@ from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.run import DriftPolicy
+    from rollout.executor.fitting import DriftPolicy
     from rollout.planner.plan import Plan
     from rollout.spec import LoadedSpec
 

@@ -46,11 +46,11 @@ def cleanup(
     """
     import secrets  # noqa: PLC0415 - imports are slow only together
 
+    from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import
     from rollout.executor.cleanup import Scope, survey  # noqa: PLC0415
     from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
     from rollout.executor.processes import this_process  # noqa: PLC0415
-    from rollout.executor.session import whoami  # noqa: PLC0415
     from rollout.journal.place import Place  # noqa: PLC0415
     from rollout.report.cleanup import refusal_text, survey_text  # noqa: PLC0415
 

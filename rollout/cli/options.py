@@ -14,7 +14,7 @@ from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.run import Result
+    from rollout.executor.result import Result
     from rollout.journal.place import Place
 
 F = TypeVar("F", bound=Callable[..., Any])

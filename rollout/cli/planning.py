@@ -17,10 +17,10 @@ from rollout.cluster.fleet import (
     read_released,
     read_selecting,
 )
+from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
-from rollout.executor.session import identity
 from rollout.fleet.objects import Pod, format_time
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits

@@ -154,9 +154,10 @@ def roll_back_or_ask(
     """Take the run back, or leave that to the process that is at work."""
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
     from rollout.cli.speaking import tell  # noqa: PLC0415
+    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import exit_code, roll_back  # noqa: PLC0415
     from rollout.executor.tuning import Tuning  # noqa: PLC0415
+    from rollout.executor.wayback import roll_back  # noqa: PLC0415
 
     session = _session(run, journal)
     reporter = reporter_for(output, session.told)
@@ -176,8 +177,8 @@ def end_or_ask(run: Hearing, journal: JournalOptions) -> int:
     """End a run that nobody carries out, as was said; leave it to the process that is at work."""
     from rollout.cli.running import reporter_for  # noqa: PLC0415 - slow to import
     from rollout.cli.speaking import tell  # noqa: PLC0415
+    from rollout.executor.closing import end_now  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import end_now  # noqa: PLC0415
 
     session = _session(run, journal)
     try:

@@ -17,12 +17,17 @@ import click
 from rollout.cli.allowing import NOTHING_ALLOWED, Allowed
 from rollout.cli.options import JournalOptions
 from rollout.cluster.client import Client
+from rollout.cluster.identity import whoami
 from rollout.errors import ExitCode, UsageError
+from rollout.executor.applying import GateChoices, carry_out
 from rollout.executor.book import GRACE_S
+from rollout.executor.exitcodes import exit_code
+from rollout.executor.fitting import DriftPolicy
 from rollout.executor.inbox import Inbox
-from rollout.executor.run import DriftPolicy, Observer, Result
+from rollout.executor.observer import Observer
+from rollout.executor.result import Result
 from rollout.executor.saying import ignore_window, speaker
-from rollout.executor.session import GateChoices, Session, begin, carry_out, exit_code, whoami
+from rollout.executor.session import Session, begin
 from rollout.executor.tuning import Tuning
 from rollout.fleet.objects import format_time
 from rollout.gates.settings import Settings

@@ -11,11 +11,11 @@ import click
 
 from rollout.cli.options import ClusterOptions
 from rollout.cluster.client import Client
+from rollout.cluster.identity import identity, whoami
 from rollout.errors import NotFound
 from rollout.executor.keeper import Keeper
 from rollout.executor.record import RunRecord, record_name
 from rollout.executor.saying import Speaker, require_plan, speaker
-from rollout.executor.session import identity, whoami
 from rollout.fleet.objects import format_time
 
 

@@ -104,8 +104,10 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 
 def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
     from rollout.cli.running import notifier_for, stop_on_signals, write_line  # noqa: PLC0415 - slow to import
+    from rollout.executor.applying import GateChoices, carry_out  # noqa: PLC0415
+    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import GateChoices, begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.executor.session import begin  # noqa: PLC0415
     from rollout.notify.notifier import Told  # noqa: PLC0415
     from rollout.report.progress import LineReporter  # noqa: PLC0415
 

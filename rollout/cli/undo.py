@@ -47,8 +47,10 @@ def undo(
       rollout undo log-agent -n logging --to-revision 3
     """
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
+    from rollout.executor.applying import carry_out  # noqa: PLC0415
+    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import begin, carry_out, exit_code  # noqa: PLC0415
+    from rollout.executor.session import begin  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
 
     if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -23,10 +23,10 @@ def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
     """
     import threading  # noqa: PLC0415 - imports are slow only together
 
+    from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.executor.leaseprotocol import DURATION_S  # noqa: PLC0415
     from rollout.executor.leases import LeaseStore  # noqa: PLC0415
     from rollout.executor.processes import this_process  # noqa: PLC0415
-    from rollout.executor.session import whoami  # noqa: PLC0415
     from rollout.executor.steadyclock import steady_clock  # noqa: PLC0415
     from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of  # noqa: PLC0415
 

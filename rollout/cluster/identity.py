@@ -1,7 +1,9 @@
-"""Who we are for the cluster: its own word, which no environment variable can change."""
+"""Who we are: for the cluster by its own word, which no environment variable can change."""
 
 from __future__ import annotations
 
+import getpass
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,3 +45,23 @@ def cluster_user(client: Client) -> str | None:
     except (Forbidden, NotFound, Rejected):
         return None
     return None if name in _NOBODY else name
+
+
+def identity(client: Client) -> str:
+    """Return who speaks where it matters that it is nobody else: plans and approvals.
+
+    The cluster's own name for us; the local one, as `whoami`, only where it doesn't say.
+
+    Raises:
+        ClusterError: when the cluster cannot be asked.
+    """
+    return cluster_user(client) or whoami()
+
+
+def whoami() -> str:
+    """Return who runs this, for the record: user and host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

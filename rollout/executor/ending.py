@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import OVER
 from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
-from rollout.executor.run import Result
+from rollout.executor.result import Result
 from rollout.executor.state import StepState
 
 MOST_MESSAGE = 4000  # characters; what is shown at the end of a run is whole

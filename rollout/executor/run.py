@@ -1,6 +1,6 @@
 """The only loop: carries out what the engine asks for and tells it what came of that.
 
-Reflectors and writers are threads that put what they learn into one queue; the loop takes it out,
+Watches and writers are threads that put what they learn into one queue; the loop takes it out,
 asks the engine, and hands the actions on. It waits for events, never polls, and decides nothing.
 """
 
@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any
 
 from rollout.cluster.client import Client
-from rollout.cluster.fleet import APPS, CORE, daemon_set_path
-from rollout.cluster.paths import resource_path
-from rollout.cluster.watch import (
-    Broken,
-    Listed,
-    Reflector,
-)
-from rollout.errors import ExitCode, StaleError
+from rollout.errors import ExitCode
 from rollout.executor import events as ev
-from rollout.executor.accounting import Account
 from rollout.executor.actions import (
     Action,
     Ask,
@@ -35,61 +27,32 @@ from rollout.executor.actions import (
 )
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
+from rollout.executor.fitting import DriftPolicy, fitted
 from rollout.executor.gaterecord import RecordedGate, recorded_gates
 from rollout.executor.gatestate import Carried
 from rollout.executor.inbox import Inbox
 from rollout.executor.measurer import Measurer
-from rollout.executor.notices import Notice
+from rollout.executor.observer import Observer
 from rollout.executor.picture import Surroundings
-from rollout.executor.record import ConfigMap, RunRecord, record_name
+from rollout.executor.record import RunRecord
+from rollout.executor.result import Result
 from rollout.executor.runlog import WRITES, RunLog
-from rollout.executor.state import DaemonSetRun, StepRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
+from rollout.executor.watches import Watches
 from rollout.executor.wishes import Wishes
 from rollout.executor.writing import Writer
-from rollout.fleet import marks
-from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
-from rollout.fleet.selectors import selector_of
-from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.gates.settings import Settings
 from rollout.gates.verdict import Status
 from rollout.gatespec import JobGate
-from rollout.planner.drift import Drift, compare
 from rollout.planner.plan import Plan
-from rollout.planner.reconcile import reconcile
 
 ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safety rules on
-DriftPolicy: TypeAlias = Literal["fail", "reconcile", "ignore"]
-_GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
 _WAITED_FOR = ("approval-wanted", "gate-waiting")
 _KEPT = (*_WAITED_FOR, "wave-started", *(f"gate-{s.value.replace(' ', '-')}" for s in Status))
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
-
-
-class Observer(Protocol):
-    """Who is told about the run while it goes."""
-
-    @property
-    def sequence(self) -> int:
-        """Number of the last thing that was told."""
-
-    def notice(self, told: Notice, engine: Engine) -> None:
-        """Something happened."""
-
-    def heartbeat(self, why: str, engine: Engine) -> None:
-        """Nothing happened for a while; `why` says what the run waits for."""
-
-    def look(self, engine: Engine, now: float) -> float:
-        """The state may be another one; returns when it wants to look again at the latest."""
-
-    def waiting(self, why: str) -> None:
-        """The run has not begun yet; `why` says what it waits for."""
-
-    def warning(self, text: str) -> None:
-        """Something is not as it should be; the run goes on, or has ended all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +92,6 @@ class Gatekeeping:
     carried: Carried = field(default_factory=Carried)
     ignore_windows: bool = False
     keep: Callable[[tuple[RecordedGate, ...], int], None] = lambda _gates, _wave: None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How the run ended, node by node."""
-
-    finish: Finish
-    steps: tuple[StepRun, ...]  # the updates, in the order of the plan
-    joined: tuple[str, ...]
-    plan: Plan  # as it was carried out: reconciled, where that was asked for
-    strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
-    duration_s: float
-    unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
-    interrupted: bool  # a signal stopped it
-    wrote: bool  # whether anything was written to the cluster
-    sets: Mapping[str, DaemonSetRun]  # the DaemonSets as they were seen last
-    account: Account  # where the time went
-    gates: tuple[RecordedGate, ...] = ()  # what the gates said
-    wave: int = 0  # the highest (1-based) that has begun, where there are gates
 
 
 def run_plan(
@@ -244,8 +188,7 @@ class _Loop:
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
         self.said: int | None = None  # how many nodes were in flight when the record heard of it
-        self.reflectors: list[Reflector[Any]] = []
-        self.lists: dict[str, list[Any]] = {}
+        self.watches = Watches(client, plan, inbox.put, tuning.watch)
         self.wrote = False
         uids = {ds.name: ds.uid for ds in plan.daemon_sets}
         self.news = Translator(uids, run_id, saw_epoch, heed.wishes_of)
@@ -259,35 +202,12 @@ class _Loop:
 
     # Start and end
 
-    def open(
-        self,
-        cluster_uid: str,
-        on_drift: DriftPolicy,
-    ) -> None:
+    def open(self, cluster_uid: str, on_drift: DriftPolicy) -> None:
         """Start the watches and check the plan against their first lists."""
-        for name, namespace, uid, selector in self._subjects():
-            pods = resource_path(CORE, "pods", namespace=namespace)
-            revisions = resource_path(APPS, "controllerrevisions", namespace=namespace)
-            daemon_sets = resource_path(APPS, "daemonsets", namespace=namespace)
-            self._reflect(f"pods/{name}", pods, Pod, label_selector=selector)
-            released = f"{marks.RELEASED_FROM}={uid}"
-            self._reflect(f"released/{name}", pods, Pod, label_selector=released)
-            self._reflect(
-                f"revisions/{name}", revisions, ControllerRevision, label_selector=selector
-            )
-            self._reflect(
-                f"daemonsets/{name}",
-                daemon_sets,
-                DaemonSet,
-                field_selector=f"metadata.name={name}",
-            )
-        self._reflect("nodes", resource_path(CORE, "nodes"), Node)
-        config_maps = resource_path(CORE, "configmaps", namespace=self.plan.namespace)
-        at = f"metadata.name={record_name(self.plan.name)}"
-        self._reflect("record", config_maps, ConfigMap, field_selector=at)
-        first = self._await_lists()
+        first = self.watches.open(self.inbox, self._waiting, self.tuning.heartbeat_s)
         if not self.resumed:
-            self._check_drift(self._fleets(cluster_uid), on_drift)
+            fleets = self.watches.fleets(cluster_uid)
+            self.plan = fitted(self.plan, fleets, self.now(), on_drift)
         Engine.checked = Engine.checked or ASSERTIONS in os.environ
         self.engine = Engine(
             self.plan,
@@ -305,35 +225,14 @@ class _Loop:
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
-        self._reflect_events()
+        self.watches.explain()
 
-    def _reflect_events(self) -> None:
-        """Follow the events about the DaemonSets, where that is allowed: they only explain."""
-        for ds in self.plan.daemon_sets:
-            space = ds.namespace
-            asked = (
-                self.client.review_access(v, "", "events", namespace=space)
-                for v in ("list", "watch")
-            )
-            if all(asked):
-                events = resource_path(CORE, "events", namespace=space)
-                about = f"involvedObject.uid={ds.uid}"
-                self._reflect(f"events/{ds.name}", events, ClusterEvent, field_selector=about)
-
-    def _check_drift(self, fleets: dict[str, Fleet], on_drift: DriftPolicy) -> None:
-        """Refuse hard drift, and deal with soft drift as the user chose."""
-        drift = compare(self.plan, fleets, self.now())
-        if drift.hard or (drift.soft and on_drift == "fail"):
-            raise StaleError(drift_text(drift))
-        if drift.soft and on_drift == "reconcile":
-            self.plan = reconcile(self.plan, fleets, self.now())
+    def _waiting(self, missing: str) -> None:
+        self.observer.waiting(f"waiting for the first list of {missing}")
 
     def close(self) -> None:
         """End all threads that this loop started."""
-        for reflector in self.reflectors:
-            reflector.stop(0.0)
-        for reflector in self.reflectors:
-            reflector.stop(_GOODBYE_S)
+        self.watches.close()
         if self.measurer is not None:
             self.measurer.close()
         # A write in flight must have ended before the lock is given back (S5).
@@ -364,81 +263,6 @@ class _Loop:
         why = explain(self.engine, self.now())
         self.log.note("heartbeat", event=self.observer.sequence + 1, message=why)
         self.observer.heartbeat(why, self.engine)
-
-    def _subjects(self) -> list[tuple[str, str, str, str]]:
-        subjects = []
-        for ds in self.plan.daemon_sets:
-            path = daemon_set_path(ds.namespace, ds.name)
-            live = self.client.get_or_none(path, DaemonSet)
-            if live is None:
-                raise StaleError(f"DaemonSet {ds.key} does not exist any more; nothing was changed")
-            selector = str(selector_of(live.spec.selector))
-            subjects.append((ds.name, ds.namespace, ds.uid, selector))
-        return subjects
-
-    def _reflect(
-        self,
-        source: str,
-        path: str,
-        type_: type[Any],
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> None:
-        reflector = Reflector(
-            self.client,
-            source,
-            path,
-            type_,
-            self.inbox.put,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timing=self.tuning.watch,
-        )
-        self.reflectors.append(reflector)
-        self.lists[source] = []
-        reflector.start()
-
-    def _await_lists(self) -> list[Any]:
-        """Wait for the first list of every watch; one that cannot begin ends the command.
-
-        Returns:
-            All that came until then, in its order.
-        """
-        missing = set(self.lists)
-        later: list[Any] = []
-        while missing:
-            for item in self._news_or_heartbeat(missing):
-                match item:
-                    case Listed(source, items) if source in missing:
-                        missing.discard(source)
-                        self.lists[source] = items
-                    case Broken(source, error) if source in missing:
-                        raise error
-                later.append(item)
-        return later
-
-    def _news_or_heartbeat(self, missing: set[str]) -> list[Any]:
-        items = self.inbox.take(self.tuning.heartbeat_s)
-        if not items:
-            self.observer.waiting(f"waiting for the first list of {', '.join(sorted(missing))}")
-        return items
-
-    def _fleets(self, cluster_uid: str) -> dict[str, Fleet]:
-        fleets = {}
-        for ds in self.plan.daemon_sets:
-            found: list[DaemonSet] = self.lists[f"daemonsets/{ds.name}"]
-            if not found:
-                raise StaleError(f"DaemonSet {ds.key} was deleted; nothing was changed")
-            fleets[ds.name] = build_fleet(
-                cluster_uid,
-                found[0],
-                {},
-                self.lists[f"revisions/{ds.name}"],
-                self.lists["nodes"],
-                self.lists[f"pods/{ds.name}"],
-            )
-        return fleets
 
     # Events in
 
@@ -545,16 +369,3 @@ class _Loop:
             sets=self.engine.daemon_sets,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )
-
-
-def drift_text(drift: Drift) -> str:
-    """Return drift as a message: a line for each difference, and what to do."""
-    lines = [f"  {c.what}: {c.old} -> {c.new}" for c in (*drift.hard, *drift.soft)][:20]
-    more = len(drift.hard) + len(drift.soft) - len(lines)
-    if more:
-        lines.append(f"  and {more} more")
-    listing = "\n".join(lines)
-    cure = "make a new plan with 'rollout plan'"
-    if not drift.hard:
-        cure += ", or go on with --on-drift reconcile (or ignore)"
-    return f"the cluster is not what the plan was made for:\n{listing}\nnothing was changed; {cure}"

@@ -17,7 +17,8 @@ from typing import Protocol, Self
 from rollout.errors import RolloutError
 from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
-from rollout.executor.run import Observer, Result
+from rollout.executor.observer import Observer
+from rollout.executor.result import Result
 from rollout.gates.measurement import plain
 from rollout.notify.messages import MOST_TEXT, SCHEMA, Message, occasion_of, stamp
 from rollout.notifyspec import Occasion, Sink

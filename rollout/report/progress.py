@@ -11,7 +11,7 @@ import msgspec
 
 from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
-from rollout.executor.run import Result
+from rollout.executor.result import Result
 from rollout.planner.plan import Plan
 from rollout.report.accounts import time_object
 from rollout.report.events import EventStream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout.executor.run import Result
+from rollout.executor.result import Result
 from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.quantity import cut, format_duration

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
-from rollout.executor.run import Result
+from rollout.executor.result import Result
 from rollout.executor.steadyclock import steady_clock
 from rollout.planner.plan import Plan
 from rollout.quantity import format_duration

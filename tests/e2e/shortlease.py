@@ -11,8 +11,10 @@ from pathlib import Path
 from rollout.cli.running import reporter_for, stop_on_signals
 from rollout.cli.saved import read_plan
 from rollout.cluster.client import connect
+from rollout.executor.applying import carry_out
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.inbox import Inbox
-from rollout.executor.session import begin, carry_out, exit_code
+from rollout.executor.session import begin
 from rollout.executor.tuning import Tuning
 from rollout.journal.place import Place
 

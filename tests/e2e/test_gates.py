@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any, get_args
 
-from rollout.executor.session import whoami
+from rollout.cluster.identity import whoami
 from rollout.gatespec import Gate
 from rollout.sim.resources import EVENTS
 from tests.e2e.world import NAMESPACE, OLD, World, fleet, run, world

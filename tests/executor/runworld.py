@@ -17,11 +17,12 @@ from rollout.cli.planning import make_plan, read_spec
 from rollout.cluster.client import Client, connect
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
 from rollout.cluster.watch import Timing
+from rollout.executor.applying import carry_out
 from rollout.executor.engine import Engine
 from rollout.executor.inbox import Inbox
 from rollout.executor.notices import Notice
-from rollout.executor.run import Result
-from rollout.executor.session import begin, carry_out
+from rollout.executor.result import Result
+from rollout.executor.session import begin
 from rollout.executor.tuning import Tuning
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan

@@ -15,7 +15,7 @@ import pytest
 
 from rollout.errors import Forbidden
 from rollout.executor.actions import Outcome
-from rollout.executor.run import Result
+from rollout.executor.result import Result
 from rollout.sim.api import Handler
 from rollout.sim.images import Fault, FaultKind
 from rollout.sim.requests import Answer, Request, target_of

@@ -9,7 +9,7 @@ import pytest
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
-from rollout.executor.session import exit_code
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault

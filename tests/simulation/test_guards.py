@@ -10,7 +10,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor.actions import Outcome
-from rollout.executor.session import exit_code
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.errors import StatusError
 from rollout.sim.registry import Caller

@@ -11,7 +11,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome, Prepare, ReadDaemonSet, Restore
 from rollout.executor.events import Answer, Answered
-from rollout.executor.session import exit_code
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import Phase
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock

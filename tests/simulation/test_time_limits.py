@@ -6,8 +6,8 @@ from typing import Any
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.record import Wish
-from rollout.executor.session import exit_code
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
 from rollout.sim.cluster import Cluster

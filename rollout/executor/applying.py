@@ -1,0 +1,195 @@
+"""One `apply`: run the plan between two writes of its record, and go back where that is said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from rollout.cluster.client import Client
+from rollout.cluster.identity import whoami
+from rollout.executor import events as ev
+from rollout.executor.actions import Ask, Finish, Outcome
+from rollout.executor.closing import close
+from rollout.executor.fitting import DriftPolicy
+from rollout.executor.gaterecord import carried_from
+from rollout.executor.holding import Held, held
+from rollout.executor.inbox import Inbox
+from rollout.executor.observer import Observer
+from rollout.executor.planstore import keep_plan
+from rollout.executor.record import RunRecord
+from rollout.executor.result import Result
+from rollout.executor.run import Gatekeeping, Heed, run_plan
+from rollout.executor.saying import answered_at_prompt, speaker
+from rollout.executor.session import Session
+from rollout.executor.superseding import mark_others
+from rollout.executor.tuning import DEFAULT_TUNING, Tuning
+from rollout.executor.wayback import go_back, goes_back, wants_back
+from rollout.executor.wishes import wishes_of
+from rollout.fleet.objects import format_time
+from rollout.gates.settings import Settings
+from rollout.planner.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class GateChoices:
+    """What whoever applies a plan chooses for its gates.
+
+    Attributes:
+        settings: what they may do on this machine.
+        ignore_windows: the run goes on outside of its windows.
+        override: enters who wants that into the record; None where nobody does.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    ignore_windows: bool = False
+    override: Callable[[RunRecord], RunRecord] | None = None
+
+
+def carry_out(
+    client: Client,
+    plan: Plan,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    on_drift: DriftPolicy = "fail",
+    tuning: Tuning = DEFAULT_TUNING,
+    stop_at: int = 0,
+    ask: Callable[[Ask], None] | None = None,
+    gates: GateChoices | None = None,
+) -> Result:
+    """Run the plan, and roll it back where the plan or somebody says so.
+
+    The record is written before what it describes (S4), and at the end.
+
+    Args:
+        client: of the cluster.
+        plan: the plan.
+        session: from `begin`.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+        on_drift: what to do about nodes and pods that changed since the plan was made.
+        tuning: how long the run's own parts may take.
+        stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
+        ask: asks the person at the terminal about each node, and puts the answer into the inbox.
+        gates: what is chosen for the gates of the plan.
+
+    Raises:
+        LockedError: when another run works on one of the DaemonSets.
+        PausedError: when a stop was asked for before the lock was held.
+        StaleError: when the cluster is not what the plan was made for; nothing was written.
+        ClusterError: when the cluster cannot be read, or the record not be written.
+    """
+    with held(client, session, inbox, observer, tuning) as run:
+        if goes_back(session.record):
+            return go_back(run)
+        result, ended = _run(run, plan, on_drift, stop_at, ask, gates or GateChoices())
+        finish = result.finish
+        failed = finish.by_release and plan.failure.on_failure == "rollback"
+        failed = failed or finish.reaction == "rollback"
+        begun = ended is not None and not run.log.failed
+        if begun and (failed or wants_back(ended or session.record)):
+            inbox.forget()
+            return replace(go_back(run), gates=result.gates)
+        return result
+
+
+def _run(
+    run: Held,
+    plan: Plan,
+    on_drift: DriftPolicy,
+    stop_at: int,
+    ask: Callable[[Ask], None] | None,
+    gates: GateChoices,
+) -> tuple[Result, RunRecord | None]:
+    """Carry out one plan between two writes of the record.
+
+    Returns:
+        How it ended, and the record of that end; None when nothing has begun.
+    """
+    session = run.session
+    first = session.record
+    started = run.stamped(lambda record: _begun(record, gates))
+    if session.resumed:
+        run.log.intend_record(started(first))
+        first = session.keeper.update(first.run_id, started)
+
+    early: list[ev.Decided] = []  # answers from before there was a record
+
+    def decided(answer: ev.Decided) -> None:
+        if session.keeper.found is None or session.keeper.found.run_id != first.run_id:
+            early.append(answer)
+        else:
+            run.update(lambda record: _answered(record, [answer]))
+
+    def start() -> None:
+        if session.resumed:
+            return
+        record = _answered(started(first), early)
+        run.log.intend_record(record)
+        session.keeper.write(record)
+        for sentence in mark_others(run.client, plan, first):
+            run.observer.warning(sentence)
+        why = keep_plan(run.client, plan)
+        if why:
+            run.observer.warning(
+                f"the plan is not kept in the cluster ({why}): keep its file, "
+                "'rollout resume' will ask for it"
+            )
+
+    result = run_plan(
+        run.client,
+        plan,
+        run.inbox,
+        run.observer,
+        before_first_write=start,
+        run_id=first.run_id,
+        resumed=session.resumed,
+        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at, ask, decided),
+        gatekeeping=Gatekeeping(
+            settings=gates.settings,
+            carried=carried_from(first.gates, first.gate_wave),
+            ignore_windows=gates.ignore_windows,
+            keep=run.keep_gates,
+        ),
+        cluster_uid=session.cluster_uid,
+        on_drift=on_drift,
+        saw_epoch=run.lock.outrun,
+        tuning=run.tuning,
+        log=run.log,
+    )
+    if not (result.wrote or session.resumed):
+        return result, None
+    ended = close(run, result)
+    if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
+        result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
+    return result, ended
+
+
+def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:
+    who = speaker(whoami(), format_time(time.time()), "at the prompt of step")
+    for answer in answers:
+        record = answered_at_prompt(record, answer, who)
+    return record
+
+
+def _begun(record: RunRecord, gates: GateChoices) -> RunRecord:
+    running = _running(record)
+    return gates.override(running) if gates.override is not None else running
+
+
+def _running(record: RunRecord) -> RunRecord:
+    """Return the record of a run that begins, or goes on.
+
+    A pause has been obeyed when the run ended with it; whoever applies the plan again wants it to
+    go on. Where nodes were approved by name meanwhile, only those move, and the pause stays.
+    """
+    wish = record.wish
+    obeyed = wish is not None and wish.verb == "pause" and record.phase == "paused"
+    if obeyed and not record.approved_nodes:
+        wish = None
+    return msgspec.structs.replace(
+        record, phase="running", message="", finished_at="", waits_for="", wish=wish
+    )

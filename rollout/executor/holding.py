@@ -1,0 +1,150 @@
+"""A session under its lock: its journal is open, and each write asks the lock first (S5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from rollout.cluster.client import Client
+from rollout.cluster.identity import whoami
+from rollout.errors import ClusterError, StaleError
+from rollout.executor import events as ev
+from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.inbox import Inbox
+from rollout.executor.leaseprotocol import Holder
+from rollout.executor.leases import LeaseName
+from rollout.executor.lock import Lock
+from rollout.executor.observer import Observer
+from rollout.executor.processes import this_process
+from rollout.executor.record import RunRecord
+from rollout.executor.runlog import RunLog, open_log
+from rollout.executor.session import Session
+from rollout.executor.tuning import Tuning
+
+_SKEW_S = 5.0  # of the two wall clocks, above which it is said
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a part of a run works with, while its lock is held.
+
+    Attributes:
+        client: of the cluster; its writes ask the lock.
+        session: what `begin` found out; its keeper asks the lock as well.
+        inbox: where a stop can be asked for.
+        observer: who is told.
+        lock: of the run's DaemonSets.
+        tuning: how long the run's own parts may take.
+        log: the journal.
+    """
+
+    client: Client
+    session: Session
+    inbox: Inbox
+    observer: Observer
+    lock: Lock
+    tuning: Tuning
+    log: RunLog
+
+    def stamped(self, change: Callable[[RunRecord], RunRecord]) -> Callable[[RunRecord], RunRecord]:
+        """Return the change of a record under our epoch; a higher one is never overwritten."""
+
+        def stamp(record: RunRecord) -> RunRecord:
+            if record.epoch > self.lock.epoch:
+                raise StaleError(
+                    f"run {record.run_id} was taken over under epoch {record.epoch}, ours is "
+                    f"{self.lock.epoch}; see 'rollout status'"
+                )
+            return msgspec.structs.replace(change(record), epoch=self.lock.epoch)
+
+        return stamp
+
+    def update(self, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+        """Change the record under our epoch; return what stands there then.
+
+        Raises:
+            StaleError: when another run, or a later one of this, has taken its place.
+            ClusterError: when it cannot be written.
+        """
+        return self.session.keeper.update(self.session.record.run_id, self.stamped(change))
+
+    def say(self, sentence: str) -> None:
+        """Keep the record's sentence true while the run stops; others read it there."""
+        if not self.log.intend_message(sentence):
+            return
+        with suppress(ClusterError, StaleError):  # it is a courtesy: the end is written anyhow
+            self.update(lambda record: msgspec.structs.replace(record, message=sentence))
+
+    def keep_gates(self, gates: tuple[RecordedGate, ...], wave: int) -> None:
+        """Keep in the record what the gates say, for people and for the next process."""
+        with suppress(ClusterError, StaleError):  # the end of the run writes it once more
+            self.update(lambda record: msgspec.structs.replace(record, gates=gates, gate_wave=wave))
+
+
+@contextmanager
+def held(
+    client: Client, session: Session, inbox: Inbox, observer: Observer, tuning: Tuning
+) -> Iterator[Held]:
+    """Hold the lock of a run; the run hears of it when it stops being valid."""
+    lock: Lock
+
+    def changed(reason: str) -> None:
+        if lock.lost:
+            inbox.put(ev.LockLost(lock.lost))
+        elif reason:
+            inbox.put(ev.ViewLost("the lock", reason))
+        else:
+            inbox.put(ev.ViewBack("the lock"))
+
+    found = session.keeper.found
+    lock = Lock(
+        client,
+        [LeaseName(ds.namespace, ds.name) for ds in session.record.daemon_sets],
+        Holder(session.record.run_id, whoami(), this_process()),
+        above=found.epoch if found is not None else 0,
+        duration_s=tuning.lease_s,
+        pause=inbox.stopped_within,
+        on_change=changed,
+        on_wait=observer.waiting,
+    )
+    _warn_of_skew(client, observer)
+    with lock, _log(session, observer) as log:
+        guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
+        yield Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning, log)
+
+
+@contextmanager
+def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
+    """Open the journal for the length of a run; only whoever holds the lock may write it."""
+    log = open_log(
+        session.place,
+        session.record,
+        session.keeper.namespace,
+        session.cluster_uid,
+        resumed=session.resumed,
+        recover=session.recover,
+    )
+    if log.found:
+        observer.warning(log.found)
+    log.note("begin", event=observer.sequence, resumed=session.resumed, who=whoami())
+    try:
+        yield log
+    except BaseException as error:
+        log.conclude(event=observer.sequence, message=str(error) or repr(error))
+        raise
+    finally:
+        log.close()
+
+
+def _warn_of_skew(client: Client, observer: Observer) -> None:
+    """Say that our wall clock is wrong, or the cluster's; the run itself goes by neither."""
+    skew_s = client.clock_skew_s or 0.0
+    if abs(skew_s) > _SKEW_S:
+        side = "ahead of" if skew_s > 0 else "behind"
+        observer.warning(
+            f"the clock of this machine is {abs(skew_s):.0f} s {side} the cluster's; the run goes "
+            "by the cluster's time, but times that this machine writes are wrong"
+        )

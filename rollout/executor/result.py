@@ -1,0 +1,31 @@
+"""How a run ended: all that its record, its report and its exit code are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rollout.executor.accounting import Account
+from rollout.executor.actions import Finish
+from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.state import DaemonSetRun, StepRun
+from rollout.planner.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the run ended, node by node."""
+
+    finish: Finish
+    steps: tuple[StepRun, ...]  # the updates, in the order of the plan
+    joined: tuple[str, ...]
+    plan: Plan  # as it was carried out: reconciled, where that was asked for
+    strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
+    duration_s: float
+    unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
+    interrupted: bool  # a signal stopped it
+    wrote: bool  # whether anything was written to the cluster
+    sets: Mapping[str, DaemonSetRun]  # the DaemonSets as they were seen last
+    account: Account  # where the time went
+    gates: tuple[RecordedGate, ...] = ()  # what the gates said
+    wave: int = 0  # the highest (1-based) that has begun, where there are gates

@@ -1,0 +1,174 @@
+"""All that a run watches: which lists it needs, and how they are before it begins.
+
+Each watch is a thread that puts its news where the loop takes it out. What only explains, the
+events about the DaemonSets, is followed where that is allowed, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import APPS, CORE, daemon_set_path
+from rollout.cluster.paths import resource_path
+from rollout.cluster.watch import Broken, Listed, Reflector, Timing
+from rollout.errors import StaleError
+from rollout.executor.inbox import Inbox
+from rollout.executor.record import ConfigMap, record_name
+from rollout.fleet import marks
+from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
+from rollout.fleet.selectors import selector_of
+from rollout.fleet.snapshot import Fleet, build_fleet
+from rollout.planner.plan import Plan
+
+_GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
+
+
+class Watches:
+    """The watches of one run.
+
+    Args:
+        client: of the cluster.
+        plan: says of which DaemonSets, and of which record.
+        put: takes the news, from any thread.
+        timing: of each watch.
+    """
+
+    def __init__(
+        self, client: Client, plan: Plan, put: Callable[[Any], None], timing: Timing
+    ) -> None:
+        self._client = client
+        self._plan = plan
+        self._put = put
+        self._timing = timing
+        self._reflectors: list[Reflector[Any]] = []
+        self._lists: dict[str, list[Any]] = {}  # the first ones, by what they are of
+
+    def open(self, inbox: Inbox, waiting: Callable[[str], None], heartbeat_s: float) -> list[Any]:
+        """Start all watches and wait for the first list of each; one that cannot begin ends that.
+
+        Args:
+            inbox: where the news arrive.
+            waiting: told what is missing, where nothing came for a while.
+            heartbeat_s: that while.
+
+        Returns:
+            All that came until then, in its order.
+
+        Raises:
+            StaleError: when a DaemonSet does not exist any more.
+            ClusterError: when one of them cannot be listed.
+        """
+        for name, namespace, uid, selector in self._subjects():
+            self._reflect_daemon_set(name, namespace, uid, selector)
+        self._reflect("nodes", resource_path(CORE, "nodes"), Node)
+        config_maps = resource_path(CORE, "configmaps", namespace=self._plan.namespace)
+        at = f"metadata.name={record_name(self._plan.name)}"
+        self._reflect("record", config_maps, ConfigMap, field_selector=at)
+        return self._await_lists(inbox, waiting, heartbeat_s)
+
+    def explain(self) -> None:
+        """Follow the events about the DaemonSets, where that is allowed: they only explain."""
+        for ds in self._plan.daemon_sets:
+            space = ds.namespace
+            asked = (
+                self._client.review_access(v, "", "events", namespace=space)
+                for v in ("list", "watch")
+            )
+            if all(asked):
+                events = resource_path(CORE, "events", namespace=space)
+                about = f"involvedObject.uid={ds.uid}"
+                self._reflect(f"events/{ds.name}", events, ClusterEvent, field_selector=about)
+
+    def fleets(self, cluster_uid: str) -> dict[str, Fleet]:
+        """Return the fleets as the first lists show them, by the name of the DaemonSet.
+
+        Raises:
+            StaleError: when a DaemonSet was deleted.
+        """
+        fleets = {}
+        for ds in self._plan.daemon_sets:
+            found: list[DaemonSet] = self._lists[f"daemonsets/{ds.name}"]
+            if not found:
+                raise StaleError(f"DaemonSet {ds.key} was deleted; nothing was changed")
+            fleets[ds.name] = build_fleet(
+                cluster_uid,
+                found[0],
+                {},
+                self._lists[f"revisions/{ds.name}"],
+                self._lists["nodes"],
+                self._lists[f"pods/{ds.name}"],
+            )
+        return fleets
+
+    def close(self) -> None:
+        """End all watches."""
+        for reflector in self._reflectors:
+            reflector.stop(0.0)
+        for reflector in self._reflectors:
+            reflector.stop(_GOODBYE_S)
+
+    def _subjects(self) -> list[tuple[str, str, str, str]]:
+        subjects = []
+        for ds in self._plan.daemon_sets:
+            path = daemon_set_path(ds.namespace, ds.name)
+            live = self._client.get_or_none(path, DaemonSet)
+            if live is None:
+                raise StaleError(f"DaemonSet {ds.key} does not exist any more; nothing was changed")
+            selector = str(selector_of(live.spec.selector))
+            subjects.append((ds.name, ds.namespace, ds.uid, selector))
+        return subjects
+
+    def _reflect_daemon_set(self, name: str, namespace: str, uid: str, selector: str) -> None:
+        pods = resource_path(CORE, "pods", namespace=namespace)
+        revisions = resource_path(APPS, "controllerrevisions", namespace=namespace)
+        daemon_sets = resource_path(APPS, "daemonsets", namespace=namespace)
+        released = f"{marks.RELEASED_FROM}={uid}"
+        at = f"metadata.name={name}"
+        self._reflect(f"pods/{name}", pods, Pod, label_selector=selector)
+        self._reflect(f"released/{name}", pods, Pod, label_selector=released)
+        self._reflect(f"revisions/{name}", revisions, ControllerRevision, label_selector=selector)
+        self._reflect(f"daemonsets/{name}", daemon_sets, DaemonSet, field_selector=at)
+
+    def _reflect(
+        self,
+        source: str,
+        path: str,
+        type_: type[Any],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        reflector = Reflector(
+            self._client,
+            source,
+            path,
+            type_,
+            self._put,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            timing=self._timing,
+        )
+        self._reflectors.append(reflector)
+        self._lists[source] = []
+        reflector.start()
+
+    def _await_lists(
+        self, inbox: Inbox, waiting: Callable[[str], None], heartbeat_s: float
+    ) -> list[Any]:
+        missing = set(self._lists)
+        later: list[Any] = []
+        while missing:
+            items = inbox.take(heartbeat_s)
+            if not items:
+                waiting(", ".join(sorted(missing)))
+            for item in items:
+                match item:
+                    case Listed(source, found) if source in missing:
+                        missing.discard(source)
+                        self._lists[source] = found
+                    case Broken(source, error) if source in missing:
+                        raise error
+                later.append(item)
+        return later
