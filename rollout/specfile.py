@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def with_waves(loaded: LoadedSpec, text: str) -> LoadedSpec:
 
 def _read(path: Path) -> Source:
     if str(path) == "-":
-        return read_document(None, sys.stdin.read())
+        return read_document(None)
     return read_document(path)
 
 
@@ -100,7 +99,7 @@ def _read_manifest(spec_path: Path, name: str) -> list[Source]:
         return read_documents(spec_path.parent / name)
     if str(spec_path) == "-":
         raise UsageError("spec and manifest cannot both come from standard input; use a file")
-    return read_documents(None, sys.stdin.read())
+    return read_documents(None)
 
 
 def _find(documents: list[Source], item: DaemonSetItem, source: Source, index: int) -> JsonObject:

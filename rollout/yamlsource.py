@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,11 @@ _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _TAG = "tag:yaml.org,2002:"  # before the names of YAML's own types
 _MAX_DEPTH = 100  # nesting; deeper is an attack, not a manifest
-_MAX_VALUES = 1_000_000  # of one document, aliases written out; more is an attack as well
+_MAX_VALUES = (
+    250_000  # of one document, aliases written out; each costs about 2 KB while it is read
+)
+_MAX_BYTES = 1 << 25  # of one file; a fleet of 100,000 nodes, each named, takes a tenth of it
+_MAX_KEY = 1000  # characters; Kubernetes' longest, of labels, have 317
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
@@ -84,17 +89,20 @@ class Source:
 
 
 def read_documents(path: Path | None, text: str | None = None) -> list[Source]:
-    """Read all documents of a file (or of `text`, called `<stdin>`); empty ones are left out.
+    """Read all documents of a file, or of standard input; empty ones are left out.
+
+    Args:
+        path: of the file; None: standard input, called `<stdin>`.
+        text: what came from there already.
 
     Raises:
-        DocumentError: when the file cannot be read or is not YAML.
+        DocumentError: when the file cannot be read, is not YAML, or is too large to be one of ours.
     """
     name = str(path) if path is not None else "<stdin>"
     if text is None:
-        assert path is not None
-        text = _read_text(path)
+        text = _read_text(path, name)
     try:
-        _check_depth(text, name)
+        _check_extent(text, name)
         nodes = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -129,27 +137,51 @@ def read_document(path: Path | None, text: str | None = None) -> Source:
     return sources[0]
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path | None, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        if path is None:
+            data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise DocumentError(
+                f"{name}:1: larger than {_MAX_BYTES >> 20} MiB; is it the right file?"
+            )
+        return data.decode()
     except UnicodeDecodeError:
-        raise DocumentError(f"{path}:1: not text in UTF-8; is it the right file?") from None
+        raise DocumentError(f"{name}:1: not text in UTF-8; is it the right file?") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DocumentError(f"{path}: cannot be read: {reason}; check the path") from None
+        raise DocumentError(f"{name}: cannot be read: {reason}; check the path") from None
 
 
-def _check_depth(text: str, name: str) -> None:
-    """Refuse deep nesting before the composer sees it: libyaml's recursion ends the process."""
-    depth = 0
+def _check_extent(text: str, name: str) -> None:
+    """Refuse what nests too deeply or holds too much before the composer sees it.
+
+    libyaml's recursion ends the process, and its nodes take a hundred times the room of the text.
+    """
+    depth = count = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                mark = event.start_mark
-                raise _too_deep(name, mark.line + 1 if mark else 1)
+                raise _too_deep(name, _line(event))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        count += isinstance(event, yaml.NodeEvent)
+        if count > 2 * _MAX_VALUES:  # keys count as well here
+            raise _too_many(name, _line(event))
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _too_many(name: str, line: int) -> DocumentError:
+    return DocumentError(
+        f"{name}:{line}: more than {_MAX_VALUES} values; does an alias repeat itself?"
+    )
 
 
 def _too_deep(name: str, line: int) -> DocumentError:
@@ -164,9 +196,7 @@ def _build(
     if len(path) > _MAX_DEPTH:  # an alias that holds itself
         raise _too_deep(name, line)
     if len(lines) > _MAX_VALUES:
-        raise DocumentError(
-            f"{name}:{line}: more than {_MAX_VALUES} values; does an alias repeat itself?"
-        )
+        raise _too_many(name, line)
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node, name)
     if node.tag not in (f"{_TAG}seq", f"{_TAG}map"):
@@ -180,6 +210,8 @@ def _build(
         if not isinstance(key_node, yaml.ScalarNode):
             raise DocumentError(f"{name}:{line}: a key must be text; rewrite it")
         key = str(key_node.value)
+        if len(key) > _MAX_KEY:
+            raise DocumentError(f"{name}:{line}: a key of {len(key):,} characters; shorten it")
         if key == "<<" and key_node.tag.endswith(":merge"):
             raise DocumentError(f"{name}:{line}: merge keys (<<) are not read; write the keys out")
         if key in result:

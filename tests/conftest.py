@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,9 @@ from tests.gates.prometheus import Prometheus
 # Machines that test are busy: how long one example takes says nothing.
 settings.register_profile("rollout", deadline=None, print_blob=True)
 settings.load_profile("rollout")
+
+# celpy sets it at its first use; in the middle of an example, hypothesis would warn of the change.
+sys.setrecursionlimit(2500)
 
 # The safety rules are asserted in every test, in the commands that tests start as well.
 Engine.checked = True

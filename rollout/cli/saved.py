@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rollout.errors import DocumentError
 from rollout.planner.graph import digraph
-from rollout.planner.plan import Plan, decode
+from rollout.planner.plan import MOST_READ, Plan, decode
 
 
 def read_plan(path: Path) -> Plan:
@@ -17,10 +17,19 @@ def read_plan(path: Path) -> Plan:
         DocumentError: when it cannot be read, or any byte of it was changed.
     """
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        data = _read(path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DocumentError(f"{path}: cannot be read: {reason}; check the path") from None
+    if len(data) > MOST_READ:
+        raise DocumentError(f"{path}: larger than {MOST_READ:,} bytes; is it the right file?")
     plan = decode(data, str(path))
     digraph(plan.steps)
     return plan
+
+
+def _read(path: Path) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read(MOST_READ + 1)
+    with path.open("rb") as file:
+        return file.read(MOST_READ + 1)

@@ -28,6 +28,7 @@ from rollout.errors import (
     UnknownOutcome,
     Unreachable,
 )
+from rollout.unreadable import UNREADABLE
 
 TOO_MANY_BUDGETS = "more than one PodDisruptionBudget"  # a 500 that certainly changed nothing
 SHOWN_BODY = 120  # characters of a foreign answer that go into a message
@@ -101,7 +102,7 @@ def decode_status(body: bytes) -> Status | None:
     """Return the `Status` object in the body, or None if it holds anything else."""
     try:
         return _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -128,7 +128,7 @@ def _read(path: Path) -> Entry:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ClusterError(f"kubeconfig {path}:{line}: not YAML: {error.problem}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise ClusterError(f"kubeconfig {path} cannot be read: {said}") from error
     if document is None:

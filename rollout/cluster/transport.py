@@ -31,7 +31,9 @@ from rollout.errors import ClusterError, Forbidden, RolloutError, Unreachable
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
-CHUNK = 1 << 16  # bytes asked of a watch at a time
+CHUNK = 1 << 16  # bytes asked of an answer at a time
+LARGEST_ANSWER = 1 << 30  # bytes; the list of 100,000 pods in one piece takes half of it
+LARGEST_EVENT = 1 << 24  # bytes of one line of a watch; etcd stores no object of more than 1.5 MiB
 
 # Whatever the libraries raise in place of an answer; our own mistakes are not among them.
 _FAILURES = (broken.HTTPError, ApiException, HTTPException, OSError, ValueError)
@@ -75,6 +77,7 @@ class Transport:
             again, for the context that it found, when they stop being accepted.
         context: which to load first.
         read_timeout_s: the longest silence in the middle of an answer.
+        largest_answer: bytes, unpacked, of an answer that is read; more is an attack.
         now: wall clock in seconds, compared with the server's.
     """
 
@@ -84,11 +87,13 @@ class Transport:
         context: str | None = None,
         *,
         read_timeout_s: float = READ_TIMEOUT_S,
+        largest_answer: int = LARGEST_ANSWER,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._load = load
         self._now = now
         self._timeout = (CONNECT_TIMEOUT_S, read_timeout_s)
+        self._largest = largest_answer
         self._lock = threading.Lock()
         self._session = _Session(load(context))
         self.reached = False
@@ -195,10 +200,23 @@ class Transport:
         return f"{request.method} {self.target.server}{request.path}"
 
     def _read(self, request: Request, response: Any) -> bytes:  # noqa: ANN401 - as above
+        parts: list[bytes] = []
+        size = 0
         try:
-            return bytes(response.read() or b"")
+            for part in response.response.stream(CHUNK):
+                size += len(part)
+                if size > self._largest:
+                    response.response.close()
+                    break
+                parts.append(part)
         except _FAILURES as error:
             raise self._failure(request, error) from error
+        if size > self._largest:
+            described = self._describe(request)
+            raise lost(
+                f"{described}: the answer is larger than {self._largest:,} bytes", request.effect
+            )
+        return b"".join(parts)
 
     def _refusal(self, request: Request, response: Any) -> ClusterError:  # noqa: ANN401 - as above
         body = self._read(request, response)
@@ -279,13 +297,21 @@ class Stream:
 
         Raises:
             TimeoutError: the server has been silent for too long.
-            Unreachable: the connection broke, or the answer ended inside a line.
+            Unreachable: the connection broke, the answer ended inside a line, or a line has no end.
         """
-        pending = b""
+        begun: list[bytes] = []  # of a line whose end has not come; joined once, however long it is
+        size = 0
         while chunk := self._read():
-            *lines, pending = (pending + chunk).split(b"\n")
-            yield from filter(None, lines)
-        if pending.strip():
+            first, *others = chunk.split(b"\n")
+            begun.append(first)
+            size += len(first)
+            if size > LARGEST_EVENT:
+                raise Unreachable(f"the server sent an event of more than {LARGEST_EVENT:,} bytes")
+            if others:
+                *whole, rest = b"".join(begun), *others
+                yield from filter(None, whole)
+                begun, size = [rest], len(rest)
+        if b"".join(begun).strip():
             raise Unreachable("the server ended a watch in the middle of an event")
 
     def interrupt(self) -> None:

@@ -28,6 +28,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.transport import Stream
 from rollout.cluster.versions import Verdict, VersionBook, Versioned
 from rollout.errors import ClusterError, Gone, TransientError, Unreachable
+from rollout.unreadable import UNREADABLE
 
 T = TypeVar("T", bound=Versioned)
 
@@ -288,7 +289,7 @@ class Reflector(Generic[T]):
                     raise error_of_status(f"watch of {self._path}", _STATUSES.decode(event.object))
                 case unknown:
                     raise Unreachable(f"watch of {self._path}: unknown event {unknown[:20]!r}")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             message = f"watch of {self._path}: an event cannot be read: {error}"
             raise Unreachable(message) from error
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rollout.executor.record import ConfigMap, Counts, RunRecord
+from rollout.unreadable import UNREADABLE
 
 HISTORY_KEY = "history"
 MOST_RUNS = 20
@@ -84,5 +85,5 @@ def decode_history(config_map: ConfigMap) -> tuple[PastRun, ...]:
     text = config_map.data.get(HISTORY_KEY, "[]")
     try:
         return msgspec.json.decode(text, type=tuple[PastRun, ...])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ()

@@ -17,10 +17,9 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, DocumentError, StaleError
 from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
 from rollout.fleet.objects import JsonObject
-from rollout.planner.plan import Plan, decode, encode
+from rollout.planner.plan import MOST_READ, Plan, decode, encode
 
 MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
-MOST_READ = 256_000_000  # bytes that a stored plan may unfold to
 _KEY = "plan"
 
 

@@ -17,6 +17,7 @@ from rollout.errors import StaleError
 from rollout.executor.gaterecord import RecordedGate
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.planner.plan import Plan
+from rollout.unreadable import UNREADABLE
 
 SCHEMA_VERSION = 1
 DATA_KEY = "record"
@@ -279,7 +280,7 @@ def decode_record(config_map: ConfigMap) -> RunRecord:
     name = config_map.metadata.name
     try:
         return msgspec.json.decode(config_map.data.get(DATA_KEY, ""), type=RunRecord)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise StaleError(
             f"ConfigMap {config_map.metadata.namespace}/{name} holds no run record that this "
             f"version reads ({error}); look at it, and delete it when no run needs it"

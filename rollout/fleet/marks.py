@@ -10,6 +10,7 @@ import msgspec
 
 from rollout.errors import StaleError
 from rollout.fleet.objects import JsonObject
+from rollout.unreadable import UNREADABLE
 
 PLAN = "rollout/plan"  # digest of the plan that made the patch
 RUN = "rollout/run"  # id of the run; on released pods a label
@@ -31,7 +32,7 @@ def decode_strategy(text: str) -> JsonObject:
     """
     try:
         return msgspec.json.decode(text, type=dict)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise StaleError(
             f"the annotation {ORIGINAL_STRATEGY} does not hold a strategy any more; restore "
             "spec.updateStrategy by hand and remove the annotation"

@@ -28,6 +28,7 @@ from rollout.gates.outside import OutsideError
 from rollout.gates.permissions import check_commands
 from rollout.gatespec import CommandGate
 from rollout.quantity import format_duration, parse_duration
+from rollout.unreadable import UNREADABLE
 
 OUTPUT_LIMIT = 64 * 1024  # bytes that are kept
 INCONCLUSIVE_CODE = 75  # EX_TEMPFAIL
@@ -75,7 +76,7 @@ def _result(output: bytes) -> object:
     """Return what a program printed: JSON, or else text."""
     try:
         return msgspec.json.decode(output)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return output.decode(errors="replace").strip()
 
 

@@ -15,6 +15,7 @@ from rollout.gatespec import HttpGate
 from rollout.gatespec.jsonpath import find, parse_path
 from rollout.gatespec.outside import PodPort
 from rollout.quantity import parse_duration
+from rollout.unreadable import UNREADABLE
 
 # These say something about the way there, nothing about what was asked for.
 _UNKNOWN = frozenset({401, 403, 407, 408, 425, 429})
@@ -47,7 +48,7 @@ def measure(gate: HttpGate, context: Context) -> Reading | Measurement:
         return Measurement(Outcome.PASSED, context.now, str(answer.status))
     try:
         document = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise OutsideError(f"the answer ({answer.status}) is not JSON") from None
     try:
         return Reading(find(document, parse_path(gate.json_path or "$")))

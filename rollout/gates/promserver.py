@@ -17,6 +17,7 @@ from rollout.gates.context import Context, quote
 from rollout.gates.outside import Answer, Call, OutsideError, ask, read_trust
 from rollout.gatespec import PrometheusGate
 from rollout.quantity import parse_duration
+from rollout.unreadable import UNREADABLE
 
 LARGEST = 16 << 20  # bytes; 5,000 series with their labels are about 2 MB
 _LONGEST_GET = 4000  # characters of a query in an address; a longer one is posted
@@ -147,7 +148,7 @@ def _decode(answer: Answer, type_: type[T], context: Context) -> T:
         raise OutsideError(f"the server redirects ({answer.status}); give its final address")
     try:
         envelope = msgspec.json.decode(answer.body, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise OutsideError(
             f"the server answers {answer.status} and not as Prometheus does; is it the address?"
         ) from None
@@ -171,5 +172,5 @@ def decode(raw: msgspec.Raw, type_: Any) -> Any:  # noqa: ANN401 - any type of t
     """
     try:
         return msgspec.json.decode(raw, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise OutsideError("the answer is not what Prometheus documents") from None

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from rollout.unreadable import UNREADABLE
+
 SCHEMA = "rollout.journal/v1"
 START = "0" * 64  # what the first line is chained to
 _SEAL = len(f',"hash":"{START}"}}\n')  # what `hash` and the end of the line take
@@ -106,7 +108,7 @@ def _check(head: Head, line: bytes) -> tuple[Mapping[str, Any], Head, str]:
 def _decoded(line: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(line, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

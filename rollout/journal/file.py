@@ -22,6 +22,7 @@ import msgspec
 from rollout import __version__
 from rollout.errors import DocumentError, JournalError, LockedError
 from rollout.journal.chain import SCHEMA, Head, Reading, read, seal
+from rollout.unreadable import UNREADABLE
 
 _LINE_LIMIT = 1 << 24  # bytes; no line of ours is nearly as long
 
@@ -164,7 +165,7 @@ def owner(path: Path) -> str:
                 file.readline(_LINE_LIMIT) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
             )
         return str(msgspec.json.decode(line, type=dict).get("run", ""))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return ""
 
 

@@ -7,7 +7,7 @@ streams. What goes wrong on the server's side is the fault script's (`rollout.si
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.client import RemoteDisconnected
 from typing import Any, Protocol
@@ -168,8 +168,8 @@ class _Answered:
         self.response = line or self
         self._body = body
 
-    def read(self) -> bytes:
-        return self._body
+    def stream(self, _amount: int) -> Iterator[bytes]:
+        yield self._body
 
     def drain_conn(self) -> None:
         """Nothing is left to read."""
