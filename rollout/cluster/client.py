@@ -26,6 +26,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience, build_policy
 from rollout.cluster.transport import Request, Stream, Transport
 from rollout.errors import ClusterError, Gone, NotFound, Throttled, Withheld
+from rollout.unreadable import UNREADABLE
 
 PAGE_SIZE = 500  # objects per page: bounds what one answer costs both sides
 PAGED_ATTEMPTS = 2  # before a list whose continuation expired is asked for in one piece
@@ -469,7 +470,7 @@ class Client:
             body = self._transport.send(request, timeout_s=self._timeout_s)
         try:
             result: T = _decoder(type_).decode(body)  # type: ignore[arg-type] # a type has a hash
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             message = f"{request.method} {self.server}{request.path}: not what was asked for"
             raise lost(f"{message}: {error}", request.effect) from error
         return result
