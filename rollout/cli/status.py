@@ -50,7 +50,9 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         now = time.time() - (client.clock_skew_s or 0.0)
         live = fleet.daemon_set.metadata
         released = read_released(client, live.namespace, live.uid)
-        state = daemon_set_state(fleet, _record(client, fleet), now, released)
+        record = _record(client, fleet)
+        last = _last_record(client, fleet) if record is None else None
+        state = daemon_set_state(fleet, record, now, released, last)
     finally:
         client.close()
     as_json = output == "json"
@@ -71,3 +73,21 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
         return Keeper(client, namespace, name).read()
     except Forbidden:
         return None
+
+
+def _last_record(client: Client, fleet: Fleet) -> RunRecord | None:
+    """Return the record of the run that worked on the DaemonSet last, if it can be found."""
+    from rollout.errors import Forbidden  # noqa: PLC0415 - slow to import
+    from rollout.executor.runs import read_records  # noqa: PLC0415
+
+    meta = fleet.daemon_set.metadata
+    try:
+        found = read_records(client, meta.namespace)
+    except Forbidden:
+        return None
+    records = [
+        one.record
+        for one in found
+        if one.record is not None and any(ds.uid == meta.uid for ds in one.record.daemon_sets)
+    ]
+    return max(records, key=lambda record: record.started_at, default=None)

@@ -47,15 +47,19 @@ class RecordedGate(Struct, frozen=True):
     wave: int = 0
     node: str = ""
     dry_run: bool = False
+    next_at: str = ""  # when it is measured again; "" where it has its verdict
     measurements: tuple[RecordedMeasurement, ...] = ()  # the last ten, oldest first
 
 
 def recorded_gates(gates: GateBook) -> tuple[RecordedGate, ...]:
-    """Return what is kept of the gates of a run: nodes' own gates only where they are not well."""
-    results = [r for r in gates.results.values() if not r.node or not _is_well(r)]
-    asked = [run for run in gates.open.values() if not run.node or run.waits_for_people]
-    kept = [*results, *asked][-MOST_GATES:]
-    return tuple(_recorded(run) for run in kept)
+    """Return what is kept of the gates of a run, results first, then those that are asked.
+
+    Where there are too many, those of single nodes go first, and of these the ones that passed.
+    """
+    runs = [*gates.results.values(), *gates.open.values()]
+    by_weight = sorted(range(len(runs)), key=lambda i: (_weight(runs[i]), -i))
+    kept = sorted(by_weight[:MOST_GATES])
+    return tuple(_recorded(runs[i]) for i in kept)
 
 
 def carried_from(gates: Iterable[RecordedGate], wave: int) -> Carried:
@@ -63,8 +67,11 @@ def carried_from(gates: Iterable[RecordedGate], wave: int) -> Carried:
     return Carried(began={gate.id: parse_time(gate.began) for gate in gates}, wave=wave)
 
 
-def _is_well(run: GateRun) -> bool:
-    return run.verdict.status is Status.PASSED
+def _weight(run: GateRun) -> int:
+    """Return how soon a gate run gives way to others: people and whole waves never do first."""
+    if not run.node or run.waits_for_people:
+        return 0
+    return 1 if run.verdict.status not in (Status.PASSED, Status.RUNNING) else 2
 
 
 def _recorded(run: GateRun) -> RecordedGate:
@@ -79,6 +86,7 @@ def _recorded(run: GateRun) -> RecordedGate:
         wave=run.wave,
         node=run.node,
         dry_run=run.gate.dry_run,
+        next_at=format_time(run.verdict.next_at) if run.verdict.next_at is not None else "",
         measurements=tuple(_measured(one) for one in run.tally.recent),
     )
 

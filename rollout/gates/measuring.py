@@ -84,6 +84,8 @@ def show(value: object) -> str:
             return f"{value:.6g}"
         case list() | tuple():
             return "[" + ", ".join(show(item) for item in value[:20]) + "]"
+        case dict():
+            return ", ".join(f"{key} {show(item)}" for key, item in list(value.items())[:20])
         case _:
             return str(value)
 

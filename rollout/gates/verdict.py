@@ -207,6 +207,12 @@ def conclude(rules: Rules, tally: Tally) -> Verdict:
     )
 
 
+def so_far(rules: Rules, tally: Tally) -> str:
+    """Return the measurements of a gate in words, counted: `2 passed, 1 failed of 5`."""
+    of = f" of {rules.count}" if rules.count is not None else ""
+    return f"{_counts(tally)}{of}"
+
+
 def worst(statuses: Iterable[Status]) -> Status:
     """Return what several gates say together: the worst of them; nothing says "not measured"."""
     return max(statuses, key=_BY_GRAVITY.index, default=Status.NOT_MEASURED)
@@ -257,8 +263,7 @@ def _going_on(rules: Rules, tally: Tally, began: float, end: float) -> Verdict:
     pause = rules.retry if last.outcome is Outcome.ERROR else rules.interval
     due = last.at + pause if last.again_at is None else max(last.again_at, last.at)
     status = Status.WAITING if last.outcome is Outcome.WAITING else Status.RUNNING
-    of = f" of {rules.count}" if rules.count is not None else ""
-    return Verdict(status, f"{_counts(tally)}{of}{_because(tally)}", min(due, end))
+    return Verdict(status, f"{so_far(rules, tally)}{_because(tally)}", min(due, end))
 
 
 def _counts(tally: Tally) -> str:

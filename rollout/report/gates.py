@@ -10,6 +10,7 @@ from rollout.gatespec.base import When
 from rollout.planner.plan import Plan, Step
 from rollout.quantity import cut, format_duration, parse_duration
 
+GOOD_NODES = 5  # gates of single nodes that passed and are shown
 GATE_HEADERS = ("GATE", "KIND", "AT", "WHERE", "MEASURED", "WHEN IT FAILS")
 
 
@@ -77,22 +78,43 @@ def results_text(gates: Sequence[RecordedGate], waves: Sequence[str]) -> str:
         waves: names, in the order of the plan.
     """
     lines = []
-    for gate in gates:
+    shown, hidden = _shown(gates)
+    for gate in shown:
         place = _place(gate, waves)
         word = f"{gate.status} (dry run)" if gate.dry_run else gate.status
-        lines.append(f"gate {gate.gate} ({gate.kind}) {place}: {word}: {gate.reason}")
+        again = f"; measured again at {gate.next_at}" if gate.next_at else ""
+        lines.append(f"gate {gate.gate} ({gate.kind}) {place}: {word}: {gate.reason}{again}")
         lines += [
             f"  {one.at}  {one.outcome:<12}  {' '.join(t for t in (one.value, one.reason) if t)}"
             for one in gate.measurements
         ]
+    if hidden:
+        lines.append(f"and {hidden} more gates of single nodes that passed")
     return "\n".join(lines)
 
 
+def _shown(gates: Sequence[RecordedGate]) -> tuple[list[RecordedGate], int]:
+    """Leave out most of what passed on single nodes; returns what is shown, and how many aren't."""
+    good = [gate.id for gate in gates if gate.node and gate.status == "passed"]
+    hidden = set(good[:-GOOD_NODES])
+    return [gate for gate in gates if gate.id not in hidden], len(hidden)
+
+
+def place_text(at: str, wave: str, node: str) -> str:
+    """Return where a gate is asked: `after wave canary`, `before n1`, `background`.
+
+    Args:
+        at: of the gate.
+        wave: name of its wave; "": none.
+        node: that it is asked for, which says more than its wave; "": none.
+    """
+    before = at.partition("-")[0]
+    if node:
+        return f"{before} {node}"
+    return f"{before} wave {wave}" if wave else at
+
+
 def _place(gate: RecordedGate, waves: Sequence[str]) -> str:
-    before = gate.at.partition("-")[0]
-    if gate.node:
-        return f"{before} {gate.node}"
-    if gate.wave:
-        name = waves[gate.wave - 1] if gate.wave <= len(waves) else str(gate.wave)
-        return f"{before} wave {name}"
-    return gate.at
+    known = 0 < gate.wave <= len(waves)
+    name = waves[gate.wave - 1] if known else str(gate.wave or "")
+    return place_text(gate.at, name, gate.node)

@@ -13,9 +13,11 @@ from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.health import waiting_for
 from rollout.executor.state import StepRun, StepState
+from rollout.report.gatelines import GateLine, gate_lines
 
 ROWS = 10  # nodes in flight that are shown
 WAVES_SHOWN = 8
+GATES_SHOWN = 6
 
 _PHASES = {
     StepState.ASKING: "gates before",
@@ -60,6 +62,8 @@ class Picture:
     waves_hidden: int  # done ones that are not among `waves`
     flying: tuple[Flying, ...]
     flying_hidden: int
+    gates: tuple[GateLine, ...]
+    gates_hidden: int
     budgets: tuple[str, ...]
     why: str
     eta_s: float | None  # None: nothing is done yet that could tell
@@ -75,6 +79,7 @@ class Viewer:
         """Return the run as it is now."""
         waves = _waves(engine)
         flying = engine.flying
+        gates = gate_lines(engine)
         return Picture(
             now=now,
             done=engine.done_count,
@@ -85,6 +90,8 @@ class Viewer:
             waves_hidden=len(waves) - len(_around(waves)),
             flying=tuple(_flying(engine, run, now) for run in flying[:ROWS]),
             flying_hidden=max(0, len(flying) - ROWS),
+            gates=tuple(gates[:GATES_SHOWN]),
+            gates_hidden=max(0, len(gates) - GATES_SHOWN),
             budgets=tuple(
                 f"{ds.name}: {len(ds.view.used)} of {ds.planned.budget_text} in use"
                 for ds in engine.daemon_sets.values()

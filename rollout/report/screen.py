@@ -24,6 +24,7 @@ from rollout.executor.result import Result
 from rollout.executor.steadyclock import steady_clock
 from rollout.planner.plan import Plan
 from rollout.quantity import format_duration
+from rollout.report.gatelines import GateLine
 from rollout.report.liveview import Picture, Viewer, WaveLine
 from rollout.report.progress import sentence
 from rollout.report.result import result_text
@@ -154,6 +155,8 @@ def frame(title: str, picture: Picture, age_s: float, elapsed_s: float) -> Rende
     parts: list[RenderableType] = [_head(title, picture, elapsed_s), _waves(picture)]
     if picture.flying:
         parts.append(_flying(picture, age_s))
+    if picture.gates:
+        parts.append(_gates(picture, age_s))
     parts.append(Text(picture.why, "bold", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
@@ -203,3 +206,25 @@ def _flying(picture: Picture, age_s: float) -> Table:
     if picture.flying_hidden:
         table.add_row(f"and {picture.flying_hidden} more")
     return table
+
+
+def _gates(picture: Picture, age_s: float) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    for title in ("GATE", "AT", "SO FAR", "NEXT"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("LAST", no_wrap=True, overflow="ellipsis", ratio=1)
+    for line in picture.gates:
+        seen = _next(line, picture.now + age_s)
+        table.add_row(Text(line.name), line.place, line.so_far, seen, Text(line.last))
+    if picture.gates_hidden:
+        table.add_row(f"and {picture.gates_hidden} more")
+    return table
+
+
+def _next(line: GateLine, now: float) -> str:
+    """Say when a gate is measured next."""
+    if line.now:
+        return "now"
+    if line.next_at is None:
+        return "-"
+    return f"in {format_duration(max(0.0, line.next_at - now))}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.record import RunRecord
+from rollout.executor.record import RunRecord, wave_name
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
 from rollout.fleet.released import ReleasedPod
@@ -15,6 +15,7 @@ from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.quantity import cut, format_duration
 from rollout.report.control import RunState, doing, run_state, words_text
+from rollout.report.gates import results_text
 from rollout.report.table import text_table
 from rollout.spec import NodeRules
 
@@ -45,11 +46,16 @@ class DaemonSetState:
     nodes: tuple[NodeState, ...]
     left_over: tuple[str, ...]  # what earlier runs have left, one sentence each
     run: RunState | None = None  # the run that works on it, or has stopped half-way
-    gates: tuple[RecordedGate, ...] = ()  # of the run that works on it
+    gates: tuple[RecordedGate, ...] = ()  # of the run that works on it, or of the last one
+    waves: tuple[str, ...] = ()  # names of that run's waves, as far as its gates stand there
 
 
 def daemon_set_state(
-    fleet: Fleet, record: RunRecord | None, now: float, released: Iterable[ReleasedPod] = ()
+    fleet: Fleet,
+    record: RunRecord | None,
+    now: float,
+    released: Iterable[ReleasedPod] = (),
+    last: RunRecord | None = None,
 ) -> DaemonSetState:
     """Work out where the DaemonSet stands.
 
@@ -58,10 +64,15 @@ def daemon_set_state(
         record: of the run that works on it, or None.
         now: seconds since the epoch.
         released: pods that carry the mark of a hand-over.
+        last: where none works on it, the record of the run that did so last, if there is one.
     """
     live = fleet.daemon_set
     fates = node_fates(fleet, live.spec.template, NodeRules(), now)
     current = fleet.current
+    asked = last
+    if record is not None:
+        asked = record if record.run_id == _run_of(fleet) else None
+    gates = asked.gates if asked is not None else ()
     return DaemonSetState(
         namespace=live.metadata.namespace,
         name=live.metadata.name,
@@ -70,7 +81,8 @@ def daemon_set_state(
         hash=fleet.current_hash,
         sentence=_sentence(fleet, record, fates),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
-        gates=record.gates if record is not None and record.run_id == _run_of(fleet) else (),
+        gates=gates,
+        waves=_wave_names(asked, gates),
         left_over=_left_over(fleet, released, now),
         run=run_state(record) if record is not None else None,
     )
@@ -87,6 +99,11 @@ def _run_of(fleet: Fleet) -> str:
     return fleet.daemon_set.metadata.annotations.get(marks.RUN, "")
 
 
+def _wave_names(record: RunRecord | None, gates: Iterable[RecordedGate]) -> tuple[str, ...]:
+    most = max((gate.wave for gate in gates), default=0)
+    return () if record is None else tuple(wave_name(record, n) for n in range(1, most + 1))
+
+
 def state_text(state: DaemonSetState) -> str:
     """Return the state for people."""
     revision = f"revision {state.revision} ({state.hash})" if state.revision else "no revision yet"
@@ -95,7 +112,15 @@ def state_text(state: DaemonSetState) -> str:
     head = f"DaemonSet {state.namespace}/{state.name}: {revision}, strategy {state.strategy}"
     warnings = "".join(f"\nWarning: {text}." for text in state.left_over)
     words = words_text(state.run) if state.run is not None else ""
-    return f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}{words}"
+    return (
+        f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}{_gates(state)}{words}"
+    )
+
+
+def _gates(state: DaemonSetState) -> str:
+    said = results_text(state.gates, state.waves)
+    whose = "" if state.run is not None else "The gates of the last run:\n"
+    return f"\n\n{whose}{said}" if said else ""
 
 
 def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ def spec_with(world: World, **more: Any) -> Path:
 
 
 APPROVAL = {"name": "people", "kind": "approval", "at": "before-wave", "interval": "1s"}
+NODE = {"name": "node-well", "kind": "node", "at": "after-node", "interval": "1s"}
 PODS = {"name": "well", "kind": "pods", "at": "after-wave", "interval": "1s", "controlGroup": False}
 
 
@@ -46,19 +48,47 @@ def test_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_path: Path) -
         assert no["by"] != whoami()
 
 
-def test_a_gate_that_holds_is_in_the_report_the_record_and_the_events(tmp_path: Path) -> None:
-    gate = PODS | {"successCondition": "result.total > 100"}
+def test_a_gate_that_holds_is_in_the_events_the_record_the_status_and_the_report(
+    tmp_path: Path,
+) -> None:
+    gate = PODS | {"successCondition": "result.total > 100", "count": 3, "failureLimit": 1}
+    said = "gate well (pods) after wave wave-1: failed: 2 failed, more than failureLimit 1; last: "
     with world(fleet(3), tmp_path) as w:
         plan = w.plan(spec_with(w, gates=[gate]))
-        done = w.rollout("apply", plan)
-        assert done.code == 3, done.err
-        assert len(w.deleted_pods()) == 1
-        assert "gate well (pods) after wave wave-1: failed: 1 failed" in done.out
+        told = w.rollout("apply", plan, "-o", "jsonl")
+        assert told.code == 3, told.err
+        measured = [e for e in told.events if e["type"] == "gate-measured"]
+        assert [e["outcome"] for e in measured] == ["failed", "failed"]
+        assert "successCondition does not hold" in measured[-1]["message"]
+        assert any(e["type"] == "gate-failed" and e["gate"] == "well" for e in told.events)
+        assert len(told.events[-1]["gates"][0]["measurements"]) == 2
         record = w.record()
         assert record is not None
         (kept,) = record["gates"]
-        assert (kept["gate"], kept["status"]) == ("well", "failed")
-        assert kept["measurements"][0]["outcome"] == "failed"
+        assert (kept["gate"], kept["status"], kept["nextAt"]) == ("well", "failed", "")
+        assert [m["outcome"] for m in kept["measurements"]] == ["failed", "failed"]
+        status = w.rollout("status", "log-agent", "-n", NAMESPACE)
+        assert said in status.out
+        assert len(re.findall(r"^  20\S+Z  failed  +total 1, bad 0", status.out, re.MULTILINE)) == 2
+        as_json = w.rollout("status", "log-agent", "-n", NAMESPACE, "-o", "json").json
+        assert as_json["gates"] == record["gates"]
+        again = w.rollout("apply", plan)
+        assert again.code == 3, again.err
+        assert said in again.out
+        assert len(re.findall(r"^  20\S+Z  failed  +total 1, bad 0", again.out, re.MULTILINE)) == 2
+        assert len(w.deleted_pods()) == 1
+
+
+def test_the_gates_of_a_run_that_is_over_stay_in_the_status(tmp_path: Path) -> None:
+    with world(fleet(2), tmp_path) as w:
+        done = w.rollout("apply", w.plan(spec_with(w, gates=[PODS, NODE])))
+        assert done.code == 0, done.err
+        said = "gate node-well (node) after node-000: passed: 1 passed; last: 1 nodes are well"
+        assert said in done.out
+        status = w.rollout("status", "log-agent", "-n", NAMESPACE)
+        assert "The gates of the last run:\ngate " in status.out
+        assert "gate well (pods) after wave wave-2: passed: " in status.out
+        assert said in status.out
 
 
 def test_a_failing_gate_rolls_the_canary_back(tmp_path: Path) -> None:

@@ -91,3 +91,8 @@ def test_what_is_shown_is_short_and_steers_no_terminal(answer: Any) -> None:
     found = measure(a_gate("http", **HTTP), a_context())
     assert (len(found.value), len(found.reason)) == (VALUE_LENGTH, REASON_LENGTH)
     assert "\x1b" not in found.value + found.reason
+
+
+def test_a_result_of_several_values_is_shown_in_words(answer: Any) -> None:
+    answer(lambda _gate, _context: Reading({"total": 3, "p": 0.25, "ok": True}, Outcome.PASSED))
+    assert measure(a_gate("http", **HTTP), a_context()).value == "total 3, p 0.25, ok true"

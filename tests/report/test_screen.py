@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
+from rollout.report.gatelines import GateLine
 from rollout.report.liveview import Flying, Picture, WaveLine
 from rollout.report.screen import frame
 
@@ -26,6 +28,12 @@ PICTURE = Picture(
         Flying("node-006", "log-agent", "replacing", 998.0, "the old pod [b] is terminating"),
     ),
     flying_hidden=3,
+    gates=(
+        GateLine("errors", "after wave canary", "2 passed of 5", "0.002: [ok]", 1012.0, now=False),
+        GateLine("people", "before wave rest", "0 passed", "", None, now=False),
+        GateLine("well", "after node-004", "1 passed of 3", "is well", None, now=True),
+    ),
+    gates_hidden=2,
     budgets=("log-agent: 2 of maxUnavailable 4 in use",),
     why="waiting for node-005 and 4 more: pod a is ready and soaks for 1 s more",
     eta_s=65.0,
@@ -55,14 +63,20 @@ def test_a_frame_shows_waves_nodes_budget_failures_and_why() -> None:
     assert lines[6].split()[:4] == ["node-005", "log-agent", "soaking", "5s"]
     assert lines[7].endswith("3s   the old pod [b] is terminating"), "no markup is read in it"
     assert lines[8] == "and 3 more"
-    assert lines[9] == PICTURE.why
-    assert len(lines) == 10
+    assert lines[9].split() == ["GATE", "AT", "SO", "FAR", "NEXT", "LAST"]
+    columns = re.split(" {2,}", lines[10])
+    assert columns == ["errors", "after wave canary", "2 passed of 5", "in 11s", "0.002: [ok]"]
+    assert lines[11].split() == ["people", "before", "wave", "rest", "0", "passed", "-"]
+    assert lines[12].split()[-3:] == ["now", "is", "well"]
+    assert lines[13] == "and 2 more"
+    assert lines[14] == PICTURE.why
+    assert len(lines) == 15
 
 
 def test_nothing_wraps_on_a_narrow_terminal() -> None:
     lines = drawn(PICTURE, width=60)
-    assert len(lines) == 10
+    assert len(lines) == 15
     assert max(map(len, lines)) <= 60
-    assert lines[9].endswith("…")
+    assert lines[14].endswith("…")
     assert lines[6].split()[:4] == ["node-005", "log-agent", "soaking", "5s"]
     assert lines[6].endswith("…"), "what is cut is the long text"
