@@ -207,18 +207,23 @@ def _build(
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise DocumentError(f"{name}:{line}: a key must be text; rewrite it")
-        key = str(key_node.value)
-        if len(key) > _MAX_KEY:
-            raise DocumentError(f"{name}:{line}: a key of {len(key):,} characters; shorten it")
-        if key == "<<" and key_node.tag.endswith(":merge"):
-            raise DocumentError(f"{name}:{line}: merge keys (<<) are not read; write the keys out")
+        key = _key(key_node, f"{name}:{line}")
         if key in result:
             raise DocumentError(f"{name}:{line}: key '{key}' stands twice; keep one of them")
         lines[(*path, key)] = line
         result[key] = _build(value_node, (*path, key), lines, name)
     return result
+
+
+def _key(node: yaml.Node, where: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise DocumentError(f"{where}: a key must be text; rewrite it")
+    key = str(node.value)
+    if len(key) > _MAX_KEY:
+        raise DocumentError(f"{where}: a key of {len(key):,} characters; shorten it")
+    if key == "<<" and node.tag.endswith(":merge"):
+        raise DocumentError(f"{where}: merge keys (<<) are not read; write the keys out")
+    return key
 
 
 def _scalar(node: yaml.ScalarNode, name: str) -> str | int | float | bool | None:
