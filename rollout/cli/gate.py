@@ -12,8 +12,10 @@ from rollout.cli.options import FILE, ClusterOptions, cluster_options
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from rollout.gates.context import WaveInfo
     from rollout.gates.measurement import Measurement
     from rollout.planner.plan import Plan
+    from rollout.spec import LoadedSpec
 
 _KINDS = {
     "pods": "availability, restarts and waiting reasons of the new pods, against the old ones",
@@ -85,14 +87,25 @@ def list_(*, spec: Path | None) -> None:
 @click.argument("spec", type=FILE)
 @click.argument("name")
 @click.option("--node", help="Measure it for this node.")
+@click.option("--age", metavar="DURATION", help="Take the change to be so old, as in 5m.")
+@click.option("--wave", metavar="NAME", help="Take this wave to be the gate's.")
 @allow_options
 @cluster_options
 def run(
-    *, spec: Path, name: str, node: str | None, allowed: Allowed, cluster: ClusterOptions
+    *,
+    spec: Path,
+    name: str,
+    node: str | None,
+    age: str | None,
+    wave: str | None,
+    allowed: Allowed,
+    cluster: ClusterOptions,
 ) -> int:
     """Measure the gate NAME of a SPEC once, now, and exit by what it says; changes no node.
 
     0: it passes. 3: it fails. 9: it is inconclusive, has no data, waits, or could not be measured.
+    A Job is waited for. Outside of a run there is no change yet: what a gate needs of it, --age and
+    --wave say.
 
     \b
     Example:
@@ -110,9 +123,10 @@ def run(
         if found is None:
             known = ", ".join(g.name for g in plan.gates) or "none"
             raise UsageError(f"the spec has no gate '{name}'; it has {known}")
-        from rollout.executor.oneshot import measure_once  # noqa: PLC0415
+        from rollout.executor.oneshot import Assumed, measure_once  # noqa: PLC0415
 
-        measured = measure_once(client, plan, found, settings, node)
+        assumed = Assumed(node, _age(age), _wave(loaded, plan, wave))
+        measured = measure_once(client, plan, found, settings, assumed)
     finally:
         client.close()
     click.echo(_text(plan, name, measured))
@@ -122,6 +136,35 @@ def run(
         measured.outcome is Outcome.NO_DATA and found.on_no_data == "failure"
     )
     return ExitCode.HELD if failed else ExitCode.INCONCLUSIVE
+
+
+def _age(text: str | None) -> float | None:
+    from rollout.quantity import parse_duration  # noqa: PLC0415 - slow only together
+
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--age: {error}") from None
+
+
+def _wave(loaded: LoadedSpec, plan: Plan, name: str | None) -> WaveInfo | None:
+    """Return a wave of the plan; where nothing is left to update, one that the spec names."""
+    from rollout.gates.context import WaveInfo  # noqa: PLC0415 - slow only together
+    from rollout.spec import WaveRule  # noqa: PLC0415
+
+    if name is None:
+        return None
+    rules = loaded.spec.spec.waves
+    written = rules if isinstance(rules, tuple) else ()
+    names = [wave.name for wave in plan.waves] or [
+        rule.name if isinstance(rule, WaveRule) else "" for rule in written
+    ]
+    if name not in names:
+        known = ", ".join(filter(None, names)) or "none"
+        raise UsageError(f"the plan has no wave '{name}'; it has {known}")
+    return WaveInfo(names.index(name) + 1, name)
 
 
 def _text(plan: Plan, name: str, measured: Measurement) -> str:

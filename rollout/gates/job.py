@@ -17,10 +17,11 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import Conflict, NotFound
 from rollout.fleet.objects import Condition, JsonObject, Meta, Pod, parse_time
 from rollout.gates.context import Context
-from rollout.gates.measurement import Measurement, Outcome
+from rollout.gates.measurement import Measurement, Outcome, plain
 from rollout.gatespec import JobGate
 from rollout.quantity import parse_duration
 
+SHOWN_MESSAGE = 120  # characters of a container's termination message
 LOOK_AGAIN_S = 2.0  # a Job that runs is looked at so often
 LEFT_BEHIND_S = 600  # after its end a Job that is to be kept never, and whose run died, goes
 IMAGE_TROUBLE = frozenset(
@@ -145,7 +146,8 @@ def _judge(gate: JobGate, context: Context, job: Job) -> Measurement:
     if trouble:
         return Measurement(Outcome.INCONCLUSIVE, context.now, "image", f"the Job {name}: {trouble}")
     said = f"{failed.reason}: {failed.message}" if failed is not None else ""
-    reason = f"the Job {name} failed: {said}{_exit(pods)}"
+    parts = (f"the Job {name} failed", _exit(pods), said)  # what tells most stands first
+    reason = "; ".join(part for part in parts if part)
     return Measurement(Outcome.FAILED, context.now, "failed", reason)
 
 
@@ -170,11 +172,11 @@ def _where(pods: list[Pod]) -> str:
 
 def _exit(pods: list[Pod]) -> str:
     for pod in pods:
-        for status in pod.status.container_statuses:
-            ended = status.state.terminated
+        for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+            ended = status.state.terminated or status.last_state.terminated
             if ended is not None and ended.exit_code:
-                said = f": {ended.message}" if ended.message else ""
-                return f"; container {status.name} ended with exit code {ended.exit_code}{said}"
+                said = f": {plain(ended.message, SHOWN_MESSAGE)}" if ended.message else ""
+                return f"container {status.name} ended with exit code {ended.exit_code}{said}"
     return ""
 
 

@@ -102,8 +102,7 @@ class PrometheusGate(GateBase, frozen=True, kw_only=True, tag="prometheus"):
         if urlsplit(self.url).query:
             raise ValueError("url: ends before the '?'; it is where /api/v1 begins")
         checked("query", check_query, self.query)
-        if "node" in placeholders(self.query) and self.at not in ("before-node", "after-node"):
-            raise ValueError("query: {{node}} has a value at before-node and after-node only")
+        self._check_placeholders()
         if bool(self.query.strip()) == (self.alerts is not None):
             raise ValueError("query: give exactly one of query and alerts")
         judged = self.success_condition or self.failure_condition or self.threshold_range
@@ -115,6 +114,18 @@ class PrometheusGate(GateBase, frozen=True, kw_only=True, tag="prometheus"):
             raise ValueError("alerts: is judged by itself; leave conditions and range out")
         if self.auth == "basic" and not (self.username and self.secret_ref):
             raise ValueError("auth: basic needs username, and the password from secretRef")
+
+    def _check_placeholders(self) -> None:
+        """Refuse those that never have a value where the gate stands."""
+        used, what = placeholders(self.query), self.at.rpartition("-")[2]
+        if "node" in used and what != "node":
+            raise ValueError("query: {{node}} has a value at before-node and after-node only")
+        if "age" in used and self.precedes:
+            raise ValueError(
+                f"query: {{{{age}}}} has no value at {self.at}: nothing is changed yet"
+            )
+        if "wave" in used and what not in ("wave", "node"):
+            raise ValueError(f"query: {{{{wave}}}} has no value at {self.at}, which is of no wave")
 
 
 class PodPort(Struct, frozen=True, kw_only=True):

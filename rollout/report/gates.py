@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollout.executor.gaterecord import RecordedGate
-from rollout.gatespec import Gate, WindowGate, per_node
+from rollout.gates.verdict import Rules, rules_of
+from rollout.gatespec import ApprovalGate, Gate, PauseGate, WindowGate, per_node
 from rollout.gatespec.base import When
 from rollout.planner.plan import Plan, Step
 from rollout.quantity import cut, format_duration, parse_duration
@@ -56,13 +57,32 @@ def measured_text(gate: Gate) -> str:
     """Return how often a gate is measured, and how much it bears."""
     if isinstance(gate, WindowGate):
         return cut([str(rule.window) for rule in gate.windows])
-    endless = gate.at == "background"
-    count = "until the end" if endless and gate.count is None else f"{gate.count or 1}x"
-    every = format_duration(parse_duration(gate.interval))
-    text = f"{count}, every {every}" if endless or (gate.count or 1) > 1 else count
-    if gate.failure_limit:
-        text += f", bears {gate.failure_limit} failed"
+    if isinstance(gate, ApprovalGate):
+        people = f"{gate.minimum} of {cut(gate.approvers)}" if gate.approvers else str(gate.minimum)
+        within = f", within {_duration(gate.deadline)}" if gate.deadline is not None else ""
+        return f"until {people} approved{within}"
+    if isinstance(gate, PauseGate):
+        return f"waits for {_duration(gate.duration)}"
+    rules = rules_of(gate)
+    text = _how_often(rules)
+    if rules.count != 1:
+        text += f", every {_duration(gate.interval)}"
+    if rules.failure_limit is None:
+        text += ", bears any number failed"
+    elif rules.failure_limit:
+        text += f", bears {rules.failure_limit} failed"
     return f"{text}, per node" if per_node(gate) else text
+
+
+def _how_often(rules: Rules) -> str:
+    if rules.consecutive_success_limit is not None:
+        most = f", at most {rules.count}x" if rules.count is not None else ""
+        return f"until {rules.consecutive_success_limit} pass in a row{most}"
+    return "until the end" if rules.count is None else f"{rules.count}x"
+
+
+def _duration(written: str | int) -> str:
+    return format_duration(parse_duration(written))
 
 
 def failing_text(gate: Gate, default: str) -> str:

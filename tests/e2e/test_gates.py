@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from rollout.cluster.identity import whoami
 from rollout.gatespec import Gate
+from rollout.sim.images import Behaviour, Fault, FaultKind
 from rollout.sim.resources import EVENTS
 from tests.e2e.world import NAMESPACE, OLD, World, fleet, run, world
 
@@ -165,3 +166,46 @@ def test_sinks_hear_of_the_run_and_one_that_fails_stops_nothing(tmp_path: Path) 
         reasons = {event["reason"] for event in told}
         assert reasons == {"RolloutStarted", "RolloutWaveDone", "RolloutDone"}
         assert {event["involvedObject"]["name"] for event in told} == {"log-agent"}
+
+
+def test_a_measurement_outside_of_a_run_says_what_it_cannot_know(tmp_path: Path) -> None:
+    query = {"kind": "prometheus", "url": "https://localhost:9", "successCondition": "result > 0"}
+    old, waved, ran = (
+        query | {"name": hole, "at": "after-wave", "query": text, "timeout": "2s"}
+        for hole, text in (
+            ("old", "rate(errors[{{age}}])"),
+            ("waved", 'up{wave="{{wave}}"}'),
+            ("ran", 'up{run="{{run}}"}'),
+        )
+    )
+    with world(fleet(2), tmp_path) as w:
+        spec = spec_with(w, gates=[old, waved, ran])
+
+        def gate_run(*arguments: str) -> tuple[int, str]:
+            done = w.rollout("gate", "run", spec, *arguments, "--allow-host", "localhost")
+            return done.code, done.err + done.out
+
+        assert gate_run("old")[0] == 64
+        assert "for example with --age 5m" in gate_run("old")[1]
+        code, said = gate_run("old", "--age", "5m")
+        assert code == 9, "the server isn't there, and the query is well"
+        assert "could not be reached" in said or "refused" in said
+        assert gate_run("old", "--age", "soon")[0] == 64
+        assert "name it with --wave" in gate_run("waved")[1]
+        assert "it has wave-1, wave-2" in gate_run("waved", "--wave", "canary")[1]
+        assert gate_run("waved", "--wave", "wave-2")[0] == 9
+        assert "{{run}} has a value in a run only" in gate_run("ran")[1]
+
+
+def test_a_job_that_is_tried_is_waited_for(tmp_path: Path) -> None:
+    job = {"template": {"spec": {"containers": [{"name": "check", "image": "check:1"}]}}}
+    gate = {"name": "smoke", "kind": "job", "at": "after-node", "keep": "always", "job": job}
+    with world(fleet(2), tmp_path) as w:
+        w.set_image("check:1", Behaviour(fault=Fault(FaultKind.EXITS, after=0.05, exit_code=0)))
+        spec = spec_with(w, gates=[gate])
+        first = w.rollout("gate", "run", spec, "smoke", "--node", "node-001")
+        assert first.code == 0, first.out + first.err
+        w.set_image("check:1", Behaviour(fault=Fault(FaultKind.EXITS, after=0.05, exit_code=3)))
+        again = w.rollout("gate", "run", spec, "smoke", "--node", "node-001")
+        assert again.code == 3, "the Job of an earlier try says nothing"
+        assert "exit code 3" in again.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rollout.executor.gaterecord import MOST_TEXT
 from rollout.gates.job import job_body, job_name
 from rollout.gates.measurement import Outcome
 from rollout.sim.images import Behaviour, Fault, FaultKind, Timing
@@ -75,7 +77,10 @@ def test_a_job_that_fails_tells_its_exit_code(shared: Scene) -> None:
     outcome, reason = measured(shared, a_job("bad"))
     assert outcome is Outcome.FAILED
     assert "BackoffLimitExceeded" in reason
-    assert "container check ended with exit code 3" in reason
+    said = r"the Job rollout-gate-\w+ failed; container check ended with exit code 3"
+    ended = re.search(said, reason)
+    assert ended is not None, "what the record keeps of the reason has the exit code"
+    assert ended.end() < MOST_TEXT
     assert jobs(shared) == []
 
 

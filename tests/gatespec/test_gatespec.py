@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from rollout.errors import DocumentError
 from rollout.gatespec import Gate, GateBase, PrometheusGate, per_node
 from rollout.yamlsource import Source, read_document
+from tests.gates.worlds import a_gate
 
 SMALLEST: dict[str, str] = {
     "pods": "",
@@ -205,3 +207,23 @@ def test_a_job_that_cannot_be_pinned_is_refused(job: str, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         source(f"gates: [{{name: g, kind: job, at: after-node, job: {job}}}]").convert(Gates)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("at", "query", "refused"),
+    [
+        ("preflight", "rate(errors[{{age}}])", "{{age}} has no value at preflight"),
+        ("before-wave", "rate(errors[{{age}}])", "{{age}} has no value at before-wave"),
+        ("after-wave", "rate(errors[{{age}}])", ""),
+        ("background", 'up{wave="{{wave}}"}', "{{wave}} has no value at background"),
+        ("after-node", 'up{wave="{{wave}}"}', ""),
+        ("after-wave", 'up{node="{{node}}"}', "{{node}} has a value at before-node and after-node"),
+    ],
+)
+def test_a_placeholder_that_never_has_a_value_is_refused(at: str, query: str, refused: str) -> None:
+    fields = {"url": "https://p", "successCondition": "result > 0", "at": at, "query": query}
+    if not refused:
+        a_gate("prometheus", **fields)
+        return
+    with pytest.raises(msgspec.ValidationError, match=re.escape(refused)):
+        a_gate("prometheus", **fields)
