@@ -1,8 +1,7 @@
 """The API server as a few typed verbs: the one way in which the program reads and writes a cluster.
 
-Bodies are decoded from raw bytes into the fields that the caller names. Reads are retried; writes
-only when they certainly were not carried out; a delete always names the UID that it means. What
-any of the libraries underneath raises comes out as one of `rollout.errors`.
+Bodies are decoded from raw bytes into the fields that the caller names; a delete always names the
+UID that it means. What any of the libraries underneath raises comes out as one of `rollout.errors`.
 """
 
 from __future__ import annotations
@@ -10,32 +9,25 @@ from __future__ import annotations
 import enum
 import functools
 import threading
-import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from rollout.cluster import bodies
-from rollout.cluster.answers import DisruptionBlocked, Effect, lost
+from rollout.cluster.answers import Effect
 from rollout.cluster.connect import load_target
 from rollout.cluster.limit import DEFAULT_RATE, Rate, WriteLimiter
+from rollout.cluster.paging import PAGE_SIZE, Listing, Page, Query, list_all
 from rollout.cluster.paths import resource_path
-from rollout.cluster.retry import DEFAULT_PATIENCE, Patience, build_policy
+from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
+from rollout.cluster.sending import Guard, Sender
 from rollout.cluster.transport import Request, Stream, Transport
-from rollout.errors import ClusterError, Gone, NotFound, Throttled, Withheld
-from rollout.unreadable import UNREADABLE
+from rollout.errors import NotFound
 
-PAGE_SIZE = 500  # objects per page: bounds what one answer costs both sides
-PAGED_ATTEMPTS = 2  # before a list whose continuation expired is asked for in one piece
 FIELD_MANAGER = "rollout"
 
 T = TypeVar("T")
-Query = Mapping[str, str]
-Guard: TypeAlias = Callable[[], str]
-"""Says why nothing may be written at this moment; "" when it may."""
 
 
 class PatchKind(enum.Enum):
@@ -45,27 +37,6 @@ class PatchKind(enum.Enum):
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
     APPLY = "application/apply-patch+yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """All objects of a list at one resource version, from which a watch can go on."""
-
-    items: list[T]
-    version: str
-
-
-class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
-    resource_version: str
-    continue_: str = msgspec.field(name="continue", default="")
-
-
-class _Page(msgspec.Struct, Generic[T], frozen=True):
-    """A page has all three fields, or it isn't one: `{}` must never look like an empty list."""
-
-    kind: str
-    metadata: _ListMeta
-    items: list[T] | None  # Go writes null for a list that was never filled
 
 
 def connect(
@@ -92,67 +63,41 @@ def connect(
         ClusterError: there's no usable configuration.
     """
     transport = Transport(functools.partial(load_target, kubeconfig), context)
-    return Client(
+    sender = Sender(
         transport,
-        namespace=namespace or transport.target.namespace,
         patience=patience,
         limiter=WriteLimiter(rate),
         stop=stop or threading.Event(),
     )
+    return Client(sender, namespace or transport.target.namespace)
 
 
 class Client:
     """One cluster, one identity; safe to use from many threads.
 
     Args:
-        transport: sends single requests.
+        sender: sends each request until it is answered.
         namespace: what objects without a namespace belong to.
-        patience: limits of the retry policy.
-        limiter: shared by all writes; None for no limit.
-        stop: ends every wait.
-        sleep: in place of waiting for `stop`.
-        guard: asked right before every sending of a write, repetitions included.
-        timeout_s: for each connection and silence; None: the transport's own.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        *,
-        namespace: str,
-        patience: Patience,
-        limiter: WriteLimiter | None,
-        stop: threading.Event,
-        sleep: Callable[[float], None] | None = None,
-        guard: Guard = lambda: "",
-        timeout_s: float | None = None,
-    ) -> None:
+    def __init__(self, sender: Sender, namespace: str) -> None:
         self.namespace = namespace
-        self._transport = transport
-        self._limiter = limiter
-        self._stop = stop
-        self._given_sleep = sleep
-        self._guard = guard
-        self._timeout_s = timeout_s
-        self._patience = patience
-        self._clocked = threading.Lock()
-        self._held_back_s = 0.0
-        self._policy = build_policy(patience, stop, lambda: transport.reached, sleep)
+        self._sender = sender
 
     @property
     def server(self) -> str:
         """The server's URL."""
-        return self._transport.target.server
+        return self._sender.transport.target.server
 
     @property
     def context(self) -> str:
         """Name of the kubeconfig context, or `in-cluster`."""
-        return self._transport.target.context
+        return self._sender.transport.target.context
 
     @property
     def clock_skew_s(self) -> float | None:
         """How far our wall clock is ahead of the server's; None before the first answer."""
-        return self._transport.skew.seconds
+        return self._sender.transport.skew.seconds
 
     @property
     def held_back_s(self) -> float:
@@ -160,7 +105,7 @@ class Client:
 
         For our own rate, for a server that asked for patience, and for earlier attempts.
         """
-        return self._held_back_s
+        return self._sender.held_back_s
 
     def urgent(self, total_s: float) -> Client:
         """Return a client on the same connections that tries at most `total_s` (> 0) seconds.
@@ -168,15 +113,7 @@ class Client:
         Its writes neither queue behind others nor ask a guard: for the lease, which must be
         renewed in time, and on which the guard itself rests.
         """
-        return Client(
-            self._transport,
-            namespace=self.namespace,
-            patience=Patience(total_s=total_s, first_contact_s=total_s),
-            limiter=None,
-            stop=self._stop,
-            sleep=self._given_sleep,
-            timeout_s=total_s,
-        )
+        return Client(self._sender.urgent(total_s), self.namespace)
 
     def guarded(self, guard: Guard) -> Client:
         """Return a client on the same connections whose every write asks the guard first.
@@ -184,21 +121,11 @@ class Client:
         It is asked behind all waiting, right before the bytes go out, and again before each
         repetition; a write that it keeps back raises `Withheld`.
         """
-        return Client(
-            self._transport,
-            namespace=self.namespace,
-            patience=self._patience,
-            limiter=self._limiter,
-            stop=self._stop,
-            sleep=self._given_sleep,
-            guard=guard,
-            timeout_s=self._timeout_s,
-        )
+        return Client(self._sender.guarded(guard), self.namespace)
 
     def close(self) -> None:
         """End all waits and close the connections."""
-        self._stop.set()
-        self._transport.close()
+        self._sender.close()
 
     # Reads
 
@@ -209,7 +136,7 @@ class Client:
             NotFound: it doesn't exist.
             ClusterError: any other failure.
         """
-        return self._read(Request("GET", path, query or {}, Effect.READ), type_)
+        return self._sender.read(Request("GET", path, query or {}, Effect.READ), type_)
 
     def text(self, path: str, query: Query) -> bytes:
         """Return an answer that isn't JSON, such as a container's log.
@@ -218,9 +145,7 @@ class Client:
             NotFound: it doesn't exist.
             ClusterError: any other failure.
         """
-        request = Request("GET", path, query, Effect.READ)
-        result: bytes = self._policy(self._transport.send, request)
-        return result
+        return self._sender.text(Request("GET", path, query, Effect.READ))
 
     def get_or_none(self, path: str, type_: type[T]) -> T | None:
         """Return one object, or None if the API server says that it doesn't exist."""
@@ -251,15 +176,12 @@ class Client:
             page_size: objects per request.
         """
         query = bodies.selectors(label_selector, field_selector)
-        for _ in range(PAGED_ATTEMPTS):
-            try:
-                listing = self._list_paged(path, item_type, {**query, "limit": str(page_size)})
-            except Gone:
-                continue
-            if listing is not None:
-                return listing
-        page = self._read_page(path, item_type, query)
-        return Listing(page.items or [], page.metadata.resource_version)
+
+        def read(query: Query) -> Page[T]:
+            request = Request("GET", path, query, Effect.READ, gzip=True)
+            return self._sender.read(request, Page[item_type])  # type: ignore[valid-type]
+
+        return list_all(read, query, page_size)
 
     def watch(
         self,
@@ -288,7 +210,7 @@ class Client:
             "resourceVersion": version,
             "timeoutSeconds": str(timeout_s),
         }
-        return self._transport.open(Request("GET", path, query, Effect.READ), silence_s)
+        return self._sender.stream(Request("GET", path, query, Effect.READ), silence_s)
 
     def review_access(
         self,
@@ -311,11 +233,11 @@ class Client:
         )
         path = resource_path("authorization.k8s.io/v1", "selfsubjectaccessreviews")
         request = Request("POST", path, {}, Effect.READ, body)
-        return self._read(request, bodies.AccessReview).status.allowed
+        return self._sender.read(request, bodies.AccessReview).status.allowed
 
     def server_version(self) -> tuple[int, int, str]:
         """Return major, minor and the full version, such as `(1, 36, "v1.36.1")`."""
-        said = self._read(Request("GET", "/version", {}, Effect.READ), bodies.Version)
+        said = self._sender.read(Request("GET", "/version", {}, Effect.READ), bodies.Version)
         return (
             bodies.leading_number(said.major),
             bodies.leading_number(said.minor),
@@ -340,7 +262,9 @@ class Client:
             UnknownOutcome: it may have been created; read before anything else.
         """
         query = bodies.write_query(field_manager, dry_run=dry_run)
-        return self._write(Request("POST", path, query, _effect(dry_run=dry_run), body), type_)
+        return self._sender.write(
+            Request("POST", path, query, _effect(dry_run=dry_run), body), type_
+        )
 
     def replace(
         self,
@@ -358,7 +282,9 @@ class Client:
             UnknownOutcome: it may have been replaced; read before anything else.
         """
         query = bodies.write_query(field_manager, dry_run=dry_run)
-        return self._write(Request("PUT", path, query, _effect(dry_run=dry_run), body), type_)
+        return self._sender.write(
+            Request("PUT", path, query, _effect(dry_run=dry_run), body), type_
+        )
 
     def patch(
         self,
@@ -390,7 +316,7 @@ class Client:
         if force:
             query["force"] = "true"
         request = Request("PATCH", path, query, _effect(dry_run=dry_run), body, kind.value)
-        return self._write(request, type_)
+        return self._sender.write(request, type_)
 
     def delete(
         self,
@@ -418,7 +344,7 @@ class Client:
         body = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
         if propagation:
             body["propagationPolicy"] = propagation
-        self._write(Request("DELETE", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
+        self._sender.write(Request("DELETE", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
 
     def evict(
         self,
@@ -439,97 +365,9 @@ class Client:
         options = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
         body = bodies.eviction(namespace, name, options)
         path = resource_path("v1", "pods", namespace=namespace, name=name, subresource="eviction")
-        self._write(Request("POST", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
-
-    # How it's done
-
-    def _read(self, request: Request, type_: type[T]) -> T:
-        result: T = self._policy(self._send, request, type_)
-        return result
-
-    def _write(self, request: Request, type_: type[T]) -> T:
-        began = sent = time.monotonic()
-
-        def attempt() -> T:
-            nonlocal sent
-            self._queue()
-            sent = time.monotonic()
-            return self._send_limited(request, type_)
-
-        try:
-            result: T = self._policy(attempt)
-        finally:
-            with self._clocked:
-                self._held_back_s += sent - began
-        return result
-
-    def _send(self, request: Request, type_: type[T]) -> T:
-        if request.effect is Effect.WRITE:
-            body = self._transport.send(request, permit=self._permit, timeout_s=self._timeout_s)
-        else:
-            body = self._transport.send(request, timeout_s=self._timeout_s)
-        try:
-            result: T = _decoder(type_).decode(body)  # type: ignore[arg-type] # a type has a hash
-        except UNREADABLE as error:
-            message = f"{request.method} {self.server}{request.path}: not what was asked for"
-            raise lost(f"{message}: {error}", request.effect) from error
-        return result
-
-    def _queue(self) -> None:
-        if self._limiter is not None:
-            self._wait(self._limiter.reserve())
-
-    def _send_limited(self, request: Request, type_: type[T]) -> T:
-        if self._limiter is None:
-            return self._send(request, type_)
-        try:
-            result = self._send(request, type_)
-        except Throttled as error:
-            if not isinstance(error, DisruptionBlocked):
-                self._limiter.refused(error.retry_after)
-            raise
-        self._limiter.accepted()
-        return result
-
-    def _permit(self) -> None:
-        why_not = self._guard()
-        if why_not:
-            raise Withheld(f"nothing was sent to {self.server}: {why_not}")
-
-    def _wait(self, seconds: float) -> None:
-        if seconds > 0:
-            (self._given_sleep or self._stop.wait)(seconds)
-        if self._stop.is_set():
-            raise ClusterError(f"stopped before the next write to {self.server}")
-
-    def _list_paged(self, path: str, item_type: type[T], query: Query) -> Listing[T] | None:
-        """Return the list, or None when its pages are of different versions."""
-        page = self._read_page(path, item_type, query)
-        items, version = page.items or [], page.metadata.resource_version
-        while page.metadata.continue_:
-            page = self._read_page(path, item_type, {**query, "continue": page.metadata.continue_})
-            if page.metadata.resource_version != version:
-                return None
-            items += page.items or []
-        return Listing(items, version)
-
-    def _read_page(self, path: str, item_type: type[T], query: Query) -> _Page[T]:
-        request = Request("GET", path, query, Effect.READ, gzip=True)
-        return self._policy(self._send_for_page, request, item_type)
-
-    def _send_for_page(self, request: Request, item_type: type[T]) -> _Page[T]:
-        page: _Page[T] = self._send(request, _Page[item_type])  # type: ignore[valid-type]
-        if page.kind.endswith("List") and page.metadata.resource_version:
-            return page
-        message = f"GET {self.server}{request.path}: the answer is no list but {page.kind!r}"
-        raise lost(message, Effect.READ)
+        self._sender.write(Request("POST", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
 
 
 def _effect(*, dry_run: bool) -> Effect:
     """A dry run changes nothing, so it may be asked again whatever became of its answer."""
     return Effect.READ if dry_run else Effect.WRITE
-
-
-@functools.cache
-def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)

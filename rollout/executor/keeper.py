@@ -6,9 +6,10 @@ import copy
 import threading
 from collections.abc import Callable
 
-from rollout.cluster.client import Client, Guard
+from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
+from rollout.cluster.sending import Guard
 from rollout.errors import Conflict, StaleError, UnknownOutcome
 from rollout.executor.history import (
     HISTORY_KEY,

@@ -65,7 +65,7 @@ GUARDS = (
     Guard(
         "lock-before-write",
         "two runs write at once (S5)",
-        "rollout/cluster/client.py",
+        "rollout/cluster/sending.py",
         "        why_not = self._guard()\n        if why_not:\n",
         "        why_not = self._guard()\n        if False:\n",
         ("tests/executor/test_lock.py",),

@@ -581,7 +581,7 @@ def test_a_guard_is_asked_behind_the_wait_for_the_rate_limit(tmp_path: Path) -> 
     ):
         guarded = client.guarded(lambda: "too late" if client_slept else "")
         client_slept: list[float] = []
-        client._given_sleep = guarded._given_sleep = client_slept.append
+        guarded._sender._given_sleep = client_slept.append
         guarded.delete(f"{PODS}/a", uid="u1")
         with pytest.raises(Withheld, match="too late"):
             guarded.delete(f"{PODS}/b", uid="u2")

@@ -22,6 +22,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.connect import load_target
 from rollout.cluster.limit import WriteLimiter
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
+from rollout.cluster.sending import Sender
 from rollout.cluster.transport import Transport
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
@@ -137,14 +138,14 @@ def talking_to(
     write_kubeconfig(path, url, user=user, cluster=cluster)
     record = [] if sleeps is None else sleeps
     transport = Transport(partial(load_target, path), read_timeout_s=read_timeout_s)
-    client = Client(
+    sender = Sender(
         transport,
-        namespace="default",
         patience=patience,
         limiter=limiter,
         stop=threading.Event(),
         sleep=record.append,
     )
+    client = Client(sender, "default")
     try:
         yield client
     finally:

@@ -218,7 +218,7 @@ def test_fault_28_a_machine_that_wakes_up_between_two_attempts_sends_nothing_mor
         def sleep(_seconds: float) -> None:
             world.time.now += 7200
 
-        world.client._given_sleep = sleep
+        world.client._sender._given_sleep = sleep
         pod = world.client.list(PODS, dict).items[0]["metadata"]
         with pytest.raises(Withheld, match="not renewed for 7200 s"):
             world.client.guarded(lock.objection).delete(f"{PODS}/{pod['name']}", uid=pod["uid"])

@@ -22,6 +22,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.connect import Target
 from rollout.cluster.limit import DEFAULT_RATE, WriteLimiter
 from rollout.cluster.retry import DEFAULT_PATIENCE
+from rollout.cluster.sending import Sender
 from rollout.sim.api import Handler
 from rollout.sim.requests import Answer, Request, Response, Stream
 from tests.simulation.threads import Machine, Place, Process
@@ -70,13 +71,13 @@ class Network:
     def client(self, process: Process) -> Client:
         """Return a client of a process."""
         system = vars(transport)  # while the machine is installed, the machine's
-        return Client(
+        sender = Sender(
             VirtualTransport(self, process),
-            namespace="logging",
             patience=DEFAULT_PATIENCE,
             limiter=WriteLimiter(DEFAULT_RATE, system["time"].monotonic),
             stop=system["threading"].Event(),
         )
+        return Client(sender, "logging")
 
     def pause(self) -> None:
         """Be on the way."""
