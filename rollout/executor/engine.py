@@ -13,8 +13,11 @@ from typing import ClassVar
 
 from rollout.executor import (
     answering,
+    backgroundgates,
     controlling,
     deadlines,
+    gatestop,
+    gatewaiting,
     gating,
     guarding,
     observing,
@@ -126,23 +129,23 @@ class Engine(Book):
 
     def _must_watch(self) -> bool:
         """Whether nodes in flight keep the run from its end."""
-        if gating.goes_back(self):
+        if gatestop.goes_back(self):
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
             left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
-            return self.in_flight > left_alone + gating.idle(self)
+            return self.in_flight > left_alone + gatewaiting.idle(self)
         return any(run.awaiting_answer for run in self.busy_nodes.values())
 
     def _ending(self, now: float) -> Finish | None:
         """Return how the run ends now that no node keeps it; None when it goes on."""
         if not self.pending:
-            settled = gating.background_is_settled(self, now)
-            return self._completed() if settled else gating.stopped(self)
+            settled = backgroundgates.are_settled(self, now)
+            return self._completed() if settled else gatestop.stopped(self)
         aborted = self.wishes.stop is not None and self.wishes.stop.verb == "abort"
         if self.gating.stop is not None and not aborted and not self.drift_why:
-            return gating.stopped(self)
-        return controlling.ended(self) or gating.waiting_for_people(self)
+            return gatestop.stopped(self)
+        return controlling.ended(self) or gatewaiting.waiting_for_people(self)
 
     def _failed_text(self) -> str:
         count, excused = self.failures.total + self.failures.excused, self.failures.excused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import gating, guarding, zones
+from rollout.executor import gatewaiting, gatewindows, guarding, zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
@@ -41,14 +41,14 @@ def explain(engine: Engine, now: float) -> str:
         ds = engine.daemon_sets[oldest.step.daemon_set]
         more = f" and {len(flying) - 1} more" if len(flying) > 1 else ""
         node = engine.nodes.get(oldest.node)
-        gates = gating.sentence(engine, oldest)
+        gates = gatewaiting.sentence(engine, oldest)
         if gates:
             return f"{prefix}{oldest.node}{more}: {gates}"
         what = waiting_for(oldest, ds, node, now, engine.plan.health)
         return f"{prefix}waiting for {oldest.node}{more}: {what}"
     if prefix:
         return prefix.rstrip(": ")
-    return gating.sentence(engine) or _waiting_to_start(engine, now)
+    return gatewaiting.sentence(engine) or _waiting_to_start(engine, now)
 
 
 def _sets(engine: Engine) -> Iterable[DaemonSetRun]:
@@ -74,7 +74,7 @@ def _waiting_to_start(engine: Engine, now: float) -> str:
     asked = engine.stepping.asked
     if asked is not None:
         return f"waiting for an answer: may {asked.node} go?"
-    window = gating.window_sentence(engine, now)
+    window = gatewindows.window_sentence(engine, now)
     if window:
         return window
     for ds in engine.daemon_sets.values():

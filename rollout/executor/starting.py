@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import controlling, deadlines, gating, guarding, stepping, zones
+from rollout.executor import (
+    backgroundgates,
+    controlling,
+    deadlines,
+    gatewindows,
+    guarding,
+    nodegates,
+    stepping,
+    zones,
+)
 from rollout.executor.actions import (
     DeletePod,
     PodWrite,
@@ -74,7 +83,7 @@ def _start_patches(book: Book, now: float) -> None:
         ds = book.daemon_sets[ending.step.daemon_set]
         if ds.phase is Phase.RESTORED:  # by an earlier process of this run
             book.finish_step(ending, now)
-        elif ds.phase is not Phase.RESTORING and gating.background_has_passed(book, ds.name, now):
+        elif ds.phase is not Phase.RESTORING and backgroundgates.have_passed(book, ds.name, now):
             _begin_restore(book, ds, ending, now)
 
 
@@ -118,7 +127,7 @@ def _next_update(book: Book, now: float) -> StepRun | None:
     while (best := _first_that_fits(book)) is not None:
         if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:
             return None
-        if best.lane is not Lane.VERIFY and (guard := gating.shut_for(book, best, now)):
+        if best.lane is not Lane.VERIFY and (guard := gatewindows.shut_for(book, best, now)):
             best.lane = None
             guard.parked.append(best)
             continue
@@ -186,7 +195,7 @@ def _take_token(book: Book, now: float) -> bool:
 def _start(book: Book, run: StepRun, now: float) -> None:
     """Take a slot and delete the node's old pod, or only verify where there is none."""
     ds = book.daemon_sets[run.step.daemon_set]
-    asks = run.lane is not Lane.VERIFY and bool(gating.gates_before(book, run))
+    asks = run.lane is not Lane.VERIFY and bool(nodegates.gates_before(book, run))
     pods = ds.view.on(run.node)
     write = None if asks else _first_write(book, ds, run, pods)
     run.lane = None
@@ -196,7 +205,7 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
     if asks:
         run.started_at = now
-        gating.ask_before(book, run, now)
+        nodegates.ask_before(book, run, now)
     else:
         _begin(book, ds, run, write, now)
 
@@ -291,7 +300,7 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
     again = victim.metadata.uid == run.retry_uid
     assert again or not ds.is_target(victim), "S3: a pod of the target revision"
     assert not run.replaced_uid, "S3: a second delete on one node"
-    assert not gating.gates_before(book, run), "S8: a delete before its gates have passed"
+    assert not nodegates.gates_before(book, run), "S8: a delete before its gates have passed"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"
 
