@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rollout.cli.allowing import Allowed, allow_options
+from rollout.cli.asking import agreed, is_interactive
 from rollout.cli.options import (
     FILE,
     ClusterOptions,
@@ -87,7 +87,7 @@ def apply(
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")
     if plan is not None and waves is not None:
         raise UsageError("a saved plan has its waves; --waves goes with -f only")
-    if spec is not None and not yes and not _interactive():
+    if spec is not None and not yes and not is_interactive():
         raise UsageError("there is no terminal to ask on; give --yes, or apply a saved plan")
     given = _read(plan, spec, waves)
     client = cluster.connect()
@@ -114,10 +114,6 @@ def apply(
     finally:
         client.close()
     return forgiving.code(code, result)
-
-
-def _interactive() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _read(plan: Path | None, spec: Path | None, waves: str | None) -> Plan | LoadedSpec:
@@ -149,7 +145,4 @@ def _made(
         click.echo()
     if not made.has_changes:
         return made if made.totals.deferred or output == "jsonl" else None
-    if not yes and not click.confirm("Apply this plan?", default=False):
-        click.echo("Nothing was changed.")
-        return None
-    return made
+    return made if agreed("Apply this plan?", yes=yes) else None

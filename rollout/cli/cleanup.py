@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from rollout.cli.options import ClusterOptions, cluster_options, journal_place_option
@@ -47,6 +45,7 @@ def cleanup(
     import secrets  # noqa: PLC0415 - imports are slow only together
 
     from rollout.cluster.identity import whoami  # noqa: PLC0415
+    from rollout.cli.asking import agreed  # noqa: PLC0415 - only where somebody is asked
     from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import
     from rollout.executor.cleanup import Scope, survey  # noqa: PLC0415
     from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
@@ -56,8 +55,6 @@ def cleanup(
 
     if rollout is not None and daemonset is not None:
         raise UsageError("give either NAME or --daemonset")
-    if not yes and not dry_run and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("there is no terminal to ask on; give --yes, or --dry-run")
     client = cluster.connect()
     try:
         name = (daemonset or "").removeprefix("daemonset/").removeprefix("ds/")
@@ -69,8 +66,7 @@ def cleanup(
         click.echo(survey_text(found))
         if dry_run:
             return ExitCode.DONE
-        if not yes and not click.confirm("Clear this up?", default=False):
-            click.echo("Nothing was changed.")
+        if not agreed("Clear this up?", yes=yes, instead="give --yes, or --dry-run"):
             return ExitCode.DONE
         click.echo()
         me = Holder(f"cleanup-{secrets.token_hex(4)}", whoami(), this_process())

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from rollout.cli.options import (
     ClusterOptions,
+    Forgiving,
     JournalOptions,
     cluster_options,
+    forgiving_options,
+    grace_option,
     journal_option,
     output_option,
+    stop_at_option,
 )
-from rollout.errors import ExitCode, UsageError
+from rollout.errors import ExitCode
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("daemonset")
 @click.option("--to-revision", type=click.IntRange(min=1), help="Default: the one before.")
+@click.option("--dry-run", is_flag=True, help="Show the way back, and do nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
+@stop_at_option
+@forgiving_options
+@grace_option
 @output_option("table", "jsonl")
 @journal_option
 @cluster_options
@@ -32,49 +39,47 @@ def undo(
     *,
     daemonset: str,
     to_revision: int | None,
+    dry_run: bool,
     yes: bool,
+    stop_at: str | None,
+    forgiving: Forgiving,
+    grace: float,
     output: str,
     journal: JournalOptions,
     cluster: ClusterOptions,
 ) -> int:
     """Plan the way back to an earlier revision of a DAEMONSET, show it, and do it.
 
+    Without --to-revision it is the revision before the current one, unless the last run to that
+    one has failed: such a one has to be asked for by its number.
+
     Nodes that are on that revision already are not touched; the others are replaced, unavailable
     ones first, then the newest, a third of the nodes at once, without gates.
 
     \b
-    Example:
-      rollout undo log-agent -n logging --to-revision 3
+    Examples:
+      rollout undo log-agent -n logging
+      rollout undo log-agent -n logging --to-revision 3 --yes
     """
-    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415 - slow to import
-    from rollout.executor.applying import carry_out  # noqa: PLC0415
-    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import begin  # noqa: PLC0415
+    from rollout.cli.asking import agreed  # noqa: PLC0415 - slow to import, as all below
+    from rollout.cli.painting import painted  # noqa: PLC0415
+    from rollout.cli.running import carry_out_plan  # noqa: PLC0415
     from rollout.report.table import plan_text  # noqa: PLC0415
 
-    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("there is no terminal to ask on; give --yes")
     client = cluster.connect()
     try:
         plan = _plan(client, daemonset.removeprefix("daemonset/").removeprefix("ds/"), to_revision)
         if output == "table":
-            click.echo(plan_text(plan))
+            click.echo(painted(plan_text(plan)))
             click.echo()
-        if not plan.has_changes:
+        if not plan.has_changes or dry_run:
             return ExitCode.DONE
-        if not yes and not click.confirm("Go back?", default=False):
-            click.echo("Nothing was changed.")
+        if not agreed("Go back?", yes=yes, instead="give --yes, or --dry-run"):
             return ExitCode.DONE
-        session = begin(client, plan, journal.place, recover=journal.recover)
-        reporter = reporter_for(output, session.told)
-        reporter.begin(plan, session.record.run_id, resumed=session.resumed)
-        inbox = Inbox()
-        with stop_on_signals(inbox, reporter):
-            result = carry_out(client, plan, session, inbox, reporter, "ignore")
-        code = exit_code(result.finish)
-        reporter.end(result.plan, result, code)
-        return code
+        code, result = carry_out_plan(
+            client, plan, output, journal, on_drift="ignore", stop_at=stop_at, grace_s=grace
+        )
+        return forgiving.code(code, result)
     finally:
         client.close()
 
@@ -83,16 +88,23 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     import time  # noqa: PLC0415 - imports are slow only together
 
     from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
-    from rollout.planner.rollback import revision_to_undo_to, rollback_plan  # noqa: PLC0415
+    from rollout.executor.keeper import Keeper  # noqa: PLC0415
+    from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415
+    from rollout.executor.undoing import revision_meant  # noqa: PLC0415
+    from rollout.planner.rollback import rollback_plan  # noqa: PLC0415
 
+    where = client.namespace
     fleet = read_fleet(
         client,
-        client.namespace,
+        where,
         name,
         cluster_uid=read_cluster_uid(client),
         nodes=read_nodes(client),
     )
-    target = revision_to_undo_to(fleet, number)
+    rollout = f"undo-{name}"
+    record = Keeper(client, where, rollout).read()
+    runs = read_runs(client, read_records_widely(client, where))
+    target = revision_meant(fleet, number, record, runs)
     now = time.time() - (client.clock_skew_s or 0.0)
     version = client.server_version()[2]
-    return rollback_plan(f"undo-{name}", [fleet], {name: target}, version, now)
+    return rollback_plan(rollout, [fleet], {name: target}, version, now)

@@ -83,6 +83,10 @@ def test_a_killed_hand_over_is_undone_and_the_strategy_stays_where_pods_would_go
     assert f"take back  pod {name}" in dry.out
     assert f"run {run}" in dry.out
     assert "Lock of DaemonSet logging/log-agent: " in dry.out
+    unasked = cluster.rollout("cleanup", ROLLOUT, *HERE)
+    assert unasked.code == 64
+    assert f"take back  pod {name}" in unasked.out
+    assert "nothing was changed: there is no terminal to ask on; give --yes" in unasked.err
     done = cluster.rollout("cleanup", ROLLOUT, *HERE, "--yes")
     assert done.code == 3, done.err
     assert "would at once replace the pods of" in done.err
@@ -193,7 +197,6 @@ def test_the_plan_of_a_run_that_is_over_is_deleted(cluster: World) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ((), 64, "no terminal"),
         (("nothing", "--yes"), 1, "there is no run of nothing"),
         (("--daemonset", "nothing", "--yes"), 1, "does not exist"),
         (("x", "--daemonset", "y", "--yes"), 64, "either NAME or --daemonset"),

@@ -134,3 +134,51 @@ def test_what_makes_no_sense_is_refused(
     done = cluster.rollout("history", NAME, *HERE, *options)
     assert done.code == code
     assert said in done.err
+
+
+def test_undo_after_a_rollback_does_not_go_to_the_bad_release_unless_it_is_named(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    spec = cluster.spec(failure={"onFailure": "rollback"})
+    assert cluster.rollout("apply", "-f", spec, "--yes").code == 4
+    before = cluster.pod_names()
+
+    done = cluster.rollout("undo", NAME, *HERE, "--yes")
+
+    assert done.code == 64
+    assert "--to-revision 2" in done.err
+    assert "is rolled back" in done.err
+    assert cluster.pod_names() == before
+    named = cluster.rollout("undo", NAME, *HERE, "--to-revision", "2", "--dry-run")
+    assert named.code == 0, named.err
+    assert NEW in named.out
+    assert cluster.pod_names() == before
+
+
+def test_undo_without_a_terminal_shows_the_way_back_and_asks_for_a_yes(cluster: World) -> None:
+    assert cluster.rollout("apply", "-f", cluster.spec(), "--yes").code == 0
+    before = cluster.pod_names()
+
+    done = cluster.rollout("undo", NAME, *HERE)
+
+    assert done.code == 64
+    assert "3 to replace" in done.out
+    assert "--yes" in done.err
+    assert cluster.pod_names() == before
+
+
+def test_an_undo_that_was_stopped_goes_on_with_the_same_command(cluster: World) -> None:
+    spec = cluster.spec(strategy={"maxUnavailable": 1})
+    assert cluster.rollout("apply", "-f", spec, "--yes").code == 0
+    with cluster.start("undo", NAME, *HERE, "--yes", "-o", "jsonl") as running:
+        running.event("node-started")
+        running.send(signal.SIGINT)
+        done = running.end()
+    assert done.code == 6, done.err
+    assert set(cluster.images().values()) == {OLD, NEW}
+
+    again = cluster.rollout("undo", NAME, *HERE, "--yes", "--until-paused")
+
+    assert again.code == 0, again.err
+    assert set(cluster.images().values()) == {OLD}
