@@ -44,8 +44,8 @@ def cleanup(
     """
     import secrets  # noqa: PLC0415 - imports are slow only together
 
-    from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.cli.asking import agreed  # noqa: PLC0415 - only where somebody is asked
+    from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import
     from rollout.executor.cleanup import Scope, survey  # noqa: PLC0415
     from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
