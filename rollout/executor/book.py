@@ -22,6 +22,7 @@ from rollout.executor.gatestate import Carried, Gating
 from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
+from rollout.executor.record import Wish
 from rollout.executor.retrying import Retries, reopen, was_asked_before
 from rollout.executor.state import BEFORE, DaemonSetRun, Lane, StepRun, StepState
 from rollout.executor.stepping import Stepping
@@ -68,6 +69,7 @@ class Book:
     by_release = False  # whether that is the release's fault
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
+    bounded_for: Wish | None = None  # the abort whose wait has an end
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ wish to stop never touches what is in flight: that is watched to its end.
 
 from __future__ import annotations
 
-from rollout.executor import stopping
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import Book
 from rollout.executor.notices import Notice
@@ -30,8 +29,6 @@ def hear(book: Book, wishes: Wishes, now: float) -> None:
     before, book.wishes = book.wishes, wishes
     if wishes.stop != before.stop:
         _tell_stop(book)
-        if wishes.stop is not None and wishes.stop.verb == "abort":
-            stopping.limit_wait(book, now)
     _take_approvals(book, now)
     _take_skips(book, now)
     for node, at in wishes.retried.items():
@@ -43,12 +40,23 @@ def may_start(book: Book, run: StepRun) -> bool:
     """Whether what was said lets a ready step begin; its budgets are another matter.
 
     While the run is paused only nodes that were approved by name move; those before them that are
-    done already are looked at, so that it is observed (S7). While a node of an earlier wave is
+    done already are looked at, so that it is observed (S7), and those that an earlier process left
+    in flight. While a node of an earlier wave is
     tried again, no later wave moves.
     """
     if book.stopping and not _moves_in_pause(book, run):
         return False
     return all(run.step.wave <= other.step.wave for other in book.retries.open.values())
+
+
+def looks_first(book: Book) -> bool:
+    """Whether nothing may start, but what an earlier process left in flight is watched.
+
+    That process was killed before it heard the word, which never touches what is in flight.
+    """
+    stop = book.wishes.stop
+    other = book.stop_why or book.hold_why or book.drift_why
+    return book.resumed and stop is not None and stop.verb != "rollback" and not other
 
 
 def approved_by_name(book: Book) -> list[StepRun]:
@@ -68,6 +76,8 @@ def wants_patch(book: Book) -> bool:
 
 def ended(book: Book) -> Finish | None:
     """Return why a run with nothing in flight ends before its end; None when it goes on."""
+    if looks_first(book) and _is_looking(book):
+        return None
     stop = book.wishes.stop
     if stop is not None and stop.verb == "abort":
         return Finish(Outcome.ABORTED, f"{stop}; {half_updated(book)}")
@@ -165,11 +175,12 @@ def _only_paused(book: Book) -> bool:
 
 
 def _moves_in_pause(book: Book, run: StepRun) -> bool:
-    if not book.wishes.nodes or not _only_paused(book):
-        return False
+    named = bool(book.wishes.nodes) and _only_paused(book)
+    if named and run.node in book.wishes.nodes:
+        return True
     ds = book.daemon_sets[run.step.daemon_set]
     only_looks = run.lane is Lane.VERIFY and ds.to_take_back(run.node) is None
-    return run.node in book.wishes.nodes or only_looks
+    return only_looks and (named or looks_first(book))
 
 
 def _approved(book: Book) -> list[StepRun]:

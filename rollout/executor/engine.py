@@ -101,6 +101,7 @@ class Engine(Book):
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""
         self.run_timers(now)
+        stopping.take_up(self, now)
         deadlines.watch(self, now)
         gating.take_up(self, now)
         starting.start_updates(self, now)

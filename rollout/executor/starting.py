@@ -67,13 +67,14 @@ def _take_over_cleared(book: Book, now: float) -> None:
 
 
 def _start_approved(book: Book, now: float) -> None:
-    """Start the nodes that were approved by name while the run is paused, and no other."""
+    """Start the nodes that were approved by name while the run is paused, and look at others."""
     if controlling.wants_patch(book):
         _start_prepares(book, now)
     for run in controlling.approved_by_name(book):
         if _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
             _start(book, run, now)
-    while book.wishes.nodes and (update := _next_update(book, now)) is not None:
+    looks = controlling.looks_first(book)
+    while (book.wishes.nodes or looks) and (update := _next_update(book, now)) is not None:
         _start(book, update, now)
 
 

@@ -18,10 +18,18 @@ def asked_to_stop(book: Book, why: str, now: float) -> None:
         return
     book.stop_why = why
     book.interrupted = True
-    limit_wait(book, now)
+    _limit_wait(book, now)
 
 
-def limit_wait(book: Book, now: float) -> None:
+def take_up(book: Book, now: float) -> None:
+    """Bound the wait of a run that is to be aborted; it may begin with that word (L2)."""
+    wish = book.wishes.stop
+    if wish is not None and wish.verb == "abort" and book.bounded_for != wish:
+        book.bounded_for = wish
+        _limit_wait(book, now)
+
+
+def _limit_wait(book: Book, now: float) -> None:
     """Wait for what is in flight no longer than the grace."""
     over = f"the grace of {format_duration(book.grace_s)} is over"
     book.at(now + book.grace_s, lambda _: _give_up(book, over))

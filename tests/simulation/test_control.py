@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from rollout.executor.actions import Finish, Outcome
+from rollout.executor.book import GRACE_S
 from rollout.executor.record import Wish
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
@@ -404,3 +405,51 @@ def test_faults_54_another_pod_that_somebody_deletes_is_reported_as_out_of_plan(
     assert set(world.oracle.deletes.values()) == {1}
     told = [line for line in walk.run.log if "node-by-others" in line]
     assert [other in line and "out of plan" in line for line in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome"),
+    [("pause", Outcome.PAUSED), ("abort", Outcome.ABORTED), ("hold", Outcome.HELD)],
+)
+@pytest.mark.parametrize("after_s", [0.05, 0.5, 3.0])
+def test_what_a_killed_process_left_in_flight_is_watched_before_an_unheard_word_ends_the_run(
+    verb: Literal["pause", "hold", "abort"], outcome: Outcome, after_s: float
+) -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run.kill()
+    world.advance(after_s)
+    run = go_on(world, wish(verb))
+
+    finish = run.run()
+
+    assert finish.outcome is outcome, finish
+    assert [outcome_of(run, node) for node in world.oracle.order] == [StepState.DONE] * 2
+    assert len(world.oracle.order) == 2
+
+
+def test_l2_an_abort_that_a_killed_process_did_not_hear_ends_although_a_node_never_gets_ready() -> (
+    None
+):
+    world = World(health={"soak": 1, "nodeTimeout": "10h"})
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    world.until_deletes(2)
+    world.run.kill()
+    began = now(world)
+
+    finish = go_on(world, wish("abort")).run()
+
+    assert finish.outcome is Outcome.ABORTED
+    assert now(world) - began < GRACE_S + 1.0
+
+
+def test_a_bad_pod_that_a_killed_process_left_is_seen_to_fail_behind_an_unheard_pause() -> None:
+    world = World(failure={"maxFailures": 0, "onFailure": "hold"})
+    world.cluster.set_image_fault(NEW, read_fault("crash"))
+    world.until_deletes(1)
+    world.run.kill()
+
+    finish = go_on(world, wish("pause")).run()
+
+    assert finish.outcome is Outcome.HELD, finish
+    assert len(world.oracle.order) <= 2
