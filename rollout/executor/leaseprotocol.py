@@ -8,6 +8,10 @@ holders are never valid at once, whatever is lost, late, stale or asleep:
 - A contender counts from the moment at which it *received* the lease that it takes over, and
   takes it only after a full duration without a sign of life. The renewal was sent before it could
   be received, so the old validity is over by then. A stale read only makes the swap fail.
+- A lease that is not there, although a run under way has held it, was deleted by somebody. Its
+  holder may live, so a contender waits from the moment at which it saw that nothing is there.
+- Each holder has a higher epoch than all before it, in the lease or in the run record. So whoever
+  meets a higher one, wherever it stands, knows that it was replaced, whatever its clock says.
 - What looks like a release, or the end of the holder's own process, may be taken at once: the
   holder stops before it says so, and a process that has ended writes nothing.
 
@@ -104,6 +108,8 @@ def observe(before: Observation | None, lease: LeaseState | None, received: floa
     """
     if before is None:
         return Observation(lease, received)
+    if lease is None and before.lease is None:
+        return before
     if lease is not None and before.lease is not None and lease.same_life(before.lease):
         return replace(before, lease=lease)
     return Observation(lease, received, moved=True)
@@ -137,6 +143,7 @@ def judge(
     *,
     age_s: float | None,
     ended: bool,
+    held_before: bool = False,
 ) -> Verdict:
     """Decide whether the lease may be taken.
 
@@ -147,18 +154,26 @@ def judge(
         me: who asks.
         age_s: of the last renewal as the wall clocks tell it; None when they don't.
         ended: whether the holder's process has certainly ended.
+        held_before: a run that is not over has held it, as its record says.
     """
     lease = seen.lease
-    if lease is None or not lease.holder or lease.holder == me.identity:
+    if _is_free(lease, me, held_before=held_before):
         return Take()
-    if ended and parse_holder(lease.holder).run_id == me.run_id:
+    if lease is not None and ended and parse_holder(lease.holder).run_id == me.run_id:
         return Take()
     left_s = seen.since + policy.duration_s - now
     if left_s <= 0:
         return Take()
-    if seen.moved or _looks_fresh(age_s, policy):
+    if lease is not None and (seen.moved or _looks_fresh(age_s, policy)):
         return Busy()
     return Wait(min(left_s, POLL_S))
+
+
+def _is_free(lease: LeaseState | None, me: Holder, *, held_before: bool) -> bool:
+    """Whether nobody but us can hold it."""
+    if lease is None:
+        return not held_before
+    return not lease.holder or lease.holder == me.identity
 
 
 def _looks_fresh(age_s: float | None, policy: Policy) -> bool:

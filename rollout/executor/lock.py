@@ -68,6 +68,7 @@ class Lock:
         leases: one for each DaemonSet.
         holder: who asks.
         above: an epoch that is known to have been held; ours will be higher.
+        held_before: whoever held that epoch may hold the leases still, even if none is there.
         duration_s: after which a silent holder counts as dead; also for leases of others.
         clock: own steady clock in seconds.
         wall: seconds since the epoch; only for times that people read.
@@ -87,6 +88,7 @@ class Lock:
         holder: Holder,
         *,
         above: int = 0,
+        held_before: bool = False,
         duration_s: float = DURATION_S,
         clock: Callable[[], float] = steady_clock,
         wall: Callable[[], float] = time.time,
@@ -101,6 +103,7 @@ class Lock:
         self._names = sorted(set(leases))
         self._me = holder
         self._above = above
+        self._held_before = held_before
         self._clock = clock
         self._alarm: Alarm = alarm or threading.Event()
         self._pause = pause or self._alarm.wait
@@ -217,6 +220,7 @@ class Lock:
             self._me,
             age_s=self._store.age_s(lease.renewed) if lease else None,
             ended=lease is not None and self._ended(parse_holder(lease.holder).process),
+            held_before=self._held_before,
         )
 
     def _rest(self, seconds: float) -> None:
@@ -344,11 +348,16 @@ class Lock:
     # Words
 
     def _waiting_text(self, name: LeaseName, lease: LeaseState | None) -> str:
-        assert lease is not None
+        wait = f"waiting {self._policy.duration_s:.0f} s to be sure"
+        if lease is None:
+            return (
+                f"the lease of DaemonSet {name} was deleted while a run held it, which may not "
+                f"have noticed yet; {wait}"
+            )
         said = held_since(lease, self._store.age_s(lease.renewed))
         return (
             f"DaemonSet {name} is locked by {parse_holder(lease.holder)} ({said}), which looks "
-            f"dead; waiting {self._policy.duration_s:.0f} s to be sure"
+            f"dead; {wait}"
         )
 
 

@@ -3,8 +3,9 @@
 The processes decide with the functions of `leaseprotocol`; everything else is chance, and every
 chance is tried: writes and their answers take any time, or get lost, and one at a time arrives
 when its sender has given it up; a process stops for any time, or dies (once); a read is stale, or
-its answer late (once). Time is counted from now and stamps by rank, so states that differ in
-nothing else are one, and the search covers runs of any length; only takeovers are bounded.
+its answer late (once); somebody deletes the lease (once). Time is counted from now and stamps by
+rank, so states that differ in nothing else are one, and the search covers runs of any length; only
+takeovers are bounded.
 
 What makes no difference has no state of its own. A process that gives up on an answer reads in the
 same step, for it might as well have given up later. A write over a version that is no more can
@@ -58,10 +59,12 @@ class Process:
     attempt: Attempt | None = None  # a write without an answer so far
     answered: bool = False  # the answer is on its way
     answer: LeaseState | None = None  # None: refused
+    saw: int = 0  # the record that it has read first and goes over, by the epoch that stands there
+    recorded: bool = False  # it has written the record, before which it writes nothing else
 
     @property
     def valid(self) -> bool:
-        holds = self.mode == "holding" and self.tenure is not None
+        holds = self.mode == "holding" and self.recorded and self.tenure is not None
         return holds and self.tenure.valid_until(POLICY) > 0  # type: ignore[union-attr]
 
 
@@ -75,6 +78,8 @@ class World:
     net: frozenset[tuple[int, Attempt]] = frozenset()  # when they were sent is left out
     crashes_left: int = 0
     stale_left: int = 0
+    deletions_left: int = 0
+    record: int = 0  # the highest epoch of a holder: what it writes first is the run record
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Rules:
     takeovers: int = 2
     stale_reads: int = 1
     crashes: int = 1
+    deletions: int = 0
     late_writes: bool = True
     same_run: bool = False  # both processes execute the same run
     judge: Callable[..., Verdict] = judge
@@ -95,6 +101,9 @@ class Rules:
     clock_sleeps: bool = False  # the first process's clock stands still while it sleeps
     breaker: bool = False  # a third process breaks the lock of process 0
     breaker_waits: bool = True
+    epochs_rise: bool = True
+    above_the_record: bool = True  # a lease that was deleted takes the epochs of before away
+    waits_for_deleted: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,15 +111,20 @@ class Found:
     """How many states there are, and what happened in some of them."""
 
     states: int
-    violation: tuple[str, ...]  # the steps to two valid holders, if there's a way
+    violation: tuple[str, ...]  # the steps to two valid holders, or to an epoch of before
     epochs: tuple[int, int]  # the highest under which each of the two was valid
     replaced_a_dead_holder: bool
 
 
 def search(rules: Rules) -> Found:
-    """Visit every state; stops at the first in which two are valid."""
+    """Visit every state; stops at the first in which two are valid, or an epoch is not new."""
     processes = (Process(),) * (3 if rules.breaker else 2)
-    start = World(processes, crashes_left=rules.crashes, stale_left=rules.stale_reads)
+    start = World(
+        processes,
+        crashes_left=rules.crashes,
+        stale_left=rules.stale_reads,
+        deletions_left=rules.deletions,
+    )
     came_from: dict[World, tuple[World | None, str]] = {start: (None, "")}
     frontier, epochs, replaced = [start], [0, 0], False
     while frontier:
@@ -123,7 +137,7 @@ def search(rules: Rules) -> Found:
                 came_from[state] = (world, what)
                 following.append(state)
                 valid = [i for i in (0, 1) if state.processes[i].valid]
-                if len(valid) > 1:
+                if len(valid) > 1 or not new_holders_are_above(world, state):
                     return Found(len(came_from), story(came_from, state), (0, 0), replaced)
                 for i in valid:
                     tenure = state.processes[i].tenure
@@ -133,6 +147,14 @@ def search(rules: Rules) -> Found:
         frontier = following
         assert len(came_from) < LIMIT, "the state space is not as small as it should be"
     return Found(len(came_from), (), (epochs[0], epochs[1]), replaced)
+
+
+def new_holders_are_above(before: World, after: World) -> bool:
+    """Whether each process that has become a holder has a higher epoch than all holders before."""
+    return all(
+        not new.recorded or old.recorded or epoch_in_record(new) > before.record
+        for old, new in list(zip(before.processes, after.processes, strict=True))[:BREAKER]
+    )
 
 
 def story(came_from: dict[World, tuple[World | None, str]], world: World) -> tuple[str, ...]:
@@ -153,8 +175,11 @@ def steps(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
     yield "time passes", aged(world)
     if rules.clock_sleeps:
         yield "time passes while 0 sleeps", aged(world, asleep=0)
+    if world.deletions_left and world.lease is not None and knows_the_record(world):
+        past = world.lease if world.stale_left else None
+        yield "the lease is deleted", replace(world, lease=None, past=past, deletions_left=0)
     for i, attempt in world.net:
-        if world.lease is None and i == 1:
+        if world.lease is None and i == 1 and not rules.deletions:
             continue
         yield f"the write of {i} arrives", arrived(rules, world, i, attempt)
     for i, process in enumerate(world.processes):
@@ -165,6 +190,15 @@ def steps(rules: Rules, world: World) -> Iterator[tuple[str, World]]:
         free = waiting_steps if process.attempt else free_steps
         for what, after in free(rules, world, i, process):
             yield f"{i} {what}", after
+
+
+def knows_the_record(world: World) -> bool:
+    """Whether no process stands between reading an old record and being refused for that.
+
+    A deletion in those few milliseconds is left out: nothing would tell the next contender of it.
+    """
+    begun = (p for p in world.processes if p.seen or p.attempt or p.tenure)
+    return all(p.recorded or p.saw == world.record for p in begun)
 
 
 def waiting_steps(
@@ -193,6 +227,10 @@ def free_steps(rules: Rules, world: World, i: int, process: Process) -> Iterator
                 yield "clears the lease", give_back(rules, world, i, process)
         case "holding":
             assert process.tenure is not None
+            if not process.recorded:
+                wrote = replace(process, saw=0, recorded=True)
+                done = wrote if process.saw == world.record else Process()
+                yield "writes the record", put(world, i, done)
             attempt = renewing(process.tenure, stamp(world), 0.0)
             yield "renews", send(world, i, process, attempt)
             yield "releases", give_back(rules, world, i, process)
@@ -206,7 +244,7 @@ def look_steps(rules: Rules, world: World, i: int, process: Process) -> Iterator
         yield from looks(rules, world, i, process)
         return
     lease = process.seen.lease
-    epoch = (lease.epoch if lease else 0) + 1
+    epoch = next_epoch(rules, process, lease)
     verdict = judged(rules, world, i, process.seen)
     if isinstance(verdict, Busy):
         yield "refuses", put(world, i, Process())
@@ -215,6 +253,12 @@ def look_steps(rules: Rules, world: World, i: int, process: Process) -> Iterator
     elif epoch <= rules.takeovers:
         attempt = taking(lease, epoch, holder(rules, i), stamp(world), 0.0)
         yield "takes", send(world, i, process, attempt)
+
+
+def next_epoch(rules: Rules, process: Process, lease: LeaseState | None) -> int:
+    """Return the epoch under which a process takes the lease; it has read the record."""
+    known = [lease.epoch if lease else 0, process.saw if rules.above_the_record else 0]
+    return max(known) + rules.epochs_rise
 
 
 def judged(rules: Rules, world: World, i: int, seen: Observation) -> Verdict:
@@ -226,17 +270,21 @@ def judged(rules: Rules, world: World, i: int, seen: Observation) -> Verdict:
     owners = [holder(rules, k).identity for k in (0, 1)]
     owner = owners.index(lease.holder) if lease and lease.holder in owners else None
     ended = owner is not None and world.processes[owner].mode == "dead"
-    return rules.judge(seen, 0.0, POLICY, holder(rules, i), age_s=None, ended=ended)
+    held_before = rules.waits_for_deleted and world.processes[i].saw > 0
+    return rules.judge(
+        seen, 0.0, POLICY, holder(rules, i), age_s=None, ended=ended, held_before=held_before
+    )
 
 
 def looks(rules: Rules, world: World, i: int, process: Process) -> Iterator[tuple[str, World]]:
     """Yield what a contender may see."""
+    saw = process.saw if process.seen is not None else world.record if rules.deletions else 0
     for what, after, found in reads(world):
         for received in (0.0, -1.0) if rules.counts_from_question else (0.0,):
             seen = observe(process.seen, found, received)
-            if found is None or not found.holder:
+            if not found.holder if found else not (rules.waits_for_deleted and saw):
                 seen = replace(seen, since=0.0)  # it's free: nobody waits
-            yield what, put(after, i, Process(seen=seen, looked=True))
+            yield what, put(after, i, Process(seen=seen, looked=True, saw=saw))
 
 
 def reads(world: World) -> Iterator[tuple[str, World, LeaseState | None]]:
@@ -287,11 +335,13 @@ def settled(rules: Rules, i: int, process: Process, found: LeaseState | None) ->
         if tenure is None:
             return Process(seen=process.seen)
         began = Observation(None, 0.0) if i == BREAKER else None  # what it waits from
-        return Process(mode="holding", tenure=tenure, seen=began)
+        at_once = not rules.deletions  # else whoever else saw no lease may be quicker
+        return Process("holding", began, tenure=tenure, saw=process.saw, recorded=at_once)
     assert process.tenure is not None
     outcome = rules.settle(process.tenure, attempt, found)
     if isinstance(outcome, Again) or (isinstance(outcome, Kept) and attempt.holder):
-        return Process(mode=process.mode, tenure=outcome.tenure, seen=process.seen)
+        kept = replace(process, tenure=outcome.tenure, looked=False)
+        return replace(kept, attempt=None, answered=False, answer=None)
     return Process()
 
 
@@ -317,7 +367,14 @@ def put(world: World, i: int, process: Process) -> World:
         world.net,
         world.crashes_left,
         world.stale_left,
+        world.deletions_left,
+        max(world.record, epoch_in_record(process) if i != BREAKER else 0),
     )
+
+
+def epoch_in_record(process: Process) -> int:
+    """Return the epoch that a process has written into the record; 0: none."""
+    return process.tenure.lease.epoch if process.tenure and process.recorded else 0
 
 
 def is_late(world: World, i: int, attempt: Attempt) -> bool:
@@ -409,6 +466,8 @@ def normalised(rules: Rules, world: World) -> World:
             old.attempt and attempt(old.attempt),
             old.answered,
             lease(old.answer),
+            old.saw,
+            old.recorded,
         )
 
     return World(
@@ -418,6 +477,8 @@ def normalised(rules: Rules, world: World) -> World:
         frozenset((i, attempt(a)) for i, a in world.net),
         world.crashes_left,
         world.stale_left,
+        world.deletions_left,
+        world.record,
     )
 
 
@@ -428,7 +489,7 @@ def without_vain_writes(world: World) -> World:
     processes = list(world.processes)
     for i, p in enumerate(processes):
         if p.attempt and p.answer is None and p.attempt.renewed not in under_way:
-            processes[i] = Process(mode=p.mode, seen=p.seen, tenure=p.tenure)
+            processes[i] = replace(p, looked=False, attempt=None, answered=False)
     return replace(world, processes=tuple(processes), net=net)
 
 

@@ -47,9 +47,10 @@ def verdict(
     ended: bool = False,
     policy: Policy = POLICY,
     me: Holder = ME,
+    held_before: bool = False,
 ) -> Verdict:
     seen = Observation(lease, 1000.0 - still_s, moved)
-    return judge(seen, 1000.0, policy, me, age_s=age_s, ended=ended)
+    return judge(seen, 1000.0, policy, me, age_s=age_s, ended=ended, held_before=held_before)
 
 
 # Who holds it
@@ -71,6 +72,14 @@ def test_a_foreign_identity_is_somebody() -> None:
 def test_a_lease_that_nobody_holds_is_taken_at_once() -> None:
     assert verdict(None) == Take()
     assert verdict(replace(HELD, holder="")) == Take()
+
+
+def test_a_lease_that_was_deleted_under_its_holder_is_waited_for_in_full() -> None:
+    assert verdict(None, held_before=True, age_s=None) == Wait(1.0)
+    assert verdict(None, held_before=True, still_s=14.5, moved=True) == Wait(0.5)
+    assert verdict(None, held_before=True, still_s=15.0) == Take()
+    gone = observe(None, None, 10.0)
+    assert observe(gone, None, 12.0) == gone
 
 
 def test_what_we_hold_ourselves_is_taken_at_once() -> None:
@@ -189,9 +198,13 @@ def test_a_release_leaves_the_epoch_for_the_next_holder() -> None:
 BREAKING = Rules(breaker=True, takeovers=3, stale_reads=0, crashes=0, late_writes=False)
 
 
+DELETING = Rules(deletions=1, stale_reads=0, crashes=0, late_writes=False)
+
+
 def test_two_holders_are_never_valid_at_once() -> None:
     found = search(Rules())
     assert not found.violation
+    assert found.states > 10_000
     assert found.epochs == (2, 2)
     assert found.replaced_a_dead_holder
 
@@ -203,8 +216,9 @@ def test_two_holders_are_never_valid_at_once() -> None:
         Rules(same_run=True),
         Rules(takeovers=3),
         BREAKING,
+        DELETING,
     ],
-    ids=["one run twice", "three takeovers", "a third breaks the lock"],
+    ids=["one run twice", "three takeovers", "a third breaks the lock", "the lease is deleted"],
 )
 def test_nor_when_more_happens(rules: Rules) -> None:
     found = search(rules)
@@ -216,6 +230,12 @@ def judge_impatiently(
     seen: Observation, now: float, policy: Policy, me: Holder, **known: Any
 ) -> Verdict:
     return judge(seen, now, Policy(policy.duration_s - 1), me, **known)
+
+
+def judge_without_waiting(
+    seen: Observation, now: float, policy: Policy, me: Holder, **known: Any
+) -> Verdict:
+    return judge(seen, now, Policy(0 * policy.duration_s), me, **known)
 
 
 def judge_by_run_alone(
@@ -236,6 +256,7 @@ def settle_by_holder_alone(
 @pytest.mark.parametrize(
     "broken",
     [
+        Rules(judge=judge_without_waiting),
         Rules(judge=judge_impatiently),
         Rules(judge=judge_by_run_alone, same_run=True),
         Rules(settle=settle_by_holder_alone),
@@ -245,8 +266,12 @@ def settle_by_holder_alone(
         Rules(swaps=False),
         Rules(clock_sleeps=True),
         replace(BREAKING, breaker_waits=False),
+        Rules(epochs_rise=False),
+        replace(DELETING, above_the_record=False),
+        replace(DELETING, waits_for_deleted=False),
     ],
     ids=[
+        "nobody waits",
         "the wait is too short",
         "a run is let in beside itself",
         "a renewal counts although it was not stored",
@@ -256,6 +281,9 @@ def settle_by_holder_alone(
         "writes are no swaps",
         "the clock sleeps with the machine",
         "a broken lock is free at once",
+        "the epoch does not rise",
+        "the record's epoch is not looked at",
+        "a lease that was deleted is free at once",
     ],
 )
 def test_without_any_one_rule_two_can_be_valid_at_once(broken: Rules) -> None:

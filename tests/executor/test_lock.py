@@ -67,6 +67,17 @@ def test_a_second_run_is_refused_at_once_and_hears_by_whom(world: LeaseWorld) ->
     assert world.lease() == before
 
 
+def test_a_lease_that_was_deleted_under_its_holder_is_taken_after_a_full_lease(
+    world: LeaseWorld,
+) -> None:
+    living = world.held()
+    world.delete()
+    lock = world.held(BOB, above=1, held_before=True)
+    assert sum(world.time.waited) == pytest.approx(15)
+    assert "was deleted while a run held it" in world.waits[0]
+    assert (lock.epoch, lock.valid(), living.valid()) == (2, True, False)
+
+
 def test_the_lease_of_a_dead_holder_is_taken_after_a_full_lease_and_not_sooner(
     world: LeaseWorld,
 ) -> None:

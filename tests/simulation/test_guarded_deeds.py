@@ -8,7 +8,9 @@ import msgspec
 
 from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
-from tests.simulation.virtual import Command, World
+from rollout.sim.registry import DeleteOptions
+from rollout.sim.resources import LEASES
+from tests.simulation.virtual import SOMEBODY, Command, World
 
 NEW = "log-agent:2.4"
 
@@ -64,6 +66,24 @@ def test_a_process_whose_lock_ran_out_writes_nothing() -> None:
         assert command.end() == 0
 
 
+def test_a_lease_that_somebody_deletes_lets_no_second_run_write_beside_the_first() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world, spec(health={"soak": 5, "nodeTimeout": "1m"}))
+        world.wait_until(lambda: world.judge.deletes.total() == 2)
+        (lease,) = world.cluster.store.scan(LEASES, "logging")
+        name = lease["metadata"]["name"]
+        world.cluster.registry.delete(LEASES, "logging", name, SOMEBODY, DeleteOptions())
+        second = world.start(*first.arguments)
+        world.advance(14.0)
+
+        assert "was deleted while a run held it" in second.text
+        assert first.code == 7
+        before = world.judge.deletes.total()
+        assert second.end() == 0
+        assert before < world.judge.deletes.total() == 8
+        assert set(world.judge.deletes.values()) == {1}
+
+
 def test_a_delete_that_was_never_sent_is_sent_again() -> None:
     script = faults(
         "faults: [{name: cut, match: {verbs: [delete]}, refuse: true, count: 2}]",
@@ -73,6 +93,21 @@ def test_a_delete_that_was_never_sent_is_sent_again() -> None:
 
         assert world.injector.counters["cut"].hits == 2
         assert sorted(world.judge.deletes.values()) == [1, 1, 1]
+
+
+def test_an_answer_that_comes_when_its_node_has_left_changes_nothing() -> None:
+    script = faults("faults: [{name: slow, match: {verbs: [delete]}, delay: 5s, count: 1}]")
+    with World(default_fleet(5, 1), faults=script) as world:
+        command = begin(world, spec(health={"soak": 40, "nodeTimeout": "2m"}))
+        world.wait_until(lambda: world.judge.deletes.total() == 1)
+        world.advance(0.5)
+        (gone,) = [node for _, node in world.judge.deletes]
+        world.cluster.remove_node(gone)
+
+        assert command.end() == 0
+        assert world.injector.counters["slow"].hits == 1
+        assert sorted(world.judge.deletes.values()) == [1] * 5
+        assert "has not replaced" not in command.text
 
 
 def test_a_pod_that_flaps_soaks_anew() -> None:
