@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from rollout.executor.engine import Engine
+from tests.e2e import warm
 from tests.gates import prometheus
 from tests.gates.prometheus import Prometheus
 
@@ -48,3 +49,9 @@ def _journals_of_tests_lie_with_the_tests(
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_host_of_commands_ends_with_the_tests() -> Iterator[None]:
+    yield
+    warm.end_host()

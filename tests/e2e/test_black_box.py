@@ -18,7 +18,7 @@ import yaml
 from rollout.sim.audit import Entry
 from tests.e2e.badline import bad_line
 from tests.e2e.watcher import watching
-from tests.e2e.world import NAMESPACE, NEW, PATIENCE_S, Running, World, fleet, world
+from tests.e2e.world import COMMAND, NAMESPACE, NEW, PATIENCE_S, Running, World, fleet, world
 
 NODES = 200
 LIMIT = 40
@@ -75,7 +75,7 @@ def test_fault_38_kills_and_a_broken_line_change_nothing_on_200_nodes(tmp_path: 
         for attempt in itertools.count():
             assert attempt < 40, codes
             tripwire.set(rng.randint(15, 45))
-            with Running("apply", plan, "--kubeconfig", bad) as command:
+            with Running("apply", plan, "--kubeconfig", bad, command=COMMAND) as command:
                 while not tripwire.rung.wait(0.1) and command.process.poll() is None:
                     pass
                 if command.process.poll() is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,13 +136,8 @@ def lines_that_are_whole(path: Path) -> list[dict[str, Any]]:
 
 def full_at(cluster: World, size: int, *arguments: str) -> Running:
     """Start `rollout` with a limit of the kernel on the size of the files that it writes."""
-    code = (
-        "import resource, sys\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-        "from rollout.cli.main import run\n"
-        "sys.exit(run(sys.argv[1:]))"
-    )
-    return Running(*arguments, env=cluster.environment(), command=[sys.executable, "-c", code])
+    env = cluster.environment()
+    return Running(str(size), *arguments, env=env, module="tests.e2e.smallfiles")
 
 
 def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from_the_cluster(

@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from rollout.sim.images import Fault, FaultKind
-from tests.e2e.world import COMMAND, NEW, PATIENCE_S, World, fleet, run_in_terminal, world
+from tests.e2e import warm
+from tests.e2e.world import NEW, PATIENCE_S, World, fleet, run_in_terminal, world
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -74,9 +74,7 @@ class Terminal:
 
     def __init__(self, arguments: list[str], env: dict[str, str]) -> None:
         self._ours, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env
-        )
+        self.process = warm.Child("rollout", arguments, env, (theirs, theirs, theirs))
         os.close(theirs)
         self._watchdog = threading.Timer(PATIENCE_S, self.process.kill)
         self._watchdog.start()

@@ -1,7 +1,8 @@
 """A cluster and the real command beside it: everything goes through processes, files and HTTP.
 
 The embedded cluster runs in the test's own process, so that a test may look at its audit log and
-break its images; `rollout` runs as users run it, in a process of its own.
+break its images; `rollout` runs as users run it, in a process of its own, which only has its
+libraries loaded already (`tests/e2e/warm.py`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from rollout.sim.fleetfile import (
 from rollout.sim.images import Behaviour, Fault, Timing
 from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, PODS, Resource
 from rollout.sim.store import Object
+from tests.e2e import warm
 
 Json = dict[str, Any]
 COMMAND = (sys.executable, "-m", "rollout")
@@ -74,36 +76,32 @@ def environment(**changes: str) -> dict[str, str]:
 def run(
     *arguments: str | Path, stdin: str | None = None, env: dict[str, str] | None = None
 ) -> Done:
-    """Run `rollout` to its end; without `stdin` it has none."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env=environment() if env is None else env,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    """Run `rollout` to its end; without `stdin` there is nothing to read."""
+    env = environment() if env is None else env
+    return Done(*warm.run("rollout", [str(a) for a in arguments], env, stdin or "", PATIENCE_S))
 
 
 class Running:
-    """A command that runs; its standard output is read line by line."""
+    """A command that runs; its standard output is read line by line.
+
+    Args:
+        arguments: of the command line.
+        env: its whole environment.
+        module: what `python -m` would run.
+        command: start this instead, cold, as users do.
+    """
 
     def __init__(
         self,
         *arguments: str | Path,
         env: dict[str, str] | None = None,
-        command: Sequence[str] = COMMAND,
+        module: str = "rollout",
+        command: Sequence[str] | None = None,
     ) -> None:
-        self.process = subprocess.Popen(
-            [*command, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment() if env is None else env,
+        env = environment() if env is None else env
+        given = [str(argument) for argument in arguments]
+        self.process = (
+            warm.Child(module, given, env) if command is None else _start([*command, *given], env)
         )
         self.lines: list[str] = []
         self._watchdog = threading.Timer(PATIENCE_S, self.process.kill)
@@ -155,6 +153,17 @@ class Running:
         return Done(self.process.returncode, "".join(self.lines) + rest, errors)
 
 
+def _start(command: Sequence[str], env: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+
+
 def _is_event(line: str, kind: str, fields: Json) -> bool:
     event = json.loads(line)
     return event["type"] == kind and all(event.get(k) == v for k, v in fields.items())
@@ -163,9 +172,7 @@ def _is_event(line: str, kind: str, fields: Json) -> bool:
 def run_in_terminal(arguments: list[str], answer: str, env: dict[str, str]) -> tuple[int, str]:
     """Run `rollout` on a terminal and type one answer; returns exit code and screen."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env
-    ) as process:
+    with warm.Child("rollout", arguments, env, (theirs, theirs, theirs)) as process:
         os.close(theirs)
         os.write(ours, answer.encode())
         screen = b""
@@ -179,7 +186,7 @@ def run_in_terminal(arguments: list[str], answer: str, env: dict[str, str]) -> t
         finally:
             watchdog.cancel()
             os.close(ours)
-    return process.returncode, screen.decode()
+    return process.wait(), screen.decode()
 
 
 @dataclass
