@@ -102,12 +102,11 @@ def short_lease(cluster: World, plan: Path, user: str) -> Running:
 
 def first_that_is_let_in(cluster: World, plan: Path) -> Done:
     """Start successors until the lease of who is silent is old enough for one."""
-    for _ in range(1000):
+    while True:
         with short_lease(cluster, plan, "successor") as successor:
             done = successor.end()
-        if done.code != 1 or "is locked by run" not in done.err:
+        if "is locked by run" not in done.err:
             return done
-    raise AssertionError(done.err)
 
 
 def test_a_stopped_process_that_wakes_up_behind_its_successor_writes_nothing(

@@ -150,7 +150,7 @@ class Running:
         """Wait for the end."""
         rest, errors = self.process.communicate(timeout=PATIENCE_S)
         self._watchdog.cancel()
-        return Done(self.process.returncode, "".join(self.lines) + rest, errors)
+        return Done(self.process.wait(), "".join(self.lines) + rest, errors)
 
 
 def _start(command: Sequence[str], env: dict[str, str]) -> subprocess.Popen[str]:

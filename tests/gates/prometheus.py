@@ -24,7 +24,7 @@ from urllib.request import urlopen
 import yaml
 
 PROGRAM = "prometheus"
-INTERVAL_S = 0.25  # between scrapes, and between evaluations of the rules
+INTERVAL_S = 0.5  # between scrapes, and between evaluations of the rules; a scrape may last as long
 PATIENCE_S = 60.0  # for anything that takes a moment; much more than it needs
 REQUESTS_A_SCRAPE = 100
 RULES = {
