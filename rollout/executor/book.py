@@ -7,7 +7,6 @@ all of them work on this one state, and nothing here looks at anything else.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,22 +23,23 @@ from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
 from rollout.executor.record import Wish
 from rollout.executor.retrying import Retries, reopen, was_asked_before
-from rollout.executor.state import BEFORE, DaemonSetRun, Lane, StepRun, StepState
+from rollout.executor.state import (
+    BEFORE,
+    IN_FLIGHT,
+    OVER,
+    DaemonSetRun,
+    Lane,
+    StepRun,
+    StepState,
+)
 from rollout.executor.stepping import Stepping
+from rollout.executor.timers import Timers
 from rollout.executor.wishes import NONE, Wishes
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
 
-IN_FLIGHT = (
-    StepState.ASKING,
-    StepState.DELETING,
-    StepState.REPLACING,
-    StepState.SOAKING,
-    StepState.PROVING,
-)
 GRACE_S = 600.0  # for what is in flight when a run shall stop; the default of a node's deadline
 BLIND_S = 15.0  # the same without a view of the cluster; restarts of API servers are shorter
-OVER = (StepState.DONE, StepState.FAILED, StepState.GONE, StepState.SKIPPED)
 _TOLD_AS = {
     StepState.DONE: "node-done",
     StepState.FAILED: "node-failed",
@@ -98,8 +98,8 @@ class Book:
         self.finished: Finish | None = None
         self.notices: deque[Notice] = deque()
         self.actions: deque[Action] = deque()
-        self._timers: list[tuple[float, int, Callable[[float], None]]] = []
-        self._timer_seq = 0
+        self.timers = Timers()
+        self.at = self.timers.at
         self.blocks: list[tuple[float, str]] = []  # since when, and what keeps nodes from starting
         gates = GateBook(self.at, self.actions.append, self.tell)
         self.gating = Gating(plan, gates, carried or Carried(), ignore_windows=ignore_windows)
@@ -441,16 +441,6 @@ class Book:
             self.at(when, look)
 
         return wake
-
-    def at(self, when: float, callback: Callable[[float], None]) -> None:
-        """Call back at this time, or as soon after it as somebody asks."""
-        self._timer_seq += 1
-        heapq.heappush(self._timers, (when, self._timer_seq, callback))
-
-    def run_timers(self, now: float) -> None:
-        """Call back all that is due."""
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2](now)
 
     def note(
         self, kind: str, ds: DaemonSetRun, *, node: str = "", wave: int = 0, message: str = ""

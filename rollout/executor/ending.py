@@ -5,10 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from rollout.executor.actions import Finish, Outcome
-from rollout.executor.book import OVER
 from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
 from rollout.executor.result import Result
-from rollout.executor.state import StepState
+from rollout.executor.state import OVER, StepState
 
 MOST_MESSAGE = 4000  # characters; what is shown at the end of a run is whole
 MOST_FAILED = 100  # failed nodes that are named; all are counted

@@ -100,7 +100,7 @@ class Engine(Book):
 
     def decide(self, now: float) -> list[Action]:
         """Return what may be done now; each action comes out once."""
-        self.run_timers(now)
+        self.timers.run(now)
         stopping.take_up(self, now)
         deadlines.watch(self, now)
         gating.take_up(self, now)
@@ -116,7 +116,7 @@ class Engine(Book):
 
     def next_wake(self) -> float | None:
         """Return when `decide` has something to look at even if no event comes."""
-        return self._timers[0][0] if self._timers else None
+        return self.timers.next_at()
 
     def _check_end(self, now: float) -> None:
         if self.finished is not None or self.actions or self._must_watch():

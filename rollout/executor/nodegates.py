@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from rollout.executor.book import IN_FLIGHT, Book
+from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatestop import lets_go_on, stop_for, verdict_sentence
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, StepRun, StepState
 from rollout.gates.verdict import Status
 from rollout.gatespec import Gate, per_node
 from rollout.planner.gateplaces import holds

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from rollout.executor import guarding, unreachable
 from rollout.executor.believing import disbelief
-from rollout.executor.book import OVER, Book
+from rollout.executor.book import Book
 from rollout.executor.notices import Notice
-from rollout.executor.state import DaemonSetRun, Phase, StepState
+from rollout.executor.state import OVER, DaemonSetRun, Phase, StepState
 from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.revisions import revision_hash, template_digest
 

@@ -13,8 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rollout.executor.actions import Outcome
-from rollout.executor.book import IN_FLIGHT, OVER
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, OVER, DaemonSetRun, StepRun, StepState
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book

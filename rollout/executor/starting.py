@@ -25,10 +25,10 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
-from rollout.executor.book import IN_FLIGHT, Book
+from rollout.executor.book import Book
 from rollout.executor.health import restarts_of, waiting_for
 from rollout.executor.notices import Notice
-from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
 from rollout.quantity import cut, format_duration
 

@@ -37,6 +37,16 @@ class StepState(Enum):
     SKIPPED = "skipped"  # left out while the run went
 
 
+IN_FLIGHT = (
+    StepState.ASKING,
+    StepState.DELETING,
+    StepState.REPLACING,
+    StepState.SOAKING,
+    StepState.PROVING,
+)
+OVER = (StepState.DONE, StepState.FAILED, StepState.GONE, StepState.SKIPPED)
+
+
 class Phase(Enum):
     """Where a DaemonSet is between its two patches."""
 

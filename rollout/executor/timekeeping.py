@@ -9,8 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from rollout.executor.accounting import Account, Slot, Wait, settle
-from rollout.executor.book import OVER, Book
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.book import Book
+from rollout.executor.state import OVER, StepRun, StepState
 
 _WAITS = {  # kind of a step -> what is lost to it
     "gate": "gates",

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from rollout.executor.actions import Action, Measure
 from rollout.executor.gatebook import AT_ONCE, KEPT_NODES, LATE_S, GateBook, GateRun
 from rollout.executor.notices import Notice
+from rollout.executor.timers import Timers
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.gates.verdict import Status
 from rollout.gatespec import Gate
@@ -31,12 +30,8 @@ class Bench:
         self.asked: list[tuple[float, Measure]] = []
         self.told: list[Notice] = []
         self.verdicts: list[GateRun] = []
-        self._timers: list[tuple[float, int, Callable[[float], None]]] = []
-        self._order = count()
-        self.book = GateBook(self._at, self._act, self.told.append)
-
-    def _at(self, when: float, callback: Callable[[float], None]) -> None:
-        heapq.heappush(self._timers, (when, next(self._order), callback))
+        self.timers = Timers()
+        self.book = GateBook(self.timers.at, self._act, self.told.append)
 
     def _act(self, action: Action) -> None:
         assert isinstance(action, Measure)
@@ -58,9 +53,9 @@ class Bench:
 
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self.now, _, callback = heapq.heappop(self._timers)
-            callback(self.now)
+        while (due := self.timers.next_at()) is not None and due <= end:
+            self.now = due
+            self.timers.run(due)
         self.now = end
 
 

@@ -17,10 +17,9 @@ import msgspec
 
 from rollout.executor import run as loop
 from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
-from rollout.executor.book import OVER
 from rollout.executor.engine import Engine
 from rollout.executor.leaseprotocol import DURATION_S, parse_holder
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.state import OVER, StepRun, StepState
 from rollout.fleet import marks
 from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
