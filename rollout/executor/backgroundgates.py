@@ -7,7 +7,7 @@ from functools import partial
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatechange import changed_at
-from rollout.executor.gatestop import lets_go_on, stop_for
+from rollout.executor.gatestop import lets_go_on, place_of, stop_for
 from rollout.executor.state import Phase
 from rollout.gates.measurement import Outcome
 from rollout.gatespec import Gate
@@ -70,6 +70,18 @@ def have_passed(book: Book, daemon_set: str, now: float) -> bool:
     behind = {run.id for run in asked if not _passed_since(run, changed)}
     book.gates.look_again(lambda run: run.id in behind and book.gates.is_older(run, changed), now)
     return not behind and state.stop is None
+
+
+def sentence(book: Book) -> str:
+    """Return which background gate has yet to pass behind the last change; "" when none has."""
+    asked = [book.gates.open.get(_id_of(gate)) for gate in book.gating.background]
+    changed = max((run.started_at for run in book.steps.values()), default=0.0)
+    behind = [r for r in asked if r and not r.gate.dry_run and not _passed_since(r, changed)]
+    if not behind:
+        return ""
+    more = f" and {len(behind) - 1} more" if len(behind) > 1 else ""
+    said = behind[0].verdict.reason
+    return f"waiting for {place_of(book, behind[0])}{more} to pass behind the last node: {said}"
 
 
 def _id_of(gate: Gate) -> str:

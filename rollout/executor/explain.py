@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import gatewaiting, gatewindows, guarding, zones
+from rollout.executor import backgroundgates, gatewaiting, gatewindows, guarding, zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
@@ -124,7 +124,7 @@ def _waiting_between_waves(engine: Engine) -> str:
         if run.step.kind == "barrier" and run.state is StepState.SOAKING:
             wave = engine.plan.waves[run.step.wave - 1]
             return f"waiting for the bake time of wave {wave.name} ({format_duration(wave.bake_s)})"
-    return NOTHING
+    return backgroundgates.sentence(engine) or NOTHING
 
 
 def _waiting_for_nodes(engine: Engine, now: float) -> str:

@@ -32,6 +32,7 @@ from rollout.executor.gaterecord import RecordedGate, recorded_gates
 from rollout.executor.gatestate import Carried
 from rollout.executor.inbox import Inbox
 from rollout.executor.measurer import Measurer
+from rollout.executor.notices import Notice
 from rollout.executor.observer import Observer
 from rollout.executor.picture import Surroundings
 from rollout.executor.record import RunRecord
@@ -52,6 +53,7 @@ from rollout.planner.plan import Plan
 ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safety rules on
 _WAITED_FOR = ("approval-wanted", "gate-waiting")
 _KEPT = (*_WAITED_FOR, "wave-started", *(f"gate-{s.value.replace(' ', '-')}" for s in Status))
+KEEP_EVERY_S = 10.0  # measurements get into the record, for `status`, at most so often
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 
 
@@ -187,6 +189,7 @@ class _Loop:
         self.measurer: Measurer | None = None
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self.kept_at = 0.0  # when a measurement was written into the record for its own sake
         self.said: int | None = None  # how many nodes were in flight when the record heard of it
         self.watches = Watches(client, plan, inbox.put, tuning.watch)
         self.wrote = False
@@ -330,10 +333,17 @@ class _Loop:
             self.observer.notice(told, self.engine)
             if told.kind in _WAITED_FOR and self.engine.finished is None:
                 self._open_record()  # people answer through it, and their time runs from now on
-            keeps = keeps or told.kind in _KEPT
+            keeps = keeps or told.kind in _KEPT or self._has_its_turn(told)
         if keeps and self.plan.gates and (self.wrote or self.resumed):
             gates, wave = recorded_gates(self.engine.gates), self._highest_wave()
             self.scribe.submit(self.gatekeeping.keep, gates, wave)
+
+    def _has_its_turn(self, told: Notice) -> bool:
+        """Whether a measurement gets into the record at once; the others come with the next."""
+        if told.kind != "gate-measured" or self.now() < self.kept_at + KEEP_EVERY_S:
+            return False
+        self.kept_at = self.now()
+        return True
 
     def _highest_wave(self) -> int:
         return max([self.gatekeeping.carried.wave, *self.engine.waves_begun])

@@ -80,6 +80,19 @@ def test_a_gate_that_holds_is_in_the_events_the_record_the_status_and_the_report
         assert len(w.deleted_pods()) == 1
 
 
+def test_a_gate_that_is_being_measured_is_in_the_status(tmp_path: Path) -> None:
+    gate = PODS | {"consecutiveSuccessLimit": 100}
+    with world(fleet(2), tmp_path) as w:
+        plan = w.plan(spec_with(w, gates=[gate]))
+        with w.start("apply", plan, "-o", "jsonl") as running:
+            running.event("gate-measured", count=3)
+            status = w.rollout("status", "log-agent", "-n", NAMESPACE)
+            running.send(signal.SIGINT)
+            assert running.end().code == 6
+    said = r"gate well \(pods\) after wave wave-1: running: \d+ passed; last: 1 of 1 new pods are well"
+    assert re.search(rf"{said}; measured again at 20", status.out), status.out
+
+
 def test_the_gates_of_a_run_that_is_over_stay_in_the_status(tmp_path: Path) -> None:
     with world(fleet(2), tmp_path) as w:
         done = w.rollout("apply", w.plan(spec_with(w, gates=[PODS, NODE])))

@@ -301,6 +301,21 @@ def test_a_background_gate_that_never_measures_anything_ends_the_run_as_unclear(
     assert finish.outcome is Outcome.INCONCLUSIVE
 
 
+def test_at_the_end_the_run_says_which_background_gate_it_waits_for() -> None:
+    """L3: there is one sentence that says what is waited for, also when all nodes are done."""
+    gates = [gate("errors", "background", interval="1m"), gate("told", "background", dryRun=True)]
+    world = World(2, waves="fast", gates=gates)
+    script = Script(errors=["wait"], told=["wait"])
+    run = world.start(script)
+    world.clock.run_until(lambda: run.engine.done_count == 2, 600.0)
+    world.clock.advance(30.0)
+    said = explain(run.engine, world.clock.now())
+    assert said.startswith(
+        "waiting for gate errors (background) to pass behind the last node: 0 passed; last: wait"
+    )
+    run.kill()
+
+
 WINDOW: dict[str, Any] = {"windows": [{"allow": "0 22 * * *", "for": "2h"}]}
 
 
