@@ -89,7 +89,9 @@ def test_a_gate_that_is_being_measured_is_in_the_status(tmp_path: Path) -> None:
             status = w.rollout("status", "log-agent", "-n", NAMESPACE)
             running.send(signal.SIGINT)
             assert running.end().code == 6
-    said = r"gate well \(pods\) after wave wave-1: running: \d+ passed; last: 1 of 1 new pods are well"
+    said = (
+        r"gate well \(pods\) after wave wave-1: running: \d+ passed; last: 1 of 1 new pods are well"
+    )
     assert re.search(rf"{said}; measured again at 20", status.out), status.out
 
 
