@@ -5,12 +5,14 @@
       DocumentError (65)         mend the spec or the plan
       ClusterError (1)           the cluster said no, or said nothing
         NotFound                   name something that exists
+        NotServed                  install what serves that API group
         Forbidden (11)             ask for the permission
         Conflict                   read again and decide again
         Rejected                   the server calls the request invalid
         Gone                       list again: the version is too old
         TransientError             try again later (carries the server's own delay)
           Unreachable
+            NotRouted
           Throttled
         UnknownOutcome             a write without an answer: read before anything else
         Withheld                   our own guard kept a write back: nothing was sent
@@ -81,6 +83,10 @@ class NotFound(ClusterError):
     """The object, or the kind, does not exist (404)."""
 
 
+class NotServed(ClusterError):
+    """The cluster has no such API group, as its own list of groups says."""
+
+
 class Forbidden(ClusterError):
     """The user may not do that, or is nobody (401, 403)."""
 
@@ -109,6 +115,10 @@ class TransientError(ClusterError):
 
 class Unreachable(TransientError):
     """No answer, a broken one, or a server error (5xx): nothing is known."""
+
+
+class NotRouted(Unreachable):
+    """A 404 that is not the API server's own: of a proxy, or of a group that is not served."""
 
 
 class Throttled(TransientError):

@@ -17,12 +17,14 @@ from typing import Literal
 
 import msgspec
 
+from rollout.cluster.serving import NOT_ROUTED
 from rollout.errors import (
     ClusterError,
     Conflict,
     Forbidden,
     Gone,
     NotFound,
+    NotRouted,
     Rejected,
     Throttled,
     UnknownOutcome,
@@ -163,6 +165,8 @@ def error_of_answer(
         return Throttled(f"{request}: the server asks for patience: {said}", delay)
     if status is not None and code in _BY_CODE:
         return _BY_CODE[code](said)
+    if code == HTTPStatus.NOT_FOUND and effect is Effect.READ and body.strip() == NOT_ROUTED:
+        return NotRouted(f"{request}: {code} {said}", delay)
     return lost(f"{request}: {code} {said}".rstrip(), effect, delay)
 
 

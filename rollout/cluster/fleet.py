@@ -9,7 +9,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
-from rollout.errors import Forbidden, NotFound, Unreachable
+from rollout.errors import Forbidden, NotFound, NotServed, Unreachable
 from rollout.fleet import marks
 from rollout.fleet.objects import (
     ControllerRevision,
@@ -156,5 +156,5 @@ def read_selecting(client: Client, namespace: str) -> tuple[Selecting, ...]:
 def _list_or_nothing(client: Client, path: str, type_: type[T]) -> list[T]:
     try:
         return client.list(path, type_).items
-    except (Forbidden, NotFound, Unreachable):
+    except (Forbidden, NotFound, NotServed, Unreachable):
         return []

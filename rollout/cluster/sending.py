@@ -17,8 +17,9 @@ import msgspec
 from rollout.cluster.answers import DisruptionBlocked, Effect, lost
 from rollout.cluster.limit import WriteLimiter
 from rollout.cluster.retry import Patience, build_policy
+from rollout.cluster.serving import GROUPS, Groups, group_version, lacks
 from rollout.cluster.transport import Request, Stream, Transport
-from rollout.errors import ClusterError, Throttled, Withheld
+from rollout.errors import ClusterError, NotRouted, NotServed, Throttled, Withheld
 from rollout.unreadable import UNREADABLE
 
 T = TypeVar("T")
@@ -103,8 +104,26 @@ class Sender:
         Raises:
             ClusterError: it was refused, or not answered in time.
         """
-        result: T = self._policy(self._send, request, type_)
+        result: T = self._policy(self._read, request, type_)
         return result
+
+    def _read(self, request: Request, type_: type[T]) -> T:
+        try:
+            return self._send(request, type_)
+        except NotRouted as error:
+            wanted = group_version(request.path)
+            if not wanted or not self._lacks(wanted):
+                raise
+            server = self.transport.target.server
+            raise NotServed(f"{server} does not serve the API {wanted}") from error
+
+    def _lacks(self, wanted: str) -> bool:
+        """Whether the server itself says that it has no such API; where it says nothing, no."""
+        try:
+            found = self._send(Request("GET", GROUPS, {}, Effect.READ), Groups)
+        except ClusterError:
+            return False
+        return lacks(found, wanted)
 
     def text(self, request: Request) -> bytes:
         """Send a request that changes nothing; return its answer as it came."""

@@ -14,6 +14,7 @@ import msgspec
 
 from rollout.amounts import parse_amount
 from rollout.cluster.paths import resource_path
+from rollout.errors import NotServed
 from rollout.fleet.objects import JsonObject, Pod, parse_time
 from rollout.gates.context import Context, bare_nodes
 from rollout.gates.measurement import Measurement, Outcome, Reading
@@ -52,17 +53,6 @@ class PodMetricsList(msgspec.Struct, frozen=True):
     items: tuple[PodMetrics, ...] | None = None
 
 
-class _Group(msgspec.Struct, frozen=True):
-    name: str
-
-
-class _Groups(msgspec.Struct, frozen=True):
-    """The answer of `/apis`."""
-
-    kind: str
-    groups: tuple[_Group, ...]
-
-
 class _Container(msgspec.Struct, frozen=True):
     name: str
     resources: JsonObject = {}
@@ -84,10 +74,11 @@ def measure(gate: ResourcesGate, context: Context) -> Reading | Measurement:
     pods = _of_node(context)
     if not pods:
         return Measurement(Outcome.NO_DATA, context.now, reason="there is no new pod to look at")
-    if not _served(context):
+    try:
+        samples = _samples(context)
+    except NotServed:
         text = "the cluster has no metrics API (metrics.k8s.io); install metrics-server"
         return Measurement(Outcome.NO_DATA, context.now, reason=text)
-    samples = _samples(context)
     missing = [pod for pod in pods if not _is_fresh(samples.get(pod.metadata.name), context.since)]
     if missing:
         return _without(missing, context.now)
@@ -168,12 +159,6 @@ def _control(
     ]
     known = [use for use in uses if not math.isnan(use)]
     return median(known) if known else math.nan
-
-
-def _served(context: Context) -> bool:
-    """Whether the cluster has a metrics API; asking for what isn't there looks like a bad line."""
-    served = context.client.get("/apis", _Groups).groups
-    return METRICS.partition("/")[0] in {group.name for group in served}
 
 
 def _samples(context: Context) -> dict[str, PodMetrics]:

@@ -22,6 +22,8 @@ from rollout.errors import (
     Forbidden,
     Gone,
     NotFound,
+    NotRouted,
+    NotServed,
     Rejected,
     RolloutError,
     Throttled,
@@ -161,6 +163,57 @@ def test_a_compressed_list_is_read(tmp_path: Path) -> None:
     assert world.asked[0].headers["accept-encoding"] == "gzip"
 
 
+# API groups that are not served
+
+METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/logging/pods"
+NOWHERE = Reply(b"404 page not found\n", 404)
+
+
+def groups(*versions: str) -> Reply:
+    """Return the list of groups of a server that serves these versions."""
+    made = [
+        {"name": v.partition("/")[0], "versions": [{"groupVersion": v, "version": "v"}]}
+        for v in versions
+    ]
+    return Reply({"kind": "APIGroupList", "apiVersion": "v1", "groups": made})
+
+
+def test_an_api_group_that_is_not_installed_is_told_at_once(tmp_path: Path) -> None:
+    answers = replies(NOWHERE, groups("apps/v1", "metrics.k8s.io/v1"))
+    with serve(answers) as world, talking_to(world.url, tmp_path) as client:
+        with pytest.raises(NotServed, match=r"does not serve the API metrics\.k8s\.io/v1beta1$"):
+            client.list(METRICS, Pod)
+        assert [asked.path for asked in world.asked] == [METRICS, "/apis"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        groups("apps/v1", "metrics.k8s.io/v1beta1"),  # it is served: somebody else said the 404
+        groups(),
+        NOWHERE,
+        status(403, "forbidden", "Forbidden"),
+        Reply(b"<html>hello</html>"),
+        Reply({"kind": "PodList", "items": []}),
+    ],
+)
+def test_a_404_that_the_list_of_groups_does_not_confirm_says_nothing(
+    tmp_path: Path, second: Reply
+) -> None:
+    answers = replies(NOWHERE, second)
+    with serve(answers) as world, talking_to(world.url, tmp_path, patience=ONCE) as client:
+        with pytest.raises(NotRouted):
+            client.get_or_none(f"{METRICS}/a", Pod)
+
+
+def test_nothing_of_the_core_is_missing_on_the_word_of_a_proxy(tmp_path: Path) -> None:
+    answers = replies(NOWHERE)
+    with serve(answers) as world, talking_to(world.url, tmp_path, patience=ONCE) as client:
+        with pytest.raises(NotRouted):
+            client.get_or_none(f"{PODS}/a", Pod)
+        assert len(world.asked) == 1
+
+
 # Errors by what the caller can do
 
 
@@ -176,7 +229,7 @@ def test_a_compressed_list_is_read(tmp_path: Path) -> None:
         ),
         (Reply(b"<html>no</html>", 403), Forbidden, "<html>no</html>"),
         (status(404, 'pods "a" not found', "NotFound"), NotFound, 'pods "a" not found'),
-        (Reply(b"404 page not found\n", 404), Unreachable, "404 page not found"),
+        (Reply(b"404 page not found\n", 404), NotRouted, "404 page not found"),
         (status(409, "object has been modified", "Conflict"), Conflict, "modified"),
         (status(410, "too old", "Expired"), Gone, "too old"),
         (
