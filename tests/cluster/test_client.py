@@ -204,6 +204,7 @@ def test_a_404_that_the_list_of_groups_does_not_confirm_says_nothing(
     with serve(answers) as world, talking_to(world.url, tmp_path, patience=ONCE) as client:
         with pytest.raises(NotRouted):
             client.get_or_none(f"{METRICS}/a", Pod)
+        assert len(world.asked) == 2
 
 
 def test_nothing_of_the_core_is_missing_on_the_word_of_a_proxy(tmp_path: Path) -> None:
