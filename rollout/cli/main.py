@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
 
 import click
 
 from rollout import __version__
 from rollout.errors import ExitCode, RolloutError
+
+_NOBODY_READS = 141  # 128 + SIGPIPE: what the shell says of other tools
 
 # name -> (module, attribute, one line of help); the help stands here so that listing the
 # commands imports none of them.
@@ -119,6 +120,13 @@ def cli() -> None:
 _take_color(cli)
 
 
+def _end_output(code: int) -> int:
+    from rollout.cli.output import drop_output  # noqa: PLC0415 - hardly ever
+
+    drop_output()
+    return code
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line.
 
@@ -144,8 +152,11 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`| head`): nobody is left to tell, and stdout must not be flushed.
-        sys.stdout = None
-        return ExitCode.ERROR
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _end_output(_NOBODY_READS)  # click has no other word for it
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        return _end_output(ExitCode.ERROR)
     return result if isinstance(result, int) else ExitCode.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rollout.errors import ExitCode
+from rollout.errors import ClusterError, ExitCode, Forbidden, Unreachable
 from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class _Duration(click.ParamType[float, str | float]):
 
 
 DURATION = _Duration()
+_CONTEXT = "rollout.context"  # key of the name of the context that is in use
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -50,9 +52,10 @@ class Forgiving:
         """Return the exit code of the command.
 
         `--until-paused` forgives what the plan or people provide for (an approval, a pause),
-        never a signal: a job that is cancelled has not succeeded.
+        never a signal: a job that is cancelled has not succeeded; nor pods that fail, and nor a
+        gate that could not be measured (S8: unknown is not passed).
         """
-        planned = self.until_paused and not result.interrupted
+        planned = self.until_paused and not (result.interrupted or result.troubled)
         forgiven = {
             ExitCode.DEFERRED: self.allow_deferred,
             ExitCode.PAUSED: self.success_on_pause or planned,
@@ -113,8 +116,8 @@ def forgiving_options(command: F) -> F:
         click.option(
             "--until-paused",
             is_flag=True,
-            help="For a CI stage: run to the next approval, pause or undecided gate, and exit with "
-            "0 there; a failure, or a signal, keeps its own code.",
+            help="For a CI stage: run to the next approval or pause, and exit with 0 there; a "
+            "failure, a gate without a verdict, or a signal keeps its own code.",
         ),
         click.option("--success-on-pause", is_flag=True, help="Exit with 0 whenever it pauses."),
         click.option(
@@ -137,7 +140,20 @@ class ClusterOptions:
         """Return a client; imports the Kubernetes client, so only commands that need it call it."""
         from rollout.cluster.client import connect  # noqa: PLC0415 - slow to import
 
-        return connect(self.kubeconfig, self.context, self.namespace)
+        client = connect(self.kubeconfig, self.context, self.namespace)
+        click.get_current_context().meta[_CONTEXT] = client.context
+        return client
+
+    def explained(self, error: Unreachable | Forbidden) -> ClusterError:
+        """Return an error that says as whom and where it was tried, and what to do."""
+        name = click.get_current_context().meta.get(_CONTEXT, self.context)
+        context = f"context '{name}'" if name else "the current context"
+        files = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        cure = ""
+        if isinstance(error, Unreachable):
+            cure = "; is it up? --kubeconfig and --context choose another cluster"
+        where = "from inside the cluster" if name == "in-cluster" else f"{context} of {files}"
+        return type(error)(f"{error}{cure} (tried: {where})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,11 @@ def cluster_options(command: F) -> F:
         namespace: str | None,
         **kwargs: Any,  # noqa: ANN401 - whatever the command takes
     ) -> Any:  # noqa: ANN401 - whatever the command returns
-        return command(*args, cluster=ClusterOptions(kubeconfig, context, namespace), **kwargs)
+        cluster = ClusterOptions(kubeconfig, context, namespace)
+        try:
+            return command(*args, cluster=cluster, **kwargs)
+        except (Unreachable, Forbidden) as error:
+            raise cluster.explained(error) from None
 
     wrapper.__name__ = command.__name__
     wrapper.__doc__ = command.__doc__

@@ -16,6 +16,7 @@ import click
 
 from rollout.cli.allowing import NOTHING_ALLOWED, Allowed
 from rollout.cli.options import JournalOptions
+from rollout.cli.output import drop_output
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
 from rollout.errors import ExitCode, UsageError
@@ -90,7 +91,6 @@ def carry_out_plan(
         gates = _without_windows(gates)
     session = begin(client, plan, journal.place, recover=journal.recover)
     reporter = reporter_for(output, session.told)
-    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
     notifier = notifier_for(client, plan, session, allowed, reporter)
@@ -98,12 +98,19 @@ def carry_out_plan(
     with notifier:
         with stop_on_signals(inbox, reporter):
             result = carry_out(
-                client, plan, session, inbox, told, on_drift, tuning, wave, gates=gates
+                *(client, plan, session, inbox, told, on_drift, tuning, wave),
+                gates=gates,
+                begun=lambda: tell_begin(reporter, plan, session),
             )
         notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     return code, result
+
+
+def tell_begin(reporter: Reporter, plan: Plan, session: Session) -> None:
+    """Say that the run begins, or goes on: once it has its lock, and not before."""
+    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
 
 
 def notifier_for(
@@ -156,9 +163,15 @@ def _can_be_drawn_on() -> bool:
 
 
 def write_line(text: str) -> None:
-    """Show a line at once."""
-    click.echo(text)
-    sys.stdout.flush()
+    """Show a line at once; nodes in flight are not left alone because nobody reads any more."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except OSError as error:  # `| head` has seen enough, or the disk is full
+        drop_output()
+        why = error.strerror or str(error)
+        said = f"standard output: {why}; the run goes on, 'rollout status' shows where it stands"
+        os.write(2, f"{said}\n".encode())
 
 
 @contextmanager

@@ -103,7 +103,12 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 
 
 def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
-    from rollout.cli.running import notifier_for, stop_on_signals, write_line  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import (  # noqa: PLC0415 - slow to import, as all below
+        notifier_for,
+        stop_on_signals,
+        tell_begin,
+        write_line,
+    )
     from rollout.executor.applying import GateChoices, carry_out  # noqa: PLC0415
     from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
@@ -118,7 +123,6 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
     session = begin(client, plan, journal.place, recover=journal.recover)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
-    reporter.begin(plan, session.record.run_id, resumed=session.resumed)
     inbox = Inbox()
     notifier = notifier_for(client, plan, session, allowed, reporter)
     with notifier:
@@ -131,6 +135,7 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
                 Told(reporter, notifier),
                 ask=lambda ask: _ask(ask, plan, inbox),
                 gates=gates,
+                begun=lambda: tell_begin(reporter, plan, session),
             )
         notifier.end(result)
     code = exit_code(result.finish)

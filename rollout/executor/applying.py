@@ -59,6 +59,7 @@ def carry_out(
     stop_at: int = 0,
     ask: Callable[[Ask], None] | None = None,
     gates: GateChoices | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -75,6 +76,7 @@ def carry_out(
         stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
         ask: asks the person at the terminal about each node, and puts the answer into the inbox.
         gates: what is chosen for the gates of the plan.
+        begun: called once the run has its lock, before anything is told.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
@@ -82,15 +84,15 @@ def carry_out(
         StaleError: when the cluster is not what the plan was made for; nothing was written.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
-    with held(client, session, inbox, observer, tuning) as run:
+    with held(client, session, inbox, observer, tuning, begun) as run:
         if goes_back(session.record):
             return go_back(run)
         result, ended = _run(run, plan, on_drift, stop_at, ask, gates or GateChoices())
         finish = result.finish
         failed = finish.by_release and plan.failure.on_failure == "rollback"
         failed = failed or finish.reaction == "rollback"
-        begun = ended is not None and not run.log.failed
-        if begun and (failed or wants_back(ended or session.record)):
+        wrote = ended is not None and not run.log.failed
+        if wrote and (failed or wants_back(ended or session.record)):
             inbox.forget()
             return replace(go_back(run), gates=result.gates)
         return result

@@ -84,11 +84,29 @@ class Held:
             self.update(lambda record: msgspec.structs.replace(record, gates=gates, gate_wave=wave))
 
 
+def _nobody_asks() -> None:
+    """Whoever only ends a run, or takes it back, does not begin it."""
+
+
 @contextmanager
 def held(
-    client: Client, session: Session, inbox: Inbox, observer: Observer, tuning: Tuning
+    client: Client,
+    session: Session,
+    inbox: Inbox,
+    observer: Observer,
+    tuning: Tuning,
+    begun: Callable[[], None] = _nobody_asks,
 ) -> Iterator[Held]:
-    """Hold the lock of a run; the run hears of it when it stops being valid."""
+    """Hold the lock of a run; the run hears of it when it stops being valid.
+
+    Args:
+        client: of the cluster.
+        session: what `begin` found out.
+        inbox: where a stop can be asked for, and what the run hears by.
+        observer: who is told.
+        tuning: how long the run's own parts may take.
+        begun: called once the run has its lock and its journal, before anything else is told.
+    """
     lock: Lock
 
     def changed(reason: str) -> None:
@@ -112,13 +130,13 @@ def held(
         on_wait=observer.waiting,
     )
     _warn_of_skew(client, observer)
-    with lock, _log(session, observer) as log:
+    with lock, _log(session, observer, begun) as log:
         guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
         yield Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning, log)
 
 
 @contextmanager
-def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
+def _log(session: Session, observer: Observer, begun: Callable[[], None]) -> Iterator[RunLog]:
     """Open the journal for the length of a run; only whoever holds the lock may write it."""
     log = open_log(
         session.place,
@@ -128,6 +146,7 @@ def _log(session: Session, observer: Observer) -> Iterator[RunLog]:
         resumed=session.resumed,
         recover=session.recover,
     )
+    begun()
     if log.found:
         observer.warning(log.found)
     log.note("begin", event=observer.sequence, resumed=session.resumed, who=whoami())

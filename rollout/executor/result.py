@@ -24,6 +24,7 @@ class Result:
     duration_s: float
     unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
     interrupted: bool  # a signal stopped it
+    troubled: bool  # new pods fail: it paused by `pauseAfter` or `pauseRestarts`
     wrote: bool  # whether anything was written to the cluster
     sets: Mapping[str, DaemonSetRun]  # the DaemonSets as they were seen last
     account: Account  # where the time went

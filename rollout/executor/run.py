@@ -373,6 +373,7 @@ class _Loop:
             duration_s=self.now() - self._began,
             unapproved=waits.step.wave if waits is not None else 0,
             interrupted=self.engine.interrupted,
+            troubled=bool(self.engine.pause_why),
             wrote=self.wrote,
             gates=recorded_gates(self.engine.gates),
             wave=self._highest_wave() if self.plan.gates else 0,

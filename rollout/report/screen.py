@@ -101,6 +101,7 @@ class LiveReporter:
 
     def waiting(self, why: str) -> None:
         """Show what the run waits for before it begins."""
+        self._open()
         with self._lock:
             self._why = why
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from click import unstyle
 
-from tests.e2e.world import NEW, OLD, World, fleet, run, run_in_terminal, world
+from rollout.sim.kubeconfigfile import kubeconfig
+from tests.e2e.world import (
+    COMMAND,
+    NEW,
+    OLD,
+    PATIENCE_S,
+    Done,
+    World,
+    fleet,
+    run,
+    run_in_terminal,
+    world,
+)
 
 ESCAPE = "\x1b"
 
@@ -265,3 +280,70 @@ def test_every_command_has_help_with_an_example() -> None:
         done = run(*command.split(), "--help")
         assert done.code == 0
         assert command == "sim" or f"rollout {command}" in done.out.partition("Example")[2]
+
+
+# An output that nobody reads
+
+
+def unread(cluster: World, *arguments: str | Path) -> Done:
+    """Run a command whose standard output is a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env=cluster.environment(),
+        )
+    finally:
+        os.close(writer)
+    return Done(done.returncode, "", done.stderr)
+
+
+def test_a_command_whose_reader_has_gone_ends_without_a_word(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    for shown in (["show", plan], ["show", plan, "-o", "json"], ["status", "log-agent"]):
+        done = unread(cluster, *shown, *(["-n", "logging"] if "status" in shown else []))
+        assert (done.code, done.err) == (141, "")
+
+
+def test_a_run_whose_reader_has_gone_goes_on_to_its_end(cluster: World) -> None:
+    done = unread(cluster, "apply", cluster.plan(cluster.spec()))
+    assert done.code == 0
+    assert "the run goes on" in done.err
+    assert done.err.count("\n") == 1
+    assert set(cluster.images().values()) == {NEW}
+
+
+def test_a_disk_that_is_full_is_one_clear_error(cluster: World) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "show", str(cluster.plan(cluster.spec()))],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env=cluster.environment(),
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
+
+
+# A cluster that says nothing, or no
+
+
+def test_an_error_says_which_cluster_was_tried_and_how_to_choose_another(cluster: World) -> None:
+    url = cluster.cluster.server.url
+    for server, code in (("http://127.0.0.1:9", 1), (url, 11)):
+        config = cluster.directory / "wrong.yaml"
+        config.write_text(yaml.safe_dump(kubeconfig(server, "wrong-token")))
+        done = run("status", "log-agent", "--kubeconfig", config)
+        assert done.code == code
+        assert f"(tried: context 'rollout-sim' of {config})" in done.err
+        assert "--context" in done.err

@@ -401,3 +401,15 @@ def test_the_commands_by_hand_lead_back_from_a_hand_over_too(tmp_path: Path) -> 
 def by_hand(out: str) -> list[str]:
     """Return the commands that a rollback prints when it can't go on."""
     return out.partition("By hand: ")[2].splitlines()[0].rstrip(".").split("; ")
+
+
+def test_a_stage_of_a_pipeline_is_no_success_where_pods_fail_and_the_run_pauses(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.CRASH))
+    spec = cluster.spec(
+        health={"soak": "100ms", "pauseRestarts": 0, "maxRestarts": 5, "failFast": []}
+    )
+    done = cluster.rollout("apply", "-f", spec, "--yes", "--until-paused")
+    assert done.code == 6, done.err + done.out
+    assert "last exit code" in done.out

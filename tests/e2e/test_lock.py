@@ -46,6 +46,7 @@ def test_fault_28_a_second_apply_is_refused_at_once_with_holder_host_and_age(
         looked = len(looks(cluster)) - before
         others = {e.verb for e in cluster.writes()[written:] if "/leases/" not in e.path}
     assert second.code == 10, second.err
+    assert "begins" not in second.out
     assert f"is locked by run {run_id} of " in second.err
     for part in ("@", "since 20", "last renewal 20", " s ago", f"rollout unlock {run_id}"):
         assert part in second.err
