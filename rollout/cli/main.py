@@ -77,6 +77,10 @@ def _take_color(command: click.Command) -> None:
         _take_color(below)
 
 
+class _NobodyReads(Exception):  # noqa: N818 - no error: `| head` has seen enough
+    """Standard output is a pipe whose reader has gone; click would make a plain 1 of it."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when the command is used."""
 
@@ -94,6 +98,14 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         _take_color(command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Carry a command out."""
+        try:
+            result: object = super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _NobodyReads from error
+        return result
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -152,10 +164,8 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
-    except SystemExit as error:
-        if not isinstance(error.__context__, BrokenPipeError):
-            raise
-        return _end_output(_NOBODY_READS)  # click has no other word for it
+    except _NobodyReads:
+        return _end_output(_NOBODY_READS)
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         return _end_output(ExitCode.ERROR)
