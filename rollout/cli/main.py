@@ -77,7 +77,7 @@ def _take_color(command: click.Command) -> None:
         _take_color(below)
 
 
-class _NobodyReads(Exception):  # noqa: N818 - no error: `| head` has seen enough
+class _NobodyReads(Exception):
     """Standard output is a pipe whose reader has gone; click would make a plain 1 of it."""
 
 
