@@ -152,6 +152,7 @@ def roll_back_or_ask(
     run: Hearing, output: str, journal: JournalOptions, grace_s: float = 600.0
 ) -> int:
     """Take the run back, or leave that to the process that is at work."""
+    from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
     from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
     from rollout.cli.speaking import tell  # noqa: PLC0415
     from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
@@ -162,6 +163,8 @@ def roll_back_or_ask(
     session = _session(run, journal)
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
+    if output == "table":
+        tell(f"Run {run.record.run_id} of rollout {run.record.name} is to go back.")
     try:
         with stop_on_signals(inbox, reporter):
             result = roll_back(run.client, session, inbox, reporter, Tuning(grace_s=grace_s))
@@ -170,6 +173,7 @@ def roll_back_or_ask(
         return ExitCode.DONE
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    advise(result.plan, result, output, begun=True)
     return code
 
 

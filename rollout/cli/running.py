@@ -14,6 +14,7 @@ from typing import Protocol
 
 import click
 
+from rollout.cli.advice import advise
 from rollout.cli.allowing import NOTHING_ALLOWED, Allowed
 from rollout.cli.options import JournalOptions
 from rollout.cli.output import drop_output
@@ -105,6 +106,7 @@ def carry_out_plan(
         notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    advise(result.plan, result, output, begun=result.wrote or session.resumed)
     return code, result
 
 

@@ -103,7 +103,8 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 
 
 def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
-    from rollout.cli.running import (  # noqa: PLC0415 - slow to import, as all below
+    from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
+    from rollout.cli.running import (  # noqa: PLC0415
         notifier_for,
         stop_on_signals,
         tell_begin,
@@ -140,6 +141,7 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
         notifier.end(result)
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    advise(result.plan, result, "table", begun=result.wrote or session.resumed)
     return code
 
 

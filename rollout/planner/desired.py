@@ -35,7 +35,7 @@ NOT_DESIRED = frozenset(
 class Desired:
     """The object as it shall be in the end, as far as the user says anything about it."""
 
-    kind: str  # manifest | set | revision | restart | live
+    kind: str  # manifest | set | revision | restart | live | way back
     template: JsonObject
     strategy: JsonObject
     fields: JsonObject  # other fields of `spec` that change (minReadySeconds, ...)

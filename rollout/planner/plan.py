@@ -23,6 +23,7 @@ from rollout.spec import After, NodeRules
 from rollout.unreadable import UNREADABLE
 
 SCHEMA_VERSION = 1
+WAY_BACK = "way back"  # the kind of target of a rollback, and of an undo
 MOST_READ = 256_000_000  # bytes of a plan; one of 100,000 nodes takes a quarter of it
 
 Fate: TypeAlias = Literal["update", "current", "deferred", "ineligible"]
@@ -251,6 +252,11 @@ class Plan(Struct, frozen=True):
     def has_changes(self) -> bool:
         """Whether applying the plan would write anything."""
         return bool(self.steps)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it is a way back: to an earlier revision, by rollback or undo."""
+        return any(ds.target_kind == WAY_BACK for ds in self.daemon_sets)
 
 
 def seal(plan: Plan) -> Plan:

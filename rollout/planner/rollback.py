@@ -17,7 +17,7 @@ from rollout.fleet.revisions import previous_revision, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired
-from rollout.planner.plan import Plan
+from rollout.planner.plan import WAY_BACK, Plan
 from rollout.spec import (
     Body,
     DaemonSetItem,
@@ -31,6 +31,7 @@ from rollout.spec import (
     Spec,
     Strategy,
     Target,
+    WaveRule,
 )
 
 IN_FLIGHT = "33%"  # of the nodes that should run the pod
@@ -104,7 +105,7 @@ def rollback_plan(
     body = Body(
         daemon_sets=items,
         nodes=NodeRules(order=("newest",)),
-        waves="fast",
+        waves=(WaveRule(name="back"),),
         health=Health(soak=0, max_restarts=_NEVER, fail_fast=(), max_flaps=_NEVER),
         failure=Failure(max_failures="100%", max_unreachable="100%", sequential_test=False),
         limits=Limits(replacements_per_second=_FAST, max_broken_zones=None),
@@ -114,7 +115,7 @@ def rollback_plan(
         Subject(
             fleet,
             Desired(
-                kind="revision",
+                kind=WAY_BACK,
                 template=targets[fleet.daemon_set.metadata.name].template,
                 strategy=fleet.owner_strategy,
                 fields={},

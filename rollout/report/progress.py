@@ -59,9 +59,20 @@ _SENTENCES = {
 }
 
 
+_BACK = {  # on the way back
+    "prepared": "DaemonSet {daemon_set}: going back to {revision}: OnDelete and its template are "
+    "set; {message}",
+    "wave-started": "the nodes go back: those without an available pod first, then the newest",
+    "wave-done": "all nodes have had their turn",
+    "node-done": "{node}: back ({done} of {total})",
+    "node-failed": "{node}: NOT BACK: {message}",
+}
+
+
 def sentence(told: Notice, engine: Engine) -> str:
     """Return what happened in one line."""
-    return _SENTENCES[told.kind].format(
+    words = _SENTENCES | _BACK if engine.plan.goes_back else _SENTENCES
+    return words[told.kind].format(
         daemon_set=told.daemon_set,
         node=told.node,
         wave=told.wave,
@@ -72,7 +83,14 @@ def sentence(told: Notice, engine: Engine) -> str:
         place=_place(told, engine),
         done=told.done,
         total=engine.plan.totals.update,
+        revision=_revision(told, engine),
     )
+
+
+def _revision(told: Notice, engine: Engine) -> str:
+    """Name the revision that the plan leads to."""
+    numbers = {ds.name: ds.target.revision for ds in engine.plan.daemon_sets}
+    return f"revision {numbers.get(told.daemon_set) or '?'}"
 
 
 class LineReporter:

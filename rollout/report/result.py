@@ -27,7 +27,7 @@ def result_text(plan: Plan, result: Result) -> str:
             run.node,
             run.step.daemon_set,
             str(run.step.wave),
-            outcome_word(run),
+            _word(plan, run),
             _took(run),
             run.reason,
         )
@@ -52,13 +52,19 @@ def outcome_word(run: StepRun) -> str:
     return _WORDS.get(run.state, "in flight")
 
 
+def _word(plan: Plan, run: StepRun) -> str:
+    word = outcome_word(run)
+    return "back" if plan.goes_back and word == "updated" else word
+
+
 def summary_text(plan: Plan, result: Result) -> str:
     """Return the result in one paragraph."""
     done = sum(run.state is StepState.DONE for run in result.steps)
     took = format_duration(result.duration_s)
     message = result.finish.message
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
-    lines = [f"{head} updated in {took}: {message}."]
+    verb = "are back after" if plan.goes_back else "updated in"
+    lines = [f"{head} {verb} {took}: {message}."]
     lines += [
         f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
         for ds in plan.daemon_sets

@@ -163,6 +163,12 @@ def _failure_text(plan: Plan) -> str:
 
 def _limits_text(plan: Plan) -> str:
     health, limits = plan.health, plan.limits
+    if plan.goes_back:
+        return (
+            "On the way back a node is done when its pod is ready; no gate, pause or failure stops "
+            f"it. Node timeout {format_duration(health.node_timeout_s)}, progress deadline "
+            f"{format_duration(health.progress_deadline_s)}."
+        )
     text = (
         f"Health: soak {format_duration(health.soak_s)}, node timeout "
         f"{format_duration(health.node_timeout_s)}, progress deadline "

@@ -16,7 +16,7 @@ from rollout.sim.fleetfile import Rule, User
 from rollout.sim.images import Fault, FaultKind
 from rollout.sim.resources import CONFIG_MAPS
 from tests.e2e.watcher import watching
-from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
+from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, environment, fleet, run, world
 
 ROLLOUT = "log-agent-2.4"
 THERE = ("-n", NAMESPACE)
@@ -95,7 +95,7 @@ def test_a_run_waits_for_its_approval_and_goes_on_with_it(cluster: World) -> Non
     plan = cluster.plan(cluster.spec(waves=waves))
     first = cluster.rollout("apply", plan)
     assert first.code == 6, first.err + first.out
-    assert "approve" in first.out
+    assert next_commands(first.out)[0] == ["approve", ROLLOUT, "--wave", "canary", *THERE]
     assert list(cluster.images().values()).count(NEW) == 1
     again = cluster.rollout("apply", plan, "--success-on-pause")
     assert again.code == 0, again.err
@@ -413,3 +413,32 @@ def test_a_stage_of_a_pipeline_is_no_success_where_pods_fail_and_the_run_pauses(
     done = cluster.rollout("apply", "-f", spec, "--yes", "--until-paused")
     assert done.code == 6, done.err + done.out
     assert "last exit code" in done.out
+
+
+def next_commands(out: str) -> list[list[str]]:
+    """Return the words of the commands that are shown at the end, without their program."""
+    lines = out.partition("\nNext:\n")[2].splitlines()
+    return [shlex.split(line.partition("#")[0])[1:] for line in lines]
+
+
+def test_a_held_run_names_the_commands_that_lead_on_and_they_work_as_they_stand(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
+    held = cluster.rollout("apply", plan, "--kubeconfig", cluster.kubeconfig)
+    assert held.code == 3, held.err
+    retry, skip, back = next_commands(held.out)
+    env = environment(XDG_STATE_HOME=str(cluster.directory / "state"))
+    assert (retry[0], skip[:3]) == ("retry", ["skip", ROLLOUT, "node-000"])
+    assert all(str(cluster.kubeconfig) in command for command in (retry, skip, back))
+
+    assert run(*retry, env=env).code == 0
+    done = run(*back, env=env)
+
+    assert done.code == 4, done.err + done.out
+    assert "going back to revision 1" in done.out
+    assert "node-000: back (1 of 1)" in done.out
+    assert "1 of 1 nodes are back after" in done.out
+    assert not {"wave", "new template", "updated"} & set(done.out.replace(":", "").split())
+    assert next_commands(done.out) == []

@@ -1,0 +1,102 @@
+"""Which commands lead on from where a run has ended, and which back. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from rollout.executor.actions import Outcome
+from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.result import Result
+from rollout.executor.state import StepState
+from rollout.gates.verdict import Status
+from rollout.planner.plan import Plan
+
+_NEW_PLAN = "rollout plan -f SPEC --out PLAN"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """One command line, and what it is for."""
+
+    command: str
+    purpose: str
+
+
+def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[NextStep]:
+    """Return what can be done next about a run that is not done; nothing about one that is.
+
+    Args:
+        plan: that was carried out; a way back, where the run went back.
+        result: how it ended.
+        where: options that lead to the cluster and the namespace, ready for a shell.
+        begun: whether there is a run record that the commands find.
+    """
+    name = shlex.quote(plan.name)
+
+    def to_run(verb: str, purpose: str, more: str = "") -> NextStep:
+        return NextStep(" ".join(filter(None, ("rollout", verb, name, more, where))), purpose)
+
+    on = to_run("resume", "goes on where it stopped")
+    back = to_run("rollback", "takes the touched nodes back to the old template")
+    anew = NextStep(_NEW_PLAN, "makes a plan for the cluster as it is now")
+    if not begun:
+        return [anew] if result.finish.outcome is Outcome.DRIFT else []
+    if plan.goes_back:
+        return _on_the_way_back(result, on, to_run("rollback", "tries the rest again"))
+    match result.finish.outcome:
+        case Outcome.HELD if failed := _failed(result):
+            first = f"{shlex.quote(failed[0])} --reason WHY"
+            return [
+                to_run("retry", f"tries again where it failed; then {_verb('resume', name)}"),
+                to_run("skip", f"leaves a failed node alone; then {_verb('resume', name)}", first),
+                back,
+            ]
+        case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE:
+            return [on, back]
+        case Outcome.PAUSED:
+            return [*_approvals(plan, result, where), on, back]
+        case Outcome.DRIFT:
+            return [anew, to_run("abort", "ends the run; what is updated stays so"), back]
+        case Outcome.ABORTED:
+            return [anew, back]
+        case Outcome.FAILED_NODES:
+            return [anew]
+        case _:
+            return []
+
+
+def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[NextStep]:
+    match result.finish.outcome:
+        case Outcome.ROLLBACK_INCOMPLETE:
+            return [again]
+        case Outcome.ROLLED_BACK | Outcome.DONE | Outcome.DEFERRED | Outcome.FAILED_NODES:
+            return []
+        case _:  # an undo, which is a run of its own
+            return [on]
+
+
+def _verb(verb: str, name: str) -> str:
+    return f"'rollout {verb} {name}'"
+
+
+def _failed(result: Result) -> list[str]:
+    return [run.node for run in result.steps if run.state is StepState.FAILED]
+
+
+def _approvals(plan: Plan, result: Result, where: str) -> list[NextStep]:
+    """Return how to approve what the run waits for."""
+    wanted = []
+    if result.unapproved:
+        wanted.append(f"--wave {shlex.quote(plan.waves[result.unapproved - 1].name)}")
+    gates = dict.fromkeys(gate.gate for gate in result.gates if _waits_for_people(gate))
+    wanted += [f"--gate {shlex.quote(gate)}" for gate in gates]
+    name = shlex.quote(plan.name)
+    return [
+        NextStep(f"rollout approve {name} {what} {where}", "lets it pass; then it can be resumed")
+        for what in wanted
+    ]
+
+
+def _waits_for_people(gate: RecordedGate) -> bool:
+    return gate.kind == "approval" and not Status(gate.status).final
