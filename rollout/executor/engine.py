@@ -81,6 +81,8 @@ class Engine(Book):
                 stopping.view_lost(self, resource, reason, now)
             case ev.ViewBack(resource):
                 self.lost_views.pop(resource, None)
+                if resource == ev.LOCK:
+                    gating.came_back(self)
             case ev.Answered():
                 answering.answered(self, event, now)
             case ev.Measured(meter, round_, measurement):
@@ -95,6 +97,8 @@ class Engine(Book):
                 before = self.wishes
                 controlling.hear(self, wishes, now)
                 gating.hear(self, before, now)
+                if before.stop is not None and wishes.stop is None:
+                    gating.came_back(self)
             case ev.Decided(node, word):
                 controlling.hear(self, stepping.heard(self, node, word), now)
 

@@ -116,6 +116,9 @@ class RevisionsSeen:
     revisions: tuple[ControllerRevision, ...]
 
 
+LOCK = "the lock"  # it is out of sight like a watch while it cannot be renewed
+
+
 @dataclass(frozen=True, slots=True)
 class ViewLost:
     """A watch is broken or silent: what it would tell is not known."""

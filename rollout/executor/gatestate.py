@@ -119,6 +119,8 @@ class Gating:
         self.proven: set[str] = set()  # steps whose gates behind the node have passed
         self.rejected: set[str] = set()  # steps that a gate has failed
         self.vertices: dict[str, StepRun] = {}  # being asked
+        self.again: set[str] = set()  # vertices that have passed and are asked once more
+        self.too_old = False  # what has passed was measured before the lock was away, or a pause
         self.began_background = False
         self.updated_at: dict[int, float] = {}  # when all nodes of a wave were over
         self.stop: Stop | None = None
@@ -154,7 +156,7 @@ class Gating:
 
     def keep_waiting(self, now: float) -> bool:
         """Whether the run waits for a gate, which has a deadline of its own, or for a window."""
-        asked = self.vertices or self.to_ask or self.missing
+        asked = self.vertices or self.to_ask or self.missing or self.again
         return bool(asked) or any(
             guard.noted is None or guard.noted.outcome is not Outcome.PASSED or guard.is_shut(now)
             for guard in self.guards.values()

@@ -54,7 +54,8 @@ def sentence(book: Book, run: StepRun | None = None) -> str:
         ids = book.gating.missing.get(run.step.id, set())
         runs = [book.gates.open[i] for i in sorted(ids) if i in book.gates.open]
     else:
-        runs = [book.gates.open[i] for i in book.gating.vertices if i in book.gates.open]
+        ids = {*book.gating.vertices, *book.gating.again}
+        runs = [book.gates.open[i] for i in sorted(ids) if i in book.gates.open]
     if not runs:
         return ""
     more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""

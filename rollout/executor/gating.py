@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rollout.executor import backgroundgates, controlling
+from rollout.executor import backgroundgates, controlling, gateagain
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatechange import changed_at
@@ -34,6 +34,7 @@ def take_up(book: Book, now: float) -> None:
     while state.to_prove:
         begin_proof(book, state.to_prove.popleft(), now)
     _give_way(book, now)
+    gateagain.take_up(book, now)
     if book.stopping:
         _put_back(book)
         return
@@ -54,6 +55,11 @@ def hear(book: Book, before: Wishes, now: float) -> None:
     if book.wishes.gates == before.gates:
         return
     book.gates.look_again(lambda run: isinstance(run.gate, ApprovalGate), now)
+
+
+def came_back(book: Book) -> None:
+    """The lock is valid again, or a pause is over: what passed before then says nothing now."""
+    book.gating.too_old = True
 
 
 def _sees_all(book: Book) -> bool:

@@ -113,9 +113,9 @@ def held(
         if lock.lost:
             inbox.put(ev.LockLost(lock.lost))
         elif reason:
-            inbox.put(ev.ViewLost("the lock", reason))
+            inbox.put(ev.ViewLost(ev.LOCK, reason))
         else:
-            inbox.put(ev.ViewBack("the lock"))
+            inbox.put(ev.ViewBack(ev.LOCK))
 
     found = session.keeper.found
     lock = Lock(
