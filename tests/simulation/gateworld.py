@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from rollout.executor.gatestate import Carried
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome
@@ -53,11 +55,31 @@ class Script:
 
 
 class World:
-    """A small fleet, a plan with gates, and runs of it."""
+    """A small fleet, a plan with gates, and runs of it.
 
-    def __init__(self, nodes: int = 5, *, zones: int = 2, seed: int = 1, **body: Any) -> None:
+    Args:
+        nodes: of the cluster.
+        zones: over which they are spread.
+        seed: of all chance.
+        second: keys of another DaemonSet, `net-agent`, on the same nodes; None: there is none.
+        body: keys of the spec.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 5,
+        *,
+        zones: int = 2,
+        seed: int = 1,
+        second: dict[str, Any] | None = None,
+        **body: Any,
+    ) -> None:
         self.rng = random.Random(seed)
         fleet = default_fleet(nodes, zones, seed=seed)
+        if second is not None:
+            first = fleet.daemon_sets[0]
+            other = msgspec.structs.replace(first, name="net-agent")
+            fleet = msgspec.structs.replace(fleet, daemon_sets=(first, other))
         settings = Settings(track_managers=False, events=False)
         clock = VirtualClock()
         self.clock = clock
@@ -65,7 +87,8 @@ class World:
         self.cluster.start()
         strategy = {"maxUnavailable": body.pop("max_unavailable", 1)}
         item = {"name": "log-agent", "target": TARGET, "strategy": strategy}
-        whole = {"daemonSets": [item], "waves": [1, "100%"], "health": {"soak": 1}} | body
+        items = [item] if second is None else [item, item | {"name": "net-agent"} | second]
+        whole = {"daemonSets": items, "waves": [1, "100%"], "health": {"soak": 1}} | body
         self.plan: Plan = make_plan(self.cluster, whole)
         self.oracle = Oracle(self.cluster, self.plan)
 
