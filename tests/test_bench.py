@@ -14,8 +14,10 @@ EXPECTED = {
     "plan": ["rollout plan -o json, 8 nodes", "peak memory", "20 nodes in process", "n log n"],
     "apply": [
         "pod ready to next delete, p50; 4 of 8 nodes",
-        "writes of pods per node",
-        "over the built-in one",
+        "writes per node beyond the record",
+        "beyond the record in a hand-over",
+        "memory of a run over 40 changes",
+        "that over the built-in one",
         "stragglers times, 20 nodes, 10% in flight",
     ],
     "cli": ["rollout --help", "completion of 'rollout apply --'", "over importing click"],

@@ -21,6 +21,10 @@ class Sizes:
         watchers: numbers of watchers.
         replaced: nodes that are replaced while the reaction is measured.
         flying: nodes in flight then.
+        handed_over: nodes, and nodes in flight, whose writes are counted in a hand-over.
+        churned: nodes of the cluster that goes on changing while a run goes.
+        churn: changes there.
+        churn_s: how long the run lasts at least.
         races: (nodes, nodes in flight) of the races against the built-in controller, real time.
         paced: nodes of the updates whose makespan is compared with the lower bound.
         shares: percent in flight there.
@@ -36,6 +40,10 @@ class Sizes:
     watchers: tuple[int, ...]
     replaced: int
     flying: int
+    handed_over: tuple[int, int]
+    churned: int
+    churn: int
+    churn_s: int
     races: tuple[tuple[int, int], ...]
     paced: int
     shares: tuple[int, ...]
@@ -52,6 +60,10 @@ FULL: Final = Sizes(
     watchers=(1, 10),
     replaced=1_000,
     flying=50,
+    handed_over=(100, 20),
+    churned=500,
+    churn=50_000,
+    churn_s=60,
     races=((200, 20), (1_000, 50)),
     paced=1_000,
     shares=(1, 5, 10),
@@ -67,6 +79,10 @@ TINY: Final = Sizes(
     watchers=(1, 2),
     replaced=4,
     flying=2,
+    handed_over=(4, 2),
+    churned=4,
+    churn=40,
+    churn_s=2,
     races=((2, 2),),
     paced=20,
     shares=(10,),

@@ -9,19 +9,30 @@ from typing import Final
 _UNLIMITED: Final = 1000  # replacements per second
 
 
-def write_spec(directory: Path, image: str, limit: int | str, waves: object = "standard") -> Path:
+def write_spec(
+    directory: Path,
+    image: str,
+    limit: int | str,
+    waves: object = "standard",
+    *,
+    hands_over: bool = False,
+) -> Path:
     """Write a spec for the embedded cluster's own DaemonSet.
 
     Args:
         directory: where.
         image: what it shall run.
-        limit: `maxUnavailable`.
+        limit: `maxUnavailable`, or `maxSurge` of a hand-over.
         waves: as in a spec.
+        hands_over: the new pod of a node comes before the old one goes.
     """
     item = {
         "name": "log-agent",
         "target": {"set": {"image": {"agent": image}}},
-        "strategy": {"maxUnavailable": limit},
+        "strategy": {
+            "maxUnavailable": 0 if hands_over else limit,
+            "maxSurge": limit if hands_over else 0,
+        },
     }
     document = {
         "apiVersion": "rollout/v1",
