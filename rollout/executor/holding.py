@@ -19,7 +19,7 @@ from rollout.executor.leases import LeaseName
 from rollout.executor.lock import Lock
 from rollout.executor.observer import Observer
 from rollout.executor.processes import this_process
-from rollout.executor.record import ENDED, RunRecord
+from rollout.executor.record import AT_WORK, RunRecord
 from rollout.executor.runlog import RunLog, open_log
 from rollout.executor.session import Session
 from rollout.executor.tuning import Tuning
@@ -123,7 +123,7 @@ def held(
         [LeaseName(ds.namespace, ds.name) for ds in session.record.daemon_sets],
         Holder(session.record.run_id, whoami(), this_process()),
         above=found.epoch if found is not None else 0,
-        held_before=found is not None and found.epoch > 0 and found.phase not in ENDED,
+        held_before=found is not None and found.epoch > 0 and found.phase in AT_WORK,
         duration_s=tuning.lease_s,
         pause=inbox.stopped_within,
         on_change=changed,

@@ -39,6 +39,7 @@ RunPhase: TypeAlias = Literal[
 ]
 WishVerb: TypeAlias = Literal["pause", "hold", "abort", "rollback"]
 FailurePolicy: TypeAlias = Literal["hold", "rollback", "abort"]
+AT_WORK: tuple[RunPhase, ...] = ("running", "rolling back")  # or its process was killed
 ENDED: tuple[RunPhase, ...] = ("complete", "rolled back", "aborted", "superseded", "cleaned up")
 
 MOST_WAVE_NAMES = 300  # runs of names; beyond them a wave is approved by its number

@@ -1,4 +1,4 @@
-"""The patch that takes a released pod back: afterwards the selector must match it again."""
+"""Each patch is bound to one object and one state of it; one that takes back fits the selector."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor.patches import take_back_patch
+from rollout.errors import StaleError
+from rollout.executor.patches import (
+    clean_patch,
+    give_back_patch,
+    prepare_patch,
+    release_patch,
+    restore_patch,
+    take_back_patch,
+)
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, Pod
 from rollout.fleet.selectors import selector_of
+from rollout.planner.plan import Plan
+from rollout.sim.clock import VirtualClock
+from rollout.sim.cluster import Cluster
+from rollout.sim.fleetfile import default_fleet
 from tests.fleet.builders import make_daemon_set, make_pod
+from tests.simulation.driver import make_plan, read_fleet
 
 APP_IN: dict[str, Any] = {"key": "app", "operator": "In", "values": ["agent", "agent-beta"]}
 TIER_EXISTS: dict[str, Any] = {"key": "tier", "operator": "Exists"}
@@ -62,3 +75,47 @@ def test_what_the_pod_has_already_and_no_expression_needs_is_left_alone() -> Non
     pod = make_pod("agent-1", labels={"app": "agent-beta", marks.RELEASED_FROM: "ds-uid"})
     labels = take_back_patch(live, pod)["metadata"]["labels"]
     assert labels == {marks.RELEASED_FROM: None, marks.RUN: None}
+
+
+# Bound to what they were made for
+
+
+def prepared() -> tuple[Plan, DaemonSet]:
+    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
+    cluster.start()
+    item = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    plan = make_plan(cluster, {"daemonSets": [item]})
+    return plan, read_fleet(cluster, "logging", "log-agent").daemon_set
+
+
+def test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version() -> None:
+    plan, live = prepared()
+    (planned,) = plan.daemon_sets
+    for patch in (
+        prepare_patch(plan, planned, live, "run"),
+        restore_patch(planned, live),
+        clean_patch(live, {"type": "OnDelete"}),
+        clean_patch(live, None),
+    ):
+        assert patch["metadata"]["uid"] == live.metadata.uid
+        assert patch["metadata"]["resourceVersion"] == live.metadata.resource_version != ""
+
+
+def test_a_patch_of_a_pod_names_the_very_pod() -> None:
+    plan, _ = prepared()
+    (planned,) = plan.daemon_sets
+    assert release_patch(planned, "uid-1", "run")["metadata"]["uid"] == "uid-1"
+    assert give_back_patch("uid-2", {})["metadata"]["uid"] == "uid-2"
+
+
+def test_a_template_that_the_plan_has_not_seen_is_not_patched() -> None:
+    plan, live = prepared()
+    (planned,) = plan.daemon_sets
+    raw = msgspec.to_builtins(live)
+    raw["spec"]["template"]["spec"]["containers"][0]["command"] = ["other"]
+    with pytest.raises(StaleError, match="not the one that the plan was made for"):
+        prepare_patch(plan, planned, msgspec.convert(raw, DaemonSet), "run")

@@ -137,3 +137,44 @@ def test_the_books_of_a_view_agree_after_any_order_of_events(steps: list[tuple[s
         broken = {n for nodes in seen.broken_zones.values() for n in nodes}
         assert broken <= seen.unavailable - seen.held
         assert all(NODES[n] == zone for zone, nodes in seen.broken_zones.items() for n in nodes)
+
+
+# What is believed of late news
+
+
+def test_news_of_a_pod_from_before_it_left_does_not_bring_it_back() -> None:
+    seen = view()
+    seen.see(pod(5), T0)
+    seen.forget("uid-n1", T0, "7")
+
+    assert seen.see(pod(6), T0) is None
+    assert not seen.on("n1")
+    assert seen.see(pod(8), T0) == "n1"
+
+
+def test_older_news_of_a_pod_changes_nothing() -> None:
+    seen = view()
+    seen.see(pod(5), T0)
+
+    assert seen.see(pod(4, ready=False), T0) is None
+    assert seen.pods["uid-n1"].ready
+
+
+def test_a_pod_of_another_owner_is_not_seen() -> None:
+    mine, others = view(), PodView("another", NODES, 0.0, lambda _when, _node: None, NODES)
+    mine.see(pod(5), T0)
+    others.see(pod(5), T0)
+
+    assert "n1" not in mine.unavailable
+    assert not others.pods
+    assert "n1" in others.unavailable
+
+
+def test_a_pod_is_available_after_min_ready_seconds_and_not_before() -> None:
+    seen = view(min_ready_s=30.0)
+    began = 1_790_000_000.0
+    seen.see(pod(4, ready=False), began)
+    seen.see(pod(5), began)
+
+    assert not seen.is_available(seen.pods["uid-n1"], began + 29.0)
+    assert seen.is_available(seen.pods["uid-n1"], began + 30.0)
