@@ -13,25 +13,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 LOG: Final = logging.getLogger(__name__)
 Callback = Callable[[], None]
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Timer:
     """One callback that waits for its time; cancelled timers are dropped when they come up."""
 
     when: float
-    seq: int
-    callback: Callback = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    callback: Callback
+    cancelled: bool = False
 
     def cancel(self) -> None:
         """Make sure that the callback never runs."""
         self.cancelled = True
+
+
+_Queue = list[tuple[float, int, Timer]]  # when, and in which order of asking; a heap
 
 
 class Clock(Protocol):
@@ -50,7 +52,7 @@ class VirtualClock:
     def __init__(self, start: float = 1_790_000_000.0) -> None:
         self._now = start
         self._seq = 0
-        self._timers: list[Timer] = []
+        self._timers: _Queue = []
         self.executed = 0
 
     def now(self) -> float:
@@ -60,31 +62,35 @@ class VirtualClock:
     def call_later(self, delay: float, callback: Callback) -> Timer:
         """Run `callback` after `delay` seconds of virtual time."""
         self._seq += 1
-        timer = Timer(self._now + max(delay, 0.0), self._seq, callback)
-        heapq.heappush(self._timers, timer)
+        timer = Timer(self._now + max(delay, 0.0), callback)
+        heapq.heappush(self._timers, (timer.when, self._seq, timer))
         return timer
 
     def next_due(self) -> float | None:
         """Return when the next callback is due, or None when nothing waits."""
-        while self._timers and self._timers[0].cancelled:
-            heapq.heappop(self._timers)
-        return self._timers[0].when if self._timers else None
+        timers = self._timers
+        while timers and timers[0][2].cancelled:
+            heapq.heappop(timers)
+        return timers[0][0] if timers else None
 
     def step(self) -> bool:
         """Move to the next callback and run it; False when nothing waits."""
         if self.next_due() is None:
             return False
-        timer = heapq.heappop(self._timers)
-        self._now = max(self._now, timer.when)
+        self._run_next()
+        return True
+
+    def _run_next(self) -> None:
+        when, _, timer = heapq.heappop(self._timers)
+        self._now = max(self._now, when)
         self.executed += 1
         timer.callback()
-        return True
 
     def advance(self, seconds: float) -> None:
         """Run everything that is due in the next `seconds`, then stand exactly there."""
         end = self._now + seconds
         while (due := self.next_due()) is not None and due <= end:
-            self.step()
+            self._run_next()
         self._now = end
 
     def run_until(self, condition: Callable[[], bool], timeout: float) -> bool:
@@ -95,7 +101,7 @@ class VirtualClock:
             if due is None or due > end:
                 self._now = end
                 return condition()
-            self.step()
+            self._run_next()
         return True
 
 
@@ -109,7 +115,7 @@ class RealClock:
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
         self._wake = threading.Condition(lock)
-        self._timers: list[Timer] = []
+        self._timers: _Queue = []
         self._seq = 0
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -122,8 +128,8 @@ class RealClock:
         """Run `callback` after `delay` seconds on the clock's thread."""
         with self._lock:
             self._seq += 1
-            timer = Timer(time.monotonic() + max(delay, 0.0), self._seq, callback)
-            heapq.heappush(self._timers, timer)
+            timer = Timer(time.monotonic() + max(delay, 0.0), callback)
+            heapq.heappush(self._timers, (timer.when, self._seq, timer))
             self._wake.notify()
             return timer
 
@@ -146,8 +152,8 @@ class RealClock:
                 if not self._timers:
                     self._wake.wait()
                     continue
-                timer = self._timers[0]
-                delay = timer.when - time.monotonic()
+                when, _, timer = self._timers[0]
+                delay = when - time.monotonic()
                 if timer.cancelled or delay <= 0:
                     heapq.heappop(self._timers)
                     if not timer.cancelled:
