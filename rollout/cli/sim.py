@@ -35,7 +35,12 @@ def sim() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("rollout-sim.kubeconfig"),
     show_default=True,
-    help="Written here (mode 0600), removed at the end.",
+    help="Written here (mode 0600), beside what is there; taken out again at the end.",
+)
+@click.option(
+    "--use-context",
+    is_flag=True,
+    help="Make its context the current one in a file that has others; in a new file it is.",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback (default: any)."
@@ -47,6 +52,7 @@ def start(
     fleet: Path | None,
     faults: Path | None,
     kubeconfig: Path,
+    use_context: bool,
     port: int,
 ) -> None:
     """Run the embedded cluster in the foreground, on loopback, until Ctrl-C.
@@ -80,7 +86,7 @@ def start(
     else:
         described = default_fleet(count, spread, seed=seed)
     script = read_faults(faults) if faults is not None else None
-    kubeconfigfile.check_replaceable(kubeconfig)
+    kubeconfigfile.check_place(kubeconfig)
     cluster = EmbeddedCluster(described, port=port, faults=script)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -90,14 +96,16 @@ def start(
     except OSError as error:
         reason = error.strerror or str(error)
         raise RolloutError(f"port {port} cannot be opened: {reason}; choose another one") from None
-    config = cluster.kubeconfig()
+    config, before = cluster.kubeconfig(), kubeconfigfile.current_context(kubeconfig)
     try:
-        kubeconfigfile.write(kubeconfig, config)
+        current = kubeconfigfile.write(kubeconfig, config, use_context=use_context)
         click.echo(f"The embedded cluster answers on {cluster.server.url}. Ctrl-C ends it.")
         click.echo(f"  export KUBECONFIG={kubeconfig.absolute()}")
+        if current != kubeconfigfile.NAME:
+            click.echo(f"  and --context {kubeconfigfile.NAME}: the current one is {current}")
         ended.wait()
     finally:
         cluster.stop()
-        kubeconfigfile.remove(kubeconfig, config)
+        kubeconfigfile.remove(kubeconfig, config, before)
     for line in cluster.fault_report():
         click.echo(line)

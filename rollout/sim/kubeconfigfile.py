@@ -1,7 +1,8 @@
-"""The kubeconfig file of a running embedded cluster: written at its start, gone at its end.
+"""The kubeconfig of a running embedded cluster: written at its start, gone at its end.
 
-A file that is not of an embedded cluster is never touched: a slip of the finger such as
-`--kubeconfig ~/.kube/config` must not cost anybody their clusters.
+Where there are other clusters in the file, the embedded one stands beside them as `kubectl config`
+would put it there: nothing of theirs is touched, and they stay the current ones unless somebody
+wants it otherwise. A file that is no kubeconfig is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,19 @@ from rollout.files import write_private
 from rollout.sim.store import Object
 
 NAME: Final = "rollout-sim"  # of the cluster, the user and the context in it
+_PARTS: Final = ("clusters", "users", "contexts")
+_PLAIN_KEYS: Final = {*_PARTS, "apiVersion", "kind", "current-context", "preferences"}
+_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads times as the text that they are, so that they are written back unchanged."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag != _TIMESTAMP]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def kubeconfig(server_url: str, token: str) -> Object:
@@ -38,50 +52,96 @@ def kubeconfig(server_url: str, token: str) -> Object:
     }
 
 
-def check_replaceable(path: Path) -> None:
-    """Make sure that nothing of value stands where the kubeconfig shall go.
+def check_place(path: Path) -> None:
+    """Make sure that the kubeconfig can go there.
 
     Raises:
-        RolloutError: when there is a file that no embedded cluster has left behind.
+        RolloutError: when there is a file that is no kubeconfig.
     """
-    if path.exists() and not _is_of_a_cluster_like_this(_read(path)):
+    if path.exists() and not _is_kubeconfig(_read(path)):
         raise RolloutError(
-            f"{path}: is there already and is not the kubeconfig of an embedded cluster; "
-            "choose another place with --kubeconfig, or remove the file"
+            f"{path}: is there already and is no kubeconfig; choose another place with "
+            "--kubeconfig, or remove the file"
         )
 
 
-def write(path: Path, config: Object) -> None:
-    """Write the file with mode 0600, also over one that an earlier cluster has left behind.
+def write(path: Path, config: Object, *, use_context: bool = False) -> str:
+    """Write the file with mode 0600, or put the cluster beside those that are in it.
+
+    Args:
+        path: the file; there may be one of an earlier embedded cluster, or of others.
+        config: what `kubeconfig` returned.
+        use_context: make its context the current one although there are others.
+
+    Returns:
+        The context that is current now.
 
     Raises:
-        RolloutError: when it cannot be written, or would replace a file of somebody else.
+        RolloutError: when it cannot be written, or the file is no kubeconfig.
     """
-    check_replaceable(path)
-    write_private(path, yaml.safe_dump(config, sort_keys=False).encode())
+    check_place(path)
+    found = _read(path) if path.exists() else {}
+    others = _others(found)
+    merged = {**config, **found} | {part: others[part] + config[part] for part in _PARTS}
+    if use_context or not any(others.values()) or not found.get("current-context"):
+        merged["current-context"] = NAME
+    _put(path, merged)
+    return str(merged["current-context"])
 
 
-def remove(path: Path, config: Object) -> None:
-    """Remove the file, unless another cluster has taken its place by now."""
-    if _read(path) == config:
-        with contextlib.suppress(OSError):
+def current_context(path: Path) -> str:
+    """Return the context that is current in a file; "" where there is none."""
+    found = _read(path)
+    return str(found.get("current-context") or "") if _is_kubeconfig(found) else ""
+
+
+def remove(path: Path, config: Object, before: str = "") -> None:
+    """Take the cluster out again, unless another one has taken its place by now.
+
+    Args:
+        path: the file; it goes away where nothing else is in it.
+        config: what was written.
+        before: the context that becomes the current one again, where ours is.
+    """
+    found = _read(path)
+    if not _is_kubeconfig(found):
+        return
+    if any(entry not in (found.get(part) or ()) for part in _PARTS for entry in config[part]):
+        return
+    others = _others(found)
+    with contextlib.suppress(OSError, RolloutError):
+        if not any(others.values()) and set(found) <= _PLAIN_KEYS:
             path.unlink()
+            return
+        rest = found | others
+        if rest.get("current-context") == NAME:
+            rest["current-context"] = before if before != NAME else ""
+        _put(path, rest)
+
+
+def _put(path: Path, document: Object) -> None:
+    write_private(path.resolve(), yaml.safe_dump(document, sort_keys=False).encode())
+
+
+def _others(found: Object) -> Object:
+    """Return the entries that are not of an embedded cluster."""
+    return {
+        part: [entry for entry in found.get(part) or () if entry["name"] != NAME] for part in _PARTS
+    }
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - whatever stands there
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError):
         return None
 
 
-def _is_of_a_cluster_like_this(found: Any) -> bool:  # noqa: ANN401 - whatever stands there
+def _is_kubeconfig(found: Any) -> bool:  # noqa: ANN401 - whatever stands there
     if not isinstance(found, dict) or found.get("kind") != "Config":
         return False
-    parts = (found.get(part) for part in ("clusters", "users", "contexts"))
     return all(
-        isinstance(part, list)
-        and [entry.get("name") for entry in part if isinstance(entry, dict)] == [NAME]
-        and len(part) == 1
-        for part in parts
+        isinstance(entries := found.get(part) or [], list)
+        and all(isinstance(e, dict) and isinstance(e.get("name"), str) for e in entries)
+        for part in _PARTS
     )

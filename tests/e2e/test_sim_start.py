@@ -227,14 +227,33 @@ def sim_start(directory: Path, *arguments: str | Path) -> Done:
     return done
 
 
-def test_a_kubeconfig_of_real_clusters_is_never_overwritten(tmp_path: Path) -> None:
+def test_beside_real_clusters_it_is_reached_by_its_context_and_gone_at_the_end(
+    tmp_path: Path,
+) -> None:
     precious = tmp_path / "config"
-    precious.write_text("apiVersion: v1\nkind: Config\nclusters: [{name: prod}]\n")
-    before = precious.read_bytes()
+    precious.write_text(
+        "apiVersion: v1\nkind: Config\n"
+        "clusters: [{name: prod, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+        "contexts: [{name: prod, context: {cluster: prod, user: ''}}]\ncurrent-context: prod\n"
+    )
+    before = yaml.safe_load(precious.read_text())
+    with started("--nodes", "1", "--kubeconfig", precious) as cluster:
+        there = ("-n", "logging", "--kubeconfig", precious)
+        assert run("status", "log-agent", *there).code == 1
+        assert run("status", "log-agent", *there, "--context", "rollout-sim").code == 0
+        cluster.send(signal.SIGINT)
+        done = cluster.end()
+    assert "--context rollout-sim: the current one is prod" in done.out
+    assert yaml.safe_load(precious.read_text()) == before | {"users": []}
+
+
+def test_a_file_that_is_no_kubeconfig_is_never_overwritten(tmp_path: Path) -> None:
+    precious = tmp_path / "notes"
+    precious.write_text("buy milk\n")
     done = run("sim", "start", "--nodes", "1", "--kubeconfig", precious)
     assert done.code == 1
-    assert f"error: {precious}: is there already and is not the kubeconfig of an" in done.err
-    assert precious.read_bytes() == before
+    assert f"error: {precious}: is there already and is no kubeconfig" in done.err
+    assert precious.read_text() == "buy milk\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -1,15 +1,16 @@
-"""The kubeconfig of an embedded cluster replaces its own kind and nothing else."""
+"""The kubeconfig of an embedded cluster replaces its own kind and leaves everything else alone."""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from rollout.errors import RolloutError
-from rollout.sim.kubeconfigfile import check_replaceable, kubeconfig, remove, write
+from rollout.sim.kubeconfigfile import NAME, check_place, current_context, kubeconfig, remove, write
 
 OURS = kubeconfig("http://127.0.0.1:1", "secret")
 OTHER = kubeconfig("http://127.0.0.1:2", "secret")
@@ -46,10 +47,54 @@ def test_one_that_another_cluster_has_written_since_is_left(tmp_path: Path) -> N
     assert yaml.safe_load(path.read_text()) == OTHER
 
 
-def merged() -> str:
-    """A file that holds an embedded cluster beside a real one."""
-    real = {"name": "prod", "cluster": {"server": "https://prod"}}
-    return yaml.safe_dump({**OURS, "clusters": [*OURS["clusters"], real]})
+REAL = """
+# ours
+apiVersion: v1
+kind: Config
+clusters:
+- {name: prod, cluster: {server: "https://prod"}}
+users:
+- name: ann
+  user: {auth-provider: {name: oidc, config: {expiry: 2027-01-15T08:00:00Z}}}
+contexts:
+- {name: prod, context: {cluster: prod, user: ann}}
+current-context: prod
+extensions: [{name: mine}]
+"""
+
+
+def content(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.load(path.read_text(), yaml.BaseLoader)  # noqa: S506 - text only
+    return found
+
+
+@pytest.mark.parametrize("use_context", [False, True])
+def test_it_stands_beside_real_clusters_and_is_taken_out_again(
+    tmp_path: Path, *, use_context: bool
+) -> None:
+    path, link = tmp_path / "config", tmp_path / "link"
+    path.write_text(REAL)
+    link.symlink_to(path)
+    before = content(path)
+
+    current = write(link, OURS, use_context=use_context)
+
+    assert current == (NAME if use_context else "prod")
+    assert [c["name"] for c in content(path)["contexts"]] == ["prod", NAME]
+    assert content(path)["clusters"] == [*before["clusters"], *OURS["clusters"]]
+    remove(link, OURS, "prod")
+    assert content(path) == before
+    assert link.is_symlink()
+
+
+def test_in_a_kubeconfig_without_a_current_context_it_becomes_that(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("{apiVersion: v1, kind: Config, clusters: null}")
+    assert current_context(path) == ""
+    assert write(path, OURS) == NAME
+    assert current_context(path) == NAME
+    remove(path, OURS)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
@@ -60,16 +105,16 @@ def merged() -> str:
         "- 1",
         "a: [",
         "\x00\xff",
-        "{apiVersion: v1, kind: Config}",
         "{kind: Config, clusters: [1], users: [1], contexts: [1]}",
-        merged(),
+        "{kind: Config, clusters: 1}",
+        "{kind: Pod}",
     ],
 )
-def test_what_is_not_of_an_embedded_cluster_stays(tmp_path: Path, content: str) -> None:
+def test_what_is_no_kubeconfig_stays(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config"
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(RolloutError, match="is not the kubeconfig of an embedded cluster"):
-        check_replaceable(path)
+    with pytest.raises(RolloutError, match="is no kubeconfig"):
+        check_place(path)
     with pytest.raises(RolloutError):
         write(path, OURS)
     remove(path, OURS)
