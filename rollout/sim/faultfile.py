@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from rollout.quantity import parse_duration
+from rollout.quantity import parse_amount, parse_duration
 from rollout.sim.fleetfile import read_fault
 from rollout.yamlsource import Source, Step, read_document
 
@@ -93,6 +93,7 @@ class Entry(_Strict, frozen=True):
     revoke: bool = False
     truncate: bool = False
     empty: bool = False
+    shrink: int | str | None = None
     drop: Duration | DropAction | None = None
     duplicate: int | None = None
     stall: Duration | None = None
@@ -125,6 +126,7 @@ REQUEST_ACTIONS: Final = (
     "revoke",
     "truncate",
     "empty",
+    "shrink",
 )
 WATCH_ACTIONS: Final = ("drop", "duplicate", "stall")
 CLUSTER_ACTIONS: Final = (
@@ -267,6 +269,8 @@ class _Reader:
         match action:
             case "throttle" | "delay" | "stale" | "stall":
                 return self.seconds(action, given)
+            case "shrink":
+                return self._checked(action, parse_amount, given)
             case "error":
                 return self._error(given)
             case "drop":

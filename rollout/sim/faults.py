@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from rollout.quantity import Amount
 from rollout.sim import watchfaults
 from rollout.sim.api import Api
 from rollout.sim.audit import Entry
@@ -387,14 +389,15 @@ def _throttled(seconds: float) -> StatusError:
 
 def _falsify(fault: Fault, response: Response) -> None:
     """Make a good answer say what is not so."""
-    if response.status != OK or fault.action not in ("truncate", "empty"):
+    if response.status != OK or fault.action not in ("truncate", "empty", "shrink"):
         return
     true_body = response.render()
     if fault.action == "truncate":
         response.body = true_body[: len(true_body) // 2]
         return
     with contextlib.suppress(msgspec.DecodeError):  # a log, or truncated already
-        response.body = _emptied(msgspec.json.decode(true_body), true_body)
+        change = _emptied if fault.action == "empty" else partial(_shrunken, fault.value)
+        response.body = change(msgspec.json.decode(true_body), true_body)
 
 
 def _emptied(document: Any, true_body: bytes) -> bytes:  # noqa: ANN401 - JSON
@@ -405,6 +408,13 @@ def _emptied(document: Any, true_body: bytes) -> bytes:  # noqa: ANN401 - JSON
             version = {"resourceVersion": document["metadata"].get("resourceVersion", "")}
             return encode({**document, "metadata": version, rows: []})
     return true_body
+
+
+def _shrunken(share: Amount, document: Any, true_body: bytes) -> bytes:  # noqa: ANN401 - JSON
+    rows = next((key for key in ("items", "rows") if key in document), "")
+    if not rows:
+        return true_body
+    return encode({**document, rows: document[rows][share.resolve(len(document[rows])) :]})
 
 
 def describe(injector: Injector) -> Object:

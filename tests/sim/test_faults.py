@@ -181,6 +181,14 @@ def test_a_revoked_permission_is_refused_in_reviews_too() -> None:
     assert world.hits("r") == 2
 
 
+def test_a_shrunken_list_lacks_its_share_of_items_and_a_single_object_is_whole() -> None:
+    world = FaultyWorld("{name: s, shrink: 50%}")
+
+    assert world.get(CONFIG_MAP_PATH).names == ["b"]
+    assert world.get(f"{CONFIG_MAP_PATH}/a").body["metadata"]["name"] == "a"
+    assert world.hits("s") == 2
+
+
 def test_a_truncated_answer_is_no_json_and_an_empty_one_is_a_lie() -> None:
     world = FaultyWorld("{truncate: true, count: 1}, {empty: true, after: 1, count: 1}")
     with pytest.raises(json.JSONDecodeError):

@@ -1,13 +1,14 @@
-"""Who judges a run: safety rules S1 to S7, S9 and S11 of the design, after every event.
+"""Who judges a run: the safety rules S1 to S11 of the design, after every event.
 
 What was asked of the server and what the store holds is believed; of the program only what it
 decides (which step, under which plan) is looked at. A complaint ends the run that it is about.
+Gates, and what a way back must not wait for (S8, S10), are judged in `gateoracle`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from rollout.executor import events as ev
 from rollout.executor import run as loop
 from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
 from rollout.executor.engine import Engine
@@ -26,6 +28,7 @@ from rollout.sim.cluster import Cluster
 from rollout.sim.requests import Request, target_of
 from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES, NODES, PODS
 from rollout.sim.store import Event, Object
+from tests.simulation.gateoracle import WAY_BACK, GateJudge
 from tests.simulation.threads import Machine, Process
 
 AT_WORK = ("running", "rolling back")  # phases of a record under which a run may write
@@ -48,7 +51,10 @@ class Judge:
         self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node): pods that we ended
         self.writes: list[str] = []  # our writes to DaemonSets and pods, as they were served
         self.served = 0  # of all requests of ours that were meant to write
-        self.views_are_late = False  # a fault keeps news from the program
+        self.gates = GateJudge(
+            machine.clock.now, self.complain, lambda who, gate: machine.outside.good[who, gate]
+        )
+        self._on_the_way_back: set[Engine] = set()
         self._cluster = cluster
         self._machine = machine
         self._store = cluster.store
@@ -71,6 +77,11 @@ class Judge:
             self._store.subscribe(DAEMONSETS, self._count_eras),
         ]
 
+    @property
+    def views_are_late(self) -> bool:
+        """Whether a fault keeps news from the program."""
+        return self.gates.views_are_late
+
     def __enter__(self) -> Self:
         """Look into every engine that is made from now on."""
         judge = self
@@ -78,7 +89,12 @@ class Judge:
         class Watched(Engine):
             def __init__(self, *given: Any, **named: Any) -> None:
                 super().__init__(*given, **named)
-                judge.engines[judge._machine.current] = self
+                judge._begins(judge._machine.current, self)
+
+            def observe(self, event: ev.Event, now: float) -> None:
+                if isinstance(event, ev.Measured):
+                    judge.gates.hear(judge._machine.current.name, self, event)
+                super().observe(event, now)
 
             def decide(self, now: float) -> list[Action]:
                 with judge._deciding(self):
@@ -99,6 +115,11 @@ class Judge:
         vars(loop)["Engine"] = self._engine
         for stop in self._stops:
             stop()
+
+    def _begins(self, process: Process, engine: Engine) -> None:
+        self.engines[process] = engine
+        if any(r["name"] == engine.plan.name and r["phase"] in WAY_BACK for r in self._records()):
+            self._on_the_way_back.add(engine)
 
     def complain(self, text: str) -> None:
         """Note a broken rule."""
@@ -140,11 +161,9 @@ class Judge:
 
     def _check_record(self, process: Process) -> None:
         """S4: what is written is explained by a record that is there already."""
-        engine = self.engines.get(process)
-        if engine is None:
-            self.complain(f"S4: {process.name} writes without a run")
-            return
         found = list(self._records())
+        if process not in self.engines and found:
+            return  # `cleanup`, behind a run that is over: its lock is looked at
         if not any(record["phase"] in AT_WORK for record in found):
             phases = [record["phase"] for record in found]
             self.complain(f"S4: {process.name} writes, but the records say {phases}")
@@ -158,6 +177,8 @@ class Judge:
     def _check_lock(self, process: Process) -> None:
         """S5: the lease of every DaemonSet of the run is this process's own, and not over."""
         engine = self.engines.get(process)
+        if engine is None and not any(_held_by(lease, process) for lease in self._leases()):
+            self.complain(f"S5: {process.name} writes without a lock")
         for ds in engine.plan.daemon_sets if engine is not None else ():
             lease = self._store.get(LEASES, (ds.namespace, f"rollout-{ds.name}"))
             spec: Object = (lease or {}).get("spec") or {}
@@ -168,6 +189,9 @@ class Judge:
             age = self._machine.clock.now() - parse_time(spec["renewTime"])
             if age > DURATION_S:
                 self.complain(f"S5: {process.name} writes {age:.1f} s after its last renewal")
+
+    def _leases(self) -> list[Object]:
+        return list(self._store.scan(LEASES))
 
     def _check_delete(self, process: Process, namespace: str, name: str, request: Request) -> None:
         """S2: a named object of ours, on a planned node."""
@@ -180,6 +204,8 @@ class Judge:
             return  # the precondition saves it
         place = self._place(pod)
         engine = self.engines.get(process)
+        if engine is None and marks.RELEASED_FROM in (pod["metadata"].get("labels") or {}):
+            return  # `cleanup` ends what a dead run has handed over
         planned = {ds.uid: ds for ds in engine.plan.daemon_sets} if engine is not None else {}
         if place is None or place[0] not in planned:
             self.complain(f"S2: {name} is not a pod of the run")
@@ -207,6 +233,7 @@ class Judge:
         process = self._acting
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
+            self.gates.deleted(*place)
             self._check_once(process, place)
             if not served:
                 self._by_us.add(place)
@@ -291,8 +318,13 @@ class Judge:
         self._flying = set(engine.busy_nodes) if engine.stopping else set()
         yield
 
-    def _check_decision(self, engine: Engine, actions: Iterable[Action]) -> None:
-        """S6, S7 and S9: nothing new after a stop, nothing before what it waits for."""
+    def _check_decision(self, engine: Engine, actions: list[Action]) -> None:
+        """S6 to S10: nothing new after a stop, nothing before what it waits for."""
+        process = self._machine.current.name
+        if engine in self._on_the_way_back:
+            self.gates.check_way_back(process, engine, actions)
+        else:
+            self.gates.check_decision(process, engine, actions)
         for action in actions:
             if isinstance(action, Finish):
                 continue
@@ -351,6 +383,11 @@ def _updates_before(engine: Engine, step: StepRun) -> list[StepRun]:
         else:
             look += run.step.after
     return found
+
+
+def _held_by(lease: Object, process: Process) -> bool:
+    holder = (lease.get("spec") or {}).get("holderIdentity") or ""
+    return parse_holder(holder).process == process.name
 
 
 def _owner(pod: Object) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.fleet import marks
@@ -19,15 +20,21 @@ from rollout.planner.plan import Plan
 from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, NodeGroup, Taint, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import DAEMONSETS, NODES, PODS
+from rollout.sim.resources import DAEMONSETS, PODS
 from rollout.sim.store import Object
 from tests.simulation.oracles import _node, _ready
+from tests.simulation.outsideworld import Turn
+from tests.simulation.people import Operator, act, answers, draw_more
+from tests.simulation.storyfaults import draw_worse
+from tests.simulation.storygates import draw_gates
+from tests.simulation.turning import begin_turns, end_turns
 from tests.simulation.virtual import SOMEBODY, Command, World
 
 ATTEMPTS = 40  # commands until all must be over
 PAUSE_S = 20.0  # between two commands
 PATIENCE_S = 600.0  # until people stop a command that waits
 FAULTS_END_S = 120.0  # from then on nothing goes wrong any more
+GATED, CROWDED, WORSE = 0.3, 0.3, 0.15  # shares of stories with gates, more people, larger faults
 OPERATORS = (
     *("kill", "kill", "kill", "interrupt", "pause", "pause", "rollback", "second-apply"),
     *("delete-pod", "edit-template", "edit-strategy", "cordon", "join", "leave", "reboot"),
@@ -50,14 +57,6 @@ _LATE_VIEWS = (
 )
 
 
-class Operator(msgspec.Struct, frozen=True):
-    """Somebody does something, as soon as so many pods were deleted by us."""
-
-    kind: str
-    at: int
-    value: int = 0
-
-
 class Scenario(msgspec.Struct, frozen=True):
     """A whole story."""
 
@@ -73,6 +72,7 @@ class Scenario(msgspec.Struct, frozen=True):
     repair: str  # what people do when it is held: heal or rollback
     operators: tuple[Operator, ...] = ()
     faults: tuple[dict[str, Any], ...] = ()
+    turns: tuple[Turn, ...] = ()  # when what a gate looks at is bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,15 @@ class Played:
 
 
 def draw(seed: int) -> Scenario:
-    """Return the scenario of a seed."""
+    """Return the scenario of a seed.
+
+    What stories got later, gates and more people and faults, is drawn from sources of its own: the
+    seeds that don't get them mean what they always meant.
+    """
+    return _with_more_trouble(_with_gates(_draw(seed)))
+
+
+def _draw(seed: int) -> Scenario:
     rng = random.Random(f"scenario {seed}")
     nodes = rng.choice([1, 2, 2, 3, 3, 3, 4, 5, 6, 9])
     if rng.random() < 0.005:
@@ -112,6 +120,25 @@ def draw(seed: int) -> Scenario:
         operators=tuple(_operator(rng, nodes) for _ in range(rng.choice([0, 0, 1, 1, 2, 3]))),
         faults=tuple(_fault(rng) for _ in range(rng.choice([0, 1, 1, 2, 3, 5]))),
     )
+
+
+def _with_gates(scenario: Scenario) -> Scenario:
+    rng = random.Random(f"gates {scenario.seed}")
+    if rng.random() > GATED:
+        return scenario
+    gates, turns = draw_gates(rng)
+    return replace(scenario, spec={**scenario.spec, "gates": gates}, turns=turns)
+
+
+def _with_more_trouble(scenario: Scenario) -> Scenario:
+    rng = random.Random(f"people {scenario.seed}")
+    people, faults = scenario.operators, scenario.faults
+    if rng.random() < CROWDED:
+        more = (draw_more(rng, scenario.nodes) for _ in range(rng.choice([1, 1, 2])))
+        people = (*people, *more)
+    if rng.random() < WORSE:
+        faults = (*faults, draw_worse(rng))
+    return replace(scenario, operators=people, faults=faults)
 
 
 def _spec(rng: random.Random, daemon_sets: int) -> dict[str, Any]:
@@ -284,7 +311,13 @@ class _Story:
         self.codes: list[int] = []
         self.others: list[Command] = []
         self.stuck = False  # the last command waited without end, and was stopped
+        self.asked_to_step: int | None = None
         self.plan: Plan
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes the story begins with."""
+        return self.scenario.nodes
 
     def play(self) -> Played:
         world, scenario = self.world, self.scenario
@@ -293,8 +326,9 @@ class _Story:
         for key, fault in scenario.release.items():
             world.cluster.set_image_fault(key, read_fault(fault))
         late = [fault for fault in scenario.faults if any(kind in fault for kind in _LATE_VIEWS)]
-        world.judge.views_are_late = bool(late)
+        world.judge.gates.views_are_late = bool(late)
         world.begin_faults()
+        begin_turns(world, scenario.spec.get("gates", []), scenario.turns)
         code = self._commands()
         world.wait_until(lambda: all(other.over for other in self.others))
         if any(other.code == ExitCode.ROLLED_BACK for other in self.others):
@@ -319,7 +353,7 @@ class _Story:
         back = ["rollback", self.plan.name, "-n", self.plan.namespace]
         tries_back = 0
         for _ in range(ATTEMPTS):
-            code = self._one(command)
+            code = self._one(self._instead(command, path))
             self.codes.append(code)
             match code:
                 case ExitCode.DONE | ExitCode.DEFERRED | ExitCode.ROLLED_BACK:
@@ -331,6 +365,7 @@ class _Story:
                     | ExitCode.DEADLINE
                     | ExitCode.STALE
                     | ExitCode.PAUSED
+                    | ExitCode.INCONCLUSIVE
                     | ExitCode.ROLLBACK_INCOMPLETE
                 ):
                     if self._is_over():
@@ -345,6 +380,12 @@ class _Story:
             self.world.advance(PAUSE_S)
         raise AssertionError(f"L1: no end after {self.codes}; {self.world.judge.story()[-6000:]}")
 
+    def _instead(self, command: list[str], path: str) -> list[str]:
+        """Return what is given in place of a command: somebody may want to walk."""
+        if self.asked_to_step is None or command[0] != "apply":
+            return command
+        return ["step", path]
+
     def _calm(self) -> None:
         """Let the faults end: who repairs waits for that."""
         left = FAULTS_END_S - (self.world.clock.now() - self.world.machine.started)
@@ -353,6 +394,7 @@ class _Story:
 
     def _heal(self, tries: int) -> None:
         if self.scenario.repair == "heal" or tries > 1:
+            end_turns(self.world, self.scenario.spec.get("gates", []))
             self.world.cluster.clear_image_faults()
             for pod in self.world.pods():
                 statuses = (pod.get("status") or {}).get("containerStatuses") or ()
@@ -368,7 +410,10 @@ class _Story:
 
     def _one(self, arguments: list[str]) -> int:
         """Run one command while people do their things."""
-        command = self.world.start(*arguments)
+        said = None
+        if arguments[0] == "step" and self.asked_to_step is not None:
+            said, self.asked_to_step = answers(self.asked_to_step), None
+        command = self.world.start(*arguments, answers=said)
         world, judge = self.world, self.world.judge
         patience = world.clock.now() + PATIENCE_S
         self.stuck = False
@@ -387,7 +432,7 @@ class _Story:
                 continue
             operator = self.waiting.pop(0)
             self.acted.append(operator.kind)
-            self._act(operator, command)
+            act(self, operator, command)
 
     def _due(self, deleted: int) -> bool:
         return (
@@ -395,7 +440,12 @@ class _Story:
         )
 
     def _approve(self) -> None:
-        """Approve every wave, which is what people who stop looking do."""
+        """Approve every wave and gate, which is what people who stop looking do."""
+        for gate in self.plan.gates:
+            if gate.kind == "approval":
+                self.world.judge.gates.voices.add(gate.name)
+                about = ("--gate", gate.name, "-n", self.plan.namespace)
+                self.others.append(self.world.run("approve", self.plan.name, *about))
         for wave in self.plan.waves:
             if wave.pause:
                 self.others.append(
@@ -403,41 +453,6 @@ class _Story:
                         "approve", self.plan.name, "--wave", wave.name, "-n", self.plan.namespace
                     )
                 )
-
-    def _act(self, operator: Operator, command: Command) -> None:  # noqa: C901, PLR0912 - an arm per deed
-        world, cluster = self.world, self.world.cluster
-        there = ("-n", self.plan.namespace)
-        node = f"n-{operator.value % self.scenario.nodes:03d}"
-        exists = node in world.nodes()
-        match operator.kind:
-            case "kill":
-                command.kill()
-            case "interrupt":
-                command.interrupt()
-            case "pause" | "rollback":
-                self.others.append(world.start(operator.kind, self.plan.name, *there))
-            case "second-apply":
-                self.others.append(world.start("apply", world.save(self.plan, "again.json")))
-            case "delete-pod":
-                for pod in world.pods():
-                    if _node(pod) == node:
-                        cluster.registry.delete(PODS, "logging", pod["metadata"]["name"], SOMEBODY)
-                        break
-            case "edit-template":
-                container = {"name": "agent", "image": "log-agent:other"}
-                spec = {"template": {"spec": {"containers": [container]}}}
-                world.patch(DAEMONSETS, "log-agent", {"spec": spec})
-            case "edit-strategy":
-                back = {"updateStrategy": {"type": "RollingUpdate"}}
-                world.patch(DAEMONSETS, "log-agent", {"spec": back})
-            case "cordon" if exists:
-                world.patch(NODES, node, {"spec": {"unschedulable": True}})
-            case "join":
-                cluster.join_node(f"new-{len(self.acted)}", zone="zone-a")
-            case "leave" if exists and len(world.nodes()) > 1:
-                cluster.remove_node(node)
-            case "reboot" if exists:
-                cluster.reboot_node(node)
 
     def _check_end(self, code: int) -> None:
         """L1 and L2: every node is where the last command says."""

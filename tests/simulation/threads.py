@@ -37,7 +37,9 @@ from rollout.cli import running
 from rollout.cluster.client import Client, connect
 from rollout.executor import processes
 from rollout.executor.inbox import Inbox
+from rollout.gates import outside
 from rollout.sim.clock import VirtualClock
+from tests.simulation.outsideworld import Outside
 
 _CLUSTER = ("rollout.sim", "rollout.cli.sim")  # runs on the cluster's own clock
 MOMENT_S = 1e-6  # no wait is shorter: a rounded-off rest would else never let the time go on
@@ -61,6 +63,7 @@ class Process:
         self.at_death: list[Callable[[], None]] = []
         self.screen: list[str] = []
         self.inbox: Inbox | None = None  # where signals go, while somebody listens
+        self.answers: deque[str] | None = None  # of who sits at its terminal; None: there is none
 
     def check(self) -> None:
         """Raise when the process is dead."""
@@ -147,6 +150,7 @@ class Machine:
         self.hub = getcurrent()
         self.started = clock.now()
         self.processes: dict[str, Process] = {}
+        self.outside = Outside(clock.now, self.sleep)
         self._outside = Process("outside")
         self._fakes = _fakes(self)
 
@@ -221,9 +225,10 @@ class Machine:
         changes = [(holder, key, self._fakes[id(real)]) for holder, key, real in _places()]
         before = [(holder, key, holder[key]) for holder, key, _ in changes]
         state, contexts = random.getstate(), click.globals._local
-        screen, errors = sys.stdout, sys.stderr
+        screen, errors, keyboard = sys.stdout, sys.stderr, sys.stdin
         random.seed(self.rng.randrange(2**32))
         sys.stdout = sys.stderr = _Screen(self)
+        sys.stdin = _Keyboard(self)
         click.globals._local = _Own()  # type: ignore[assignment] # click's stack of contexts
         for holder, key, fake in changes:
             holder[key] = fake
@@ -233,7 +238,8 @@ class Machine:
             for holder, key, real in before:
                 holder[key] = real
             random.setstate(state)
-            sys.stdout, sys.stderr, click.globals._local = screen, errors, contexts
+            sys.stdout, sys.stderr, sys.stdin = screen, errors, keyboard
+            click.globals._local = contexts
 
 
 class _Time(ModuleType):
@@ -473,6 +479,22 @@ class _Screen(io.StringIO):
         return len(text)
 
 
+class _Keyboard(io.StringIO):
+    """Standard input of every process: what somebody types at its terminal, line by line."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def isatty(self) -> bool:
+        return self._machine.current.answers is not None
+
+    def readline(self, _size: int | None = -1) -> str:
+        answers = self._machine.current.answers
+        self._machine.sleep(1.0)  # nobody types at once
+        return f"{answers.popleft()}\n" if answers else ""
+
+
 def _fakes(machine: Machine) -> dict[int, Any]:
     """Return what stands for the real things, by their identity."""
     fake_time = _Time(machine)
@@ -503,6 +525,10 @@ def _fakes(machine: Machine) -> dict[int, Any]:
         ),
         (datetime, _datetime(machine)),
         (connect, lambda *_, **__: machine.dial(machine.current)),
+        (
+            outside.ask,
+            lambda call, settings: machine.outside.ask(machine.current.name, call, settings),
+        ),
         (running.stop_on_signals, lambda inbox, *_: _listen(machine, inbox)),
         (processes.this_process, lambda: machine.current.name),
         (
@@ -550,6 +576,7 @@ _REAL = (
     concurrent.futures.ThreadPoolExecutor,
     datetime,
     connect,
+    outside.ask,
     running.stop_on_signals,
     processes.this_process,
     processes.has_ended,

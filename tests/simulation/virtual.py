@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from rollout.sim.store import Object
 from tests.simulation.driver import make_plan
 from tests.simulation.network import TOKEN, Network
 from tests.simulation.oracles import Judge
+from tests.simulation.outsideworld import CONFIG
 from tests.simulation.threads import Machine, Process
 
 US = User("rollout", ("system:masters",))
@@ -43,9 +45,12 @@ LONG_S = 1800.0  # of virtual time: nothing takes longer but what hangs
 class Command:
     """One command line in a process of its own."""
 
-    def __init__(self, world: World, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, world: World, arguments: Sequence[str], answers: Sequence[str] | None = None
+    ) -> None:
         self.arguments = tuple(arguments)
         self.process: Process = world.machine.process()
+        self.process.answers = None if answers is None else deque(answers)
         self.code: int | None = None
         self._world = world
         world.machine.spawn(self.process, self._live)
@@ -116,6 +121,10 @@ class World:
         """Let the program run here."""
         for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "HOME"):
             os.environ[name] = self._directory.name
+        configured = Path(self._directory.name) / "config" / "rollout"
+        configured.mkdir(parents=True)
+        os.environ["XDG_CONFIG_HOME"] = str(configured.parent)
+        (configured / "config.yaml").write_text(CONFIG)
         self._installed.__enter__()
         self.judge.__enter__()
         return self
@@ -155,12 +164,13 @@ class World:
 
     def begin_faults(self) -> None:
         """Let the fault script loose, from now on."""
+        self.machine.outside.began = self.clock.now()
         self.injector = Injector(self.api, self._faults, self.cluster, self.network.go_down)
         self.network.server = self.injector
 
-    def start(self, *arguments: str) -> Command:
-        """Start a command."""
-        return Command(self, arguments)
+    def start(self, *arguments: str, answers: Sequence[str] | None = None) -> Command:
+        """Start a command; at a terminal, if somebody gives answers there."""
+        return Command(self, arguments, answers)
 
     def run(self, *arguments: str) -> Command:
         """Run a command to its end."""
@@ -185,6 +195,12 @@ class World:
     def daemon_set(self, name: str = "log-agent", namespace: str = "logging") -> Object:
         """Return a DaemonSet."""
         found = self.cluster.store.get(DAEMONSETS, (namespace, name))
+        assert found is not None
+        return found
+
+    def node(self, name: str) -> Object:
+        """Return a node."""
+        found = self.cluster.store.get(NODES, ("", name))
         assert found is not None
         return found
 
