@@ -52,7 +52,8 @@ def _with_zero_parts(resource: Resource, obj: Object) -> Object:
 
 
 def _with_keys(obj: Object, zeros: Object) -> Object:
-    return obj if zeros.keys() <= obj.keys() else {**zeros, **obj}
+    missing = {key: zero for key, zero in zeros.items() if key not in obj}
+    return {**obj, **missing} if missing else obj  # the kind stays in front
 
 
 # Helpers that keep identity

@@ -8,7 +8,7 @@ reported), restored, and rebooted.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from rollout.sim.clock import Clock
@@ -114,7 +114,11 @@ class Kubelets:
         if self._lost.pop(node, None) is None:
             return
         self._report_ready(node)
-        for pod in self._index.on(node):
+        self._start_afresh(self._index.on(node))
+
+    def _start_afresh(self, pods: Iterable[Object]) -> None:
+        """Take up pods on a machine on which nothing runs yet."""
+        for pod in pods:
             if pod["status"].get("phase") not in ("Failed", "Succeeded"):
                 self._run(pod).reboot(doomed="deletionTimestamp" in pod["metadata"])
 
@@ -131,7 +135,14 @@ class Kubelets:
         return False
 
     def _join(self, node: str) -> None:
-        self.clock.call_later(self._boot, lambda: self._report_ready(node))
+        self.clock.call_later(self._boot, lambda: self._joined(node))
+
+    def _joined(self, node: str) -> None:
+        """Begin on a new machine; pods of one that had its name before may be bound to it still."""
+        self._report_ready(node)
+        if node not in self._lost and self._registry.store.get(NODES, ("", node)) is not None:
+            left = [pod for pod in self._index.on(node) if pod["metadata"]["uid"] not in self._runs]
+            self._start_afresh(left)
 
     def _report_ready(self, node: str) -> None:
         if node not in self._lost:

@@ -8,6 +8,7 @@ from rollout.sim import decoding, defaults
 from rollout.sim.resources import (
     BY_KIND,
     DAEMONSETS,
+    EVENTS,
     JOBS,
     NAMESPACES,
     NETWORK_POLICIES,
@@ -89,6 +90,14 @@ def test_a_pod_of_a_defaulted_template_shares_its_containers() -> None:
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:
     assert container(image=image)["imagePullPolicy"] == policy
+
+
+def test_an_object_begins_with_its_kind_whatever_its_defaults_add() -> None:
+    """Items of lists are slices behind the kind."""
+    event = {"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"}, "type": "Warning"}
+    found = defaults.with_defaults(EVENTS, event)
+    assert list(found)[:3] == ["kind", "apiVersion", "metadata"]
+    assert len(found) > len(event)
 
 
 def test_a_given_value_wins() -> None:

@@ -366,6 +366,35 @@ def test_a_reboot_ends_what_was_deleted_while_the_node_was_down() -> None:
     assert container(world)["restartCount"] == 0
 
 
+def replaced(world: SmallWorld) -> None:
+    """Take a node away; another machine comes under its name before its pods are collected."""
+    world.cluster.remove_node("n0")
+    world.wait(10)
+    world.cluster.join_node("n0")
+    world.wait(10)
+
+
+def test_a_machine_that_comes_under_the_name_of_another_takes_its_pods_up() -> None:
+    world = SmallWorld(1, strategy=ON_DELETE)
+    world.cluster.stop_controllers()  # or the pod, which no node wants now, is deleted
+    before = world.pod_on("n0")["metadata"]["uid"]
+    replaced(world)
+    assert world.pod_on("n0")["metadata"]["uid"] == before
+    assert container(world)["restartCount"] == 1
+    assert is_ready(world.pod_on("n0"))
+
+
+def test_a_machine_that_comes_under_the_name_of_another_ends_what_was_to_go() -> None:
+    world = SmallWorld(1)
+    before = world.pod_on("n0")["metadata"]["uid"]
+    world.cluster.lose_node("n0")
+    world.delete_pod(world.pod_on("n0"))
+    replaced(world)
+    assert world.pod_on("n0")["metadata"]["uid"] != before
+    assert is_ready(world.pod_on("n0"))
+    assert len(world.pods()) == 1
+
+
 def test_a_pod_that_was_bound_while_its_node_was_down_starts_after_the_reboot() -> None:
     world = SmallWorld(1)
     world.cluster.lose_node("n0")

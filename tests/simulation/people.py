@@ -157,7 +157,7 @@ def _recreate(stage: Stage) -> None:
     spec = deepcopy(old["spec"])
     spec["updateStrategy"] = {"type": "RollingUpdate"}
     meta = {"name": "log-agent", "namespace": "logging"}
-    body = {"kind": "DaemonSet", "apiVersion": "apps/v1", "metadata": meta, "spec": spec}
+    body = {"metadata": meta, "spec": spec}
 
     def create() -> None:
         if world.cluster.store.get(DAEMONSETS, ("logging", "log-agent")) is None:

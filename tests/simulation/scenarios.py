@@ -31,6 +31,7 @@ from tests.simulation.turning import begin_turns, end_turns
 from tests.simulation.virtual import SOMEBODY, Command, World
 
 ATTEMPTS = 40  # commands until all must be over
+PATIENT = 5  # times that a run ends alike before people take it back
 PAUSE_S = 20.0  # between two commands
 PATIENCE_S = 600.0  # until people stop a command that waits
 FAULTS_END_S = 120.0  # from then on nothing goes wrong any more
@@ -44,6 +45,7 @@ FAULTS = (
     *("duplicate", "stall", "restart", "stopControllers", "compact", "truncate", "conflict"),
 )
 ZONES = ("zone-a", "zone-b", "zone-c", "zone-d")
+_NOT_REACHED = ("deferred", "skipped", "gone")  # results of nodes that a run may end with
 _LATE_VIEWS = (
     "stale",
     "stall",
@@ -312,6 +314,7 @@ class _Story:
         self.others: list[Command] = []
         self.stuck = False  # the last command waited without end, and was stopped
         self.asked_to_step: int | None = None
+        self.last = ""  # what the last command has printed
         self.plan: Plan
 
     @property
@@ -371,7 +374,8 @@ class _Story:
                     if self._is_over():
                         return code
                     tries_back += command == back
-                    if self.scenario.repair == "rollback" and code != ExitCode.STALE:
+                    gives_up = self.codes.count(code) > PATIENT
+                    if (self.scenario.repair == "rollback" or gives_up) and code != ExitCode.STALE:
                         command = back
                     elif code == ExitCode.STALE:
                         return code
@@ -424,6 +428,7 @@ class _Story:
                 )
             )
             if command.over:
+                self.last = command.text
                 return -9 if command.code is None else command.code
             if world.clock.now() > patience:
                 self.stuck = True
@@ -455,7 +460,7 @@ class _Story:
                 )
 
     def _check_end(self, code: int) -> None:
-        """L1 and L2: every node is where the last command says."""
+        """L1 and L2: every node is where the last command says, or it says that it is not."""
         if "edit-template" in self.acted or "edit-strategy" in self.acted:
             return
         image = {0: ":2", 12: ":2", 4: ":1"}.get(code)
@@ -463,13 +468,26 @@ class _Story:
             return
         dead = {name for name in self.world.nodes() if name.startswith("dead")}
         joined = {name for name in self.world.nodes() if name.startswith("new")}
+        reported = _reported(self.last)
         for pod in self.world.pods():
-            if _node(pod) in dead | joined or _node(pod) not in self.world.nodes():
+            if _node(pod) in dead | joined | reported or _node(pod) not in self.world.nodes():
                 continue  # the pods of a node that left stay until they are collected
             found = pod["spec"]["containers"][0]["image"]
             assert found.endswith(image), f"L1: {_node(pod)} runs {found} after exit code {code}"
             labels = pod["metadata"].get("labels") or {}
             assert marks.RELEASED_FROM not in labels, f"L1: {_node(pod)} keeps a released pod"
+
+
+def _reported(text: str) -> set[str]:
+    """Return the nodes of which a command says that they are not on the target revision."""
+    found: set[str] = set()
+    for line in text.splitlines():
+        if line.startswith("{") and '"type":"run-finished"' in line:
+            nodes = msgspec.json.decode(line)["nodes"]
+            found = {n["node"] for n in nodes if n["result"] in _NOT_REACHED}
+        elif not line.startswith("{") and any(word in line for word in _NOT_REACHED):
+            found |= {word.strip(":,;.") for word in line.split()}
+    return found
 
 
 def final_objects(world: World) -> dict[str, Any]:

@@ -77,8 +77,6 @@ class _Event(_Bad):
         at = timestamps.rfc3339(world.clock.now())
         about = {"kind": "DaemonSet", "name": "log-agent", "namespace": "logging"}
         body = {
-            "kind": "Event",
-            "apiVersion": "v1",
             "metadata": {"name": f"warning-{self.gate}", "namespace": "logging"},
             "involvedObject": {**about, "uid": ds["metadata"]["uid"]},
             "type": "Warning",
