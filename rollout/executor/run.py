@@ -21,6 +21,7 @@ from rollout.executor.actions import (
     Ask,
     Finish,
     Measure,
+    Outcome,
     PodWrite,
     Prepare,
     Restore,
@@ -331,7 +332,7 @@ class _Loop:
             told = notices.popleft()
             self.log.told(told, self.observer.sequence + 1)
             self.observer.notice(told, self.engine)
-            if told.kind in _WAITED_FOR and self.engine.finished is None:
+            if told.kind in _WAITED_FOR and self._is_to_be_answered():
                 self._open_record()  # people answer through it, and their time runs from now on
             keeps = keeps or told.kind in _KEPT or self._has_its_turn(told)
         if keeps and self.plan.gates and (self.wrote or self.resumed):
@@ -344,6 +345,11 @@ class _Loop:
             return False
         self.kept_at = self.now()
         return True
+
+    def _is_to_be_answered(self) -> bool:
+        """Whether what waits for somebody still matters: the run goes on, or ends to wait."""
+        finished = self.engine.finished
+        return finished is None or finished.outcome is Outcome.PAUSED
 
     def _highest_wave(self) -> int:
         return max([self.gatekeeping.carried.wave, *self.engine.waves_begun])

@@ -9,7 +9,7 @@ the store saw.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING
 
 from rollout.executor import events as ev
@@ -125,8 +125,10 @@ class GateJudge:
 
     # Decisions
 
-    def check_decision(self, process: str, engine: Engine, actions: Iterable[Action]) -> None:
-        """Look at what an engine on the way forward wants to do."""
+    def check_decision(
+        self, process: str, engine: Engine, actions: Iterable[Action], flying: Container[str]
+    ) -> None:
+        """Look at what an engine on the way forward wants to do; `flying` nodes have begun."""
         for action in actions:
             match action:
                 case Measure(meter, number):
@@ -135,6 +137,8 @@ class GateJudge:
                         self._first.setdefault((engine.plan.digest, run_id), self._now())
                 case DeletePod() | ReleasePod():
                     step = engine.daemon_sets[action.daemon_set].steps[action.node]
+                    if step.node in flying:
+                        continue
                     self._check_begin(process, engine, step)
                 case Finish():
                     self._check_reaction(process, engine, action)
@@ -154,8 +158,6 @@ class GateJudge:
 
     def _check_begin(self, process: str, engine: Engine, step: StepRun) -> None:
         """S8: every gate that stands before a node has passed since the change."""
-        if step.state is not StepState.READY and step.awaiting_answer:
-            return
         for gate in engine.plan.gates:
             if gate.dry_run:
                 continue

@@ -54,6 +54,7 @@ class Judge:
         self.gates = GateJudge(
             machine.clock.now, self.complain, lambda who, gate: machine.outside.good[who, gate]
         )
+        self.let_go: set[str] = set()  # nodes that somebody approved by name: they may always move
         self._on_the_way_back: set[Engine] = set()
         self._cluster = cluster
         self._machine = machine
@@ -315,7 +316,8 @@ class Judge:
     @contextmanager
     def _deciding(self, engine: Engine) -> Iterator[None]:
         self._stopping = engine.stopping
-        self._flying = set(engine.busy_nodes) if engine.stopping else set()
+        looked_at = engine.stopping or engine.plan.gates
+        self._flying = set(engine.busy_nodes) if looked_at else set()
         yield
 
     def _check_decision(self, engine: Engine, actions: list[Action]) -> None:
@@ -324,13 +326,13 @@ class Judge:
         if engine in self._on_the_way_back:
             self.gates.check_way_back(process, engine, actions)
         else:
-            self.gates.check_decision(process, engine, actions)
+            self.gates.check_decision(process, engine, actions, self._flying)
         for action in actions:
             if isinstance(action, Finish):
                 continue
             forward = isinstance(action, Prepare | DeletePod | ReleasePod)
             node = getattr(action, "node", "")
-            if forward and self._stopping and node not in self._flying:
+            if forward and self._stopping and node not in {*self._flying, *self.let_go}:
                 self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod):
                 self._check_order(engine, action)

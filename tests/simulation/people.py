@@ -85,6 +85,7 @@ def _say(stage: Stage, operator: Operator, node: str, command: Command) -> None:
         case "approve" | "reject":
             words = (operator.kind, name, *about, *why)
         case "approve-node":
+            stage.world.judge.let_go.add(node)
             words = ("approve", name, "--node", node, *why)
         case "undo":
             words = ("undo", "log-agent", "--yes")

@@ -352,7 +352,8 @@ class _Story:
     def _commands(self) -> int:
         """Give the commands that people would give; returns the last exit code."""
         path = self.world.save(self.plan)
-        command = ["apply", path, "-o", "jsonl", "--on-drift", "ignore"]
+        lies = any(kind in fault for fault in self.scenario.faults for kind in ("empty", "shrink"))
+        command = ["apply", path, "-o", "jsonl", "--on-drift", "fail" if lies else "ignore"]
         back = ["rollback", self.plan.name, "-n", self.plan.namespace]
         tries_back = 0
         for _ in range(ATTEMPTS):
@@ -377,6 +378,9 @@ class _Story:
                     gives_up = self.codes.count(code) > PATIENT
                     if (self.scenario.repair == "rollback" or gives_up) and code != ExitCode.STALE:
                         command = back
+                    elif code == ExitCode.STALE and not self.world.judge.writes:
+                        self._calm()  # nothing was changed: as soon as lists are whole it goes
+                        continue
                     elif code == ExitCode.STALE:
                         return code
                     self._calm()
@@ -531,7 +535,7 @@ def check(scenario: Scenario) -> Played:
     flaps = any("flap" in str(fault) for fault in scenario.release.values())
     good = not scenario.release or (scenario.repair == "heal" and not flaps)
     neutral = all(operator.kind in _NEUTRAL for operator in scenario.operators)
-    if scenario.faults and good and neutral:
+    if scenario.faults and good and neutral and not scenario.turns:
         ideal = play(msgspec.structs.replace(scenario, faults=()))
         same_way = (played.codes[-1] == ExitCode.ROLLED_BACK) == (
             ideal.codes[-1] == ExitCode.ROLLED_BACK

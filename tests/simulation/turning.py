@@ -52,7 +52,7 @@ class _Sick(_Bad):
 
     def begin(self) -> None:
         name = next((n for n in self.world.nodes() if n.startswith("n-")), "")
-        if name:
+        if name and SICK not in (self.world.node(name)["spec"].get("taints") or ()):
             taints = self.world.node(name)["spec"].get("taints") or []
             self.world.patch(NODES, name, {"spec": {"taints": [*taints, SICK]}})
             self.world.judge.gates.sick[name] = self.world.clock.now()

@@ -1,0 +1,103 @@
+"""Whole commands with gates and people on virtual time, and the judge of gates itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rollout.errors import ExitCode
+from rollout.gates import http
+from rollout.gates.context import Context
+from rollout.gates.measurement import Measurement, Outcome
+from rollout.gatespec import HttpGate
+from tests.simulation.outsideworld import HOST, LIMIT, Turn
+from tests.simulation.scenarios import Scenario, fleet_of
+from tests.simulation.turning import begin_turns
+from tests.simulation.virtual import World
+
+FEW = Scenario(1, 3, 1, 0, 0, 1, 0.0, {}, {}, "heal")
+TARGET = {"set": {"image": {"agent": "log-agent:2"}}}
+SHARE = {
+    "name": "share",
+    "kind": "http",
+    "url": f"https://{HOST}/share",
+    "jsonPath": "$.share",
+    "thresholdRange": {"max": LIMIT},
+    "interval": "5s",
+}
+THERE = ("-n", "logging")
+
+
+@contextmanager
+def played(gates: list[dict[str, Any]], *turns: Turn, **more: Any) -> Iterator[tuple[World, str]]:
+    """A small world, and the path of a plan with these gates in it."""
+    item = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 1}}
+    spec = {"daemonSets": [item], "waves": [1, "100%"], "health": {"soak": 1}, "gates": gates}
+    with World(fleet_of(FEW)) as world:
+        path = world.save(world.plan({**spec, **more}))
+        world.begin_faults()
+        begin_turns(world, gates, turns)
+        yield world, path
+
+
+def test_an_approval_that_is_wanted_before_the_first_write_can_be_given() -> None:
+    with played([{"name": "ask", "kind": "approval", "at": "preflight"}]) as (world, path):
+        assert world.run("apply", path).code == ExitCode.PAUSED
+
+        world.judge.gates.voices.add("ask")
+        approved = world.run("approve", "sim", "--gate", "ask", *THERE)
+
+        assert approved.code == ExitCode.DONE, approved.text
+        assert world.run("apply", path).code == ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("reaction", "code"),
+    [("hold", ExitCode.HELD), ("abort", ExitCode.HELD), ("rollback", ExitCode.ROLLED_BACK)],
+)
+def test_what_a_gate_says_on_failure_happens(reaction: str, code: ExitCode) -> None:
+    gate = {**SHARE, "at": "after-wave", "onFailure": reaction}
+    with played([gate], Turn("share", 0.0, 1000.0)) as (world, path):
+        assert world.run("apply", path).code == code
+        assert world.judge.gates.measured["http"] == 1
+        assert set(world.judge.gates.failed) == {"process-0"}
+
+
+@pytest.mark.parametrize("at", ["preflight", "before-wave", "before-node", "after-node"])
+def test_the_judge_sees_a_gate_that_passes_although_its_server_says_no(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(_gate: HttpGate, context: Context) -> Measurement:
+        return Measurement(Outcome.PASSED, context.now)
+
+    monkeypatch.setattr(http, "measure", blind)
+    with (
+        played([{**SHARE, "at": at}], Turn("share", 0.0, 1000.0)) as (world, path),
+        pytest.raises(AssertionError, match="S8: gate/.*/share.* passes although no server"),
+    ):
+        world.run("apply", path)
+
+
+@pytest.mark.parametrize("at", ["preflight", "before-wave", "after-wave"])
+def test_the_judge_sees_a_node_that_begins_behind_a_gate_that_nobody_asked(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.executor.gating._is_behind_us", lambda _book, _run: True)
+    with (
+        played([{**SHARE, "at": at}]) as (world, path),
+        pytest.raises(AssertionError, match="S8: n-00. begins, and gate/.*/share has not passed"),
+    ):
+        world.run("apply", path)
+
+
+def test_the_judge_sees_a_way_back_that_waits_for_a_gate() -> None:
+    with played([{**SHARE, "at": "after-wave"}]) as (world, path):
+        judge = world.judge.gates
+        judge.check_decision = lambda process, engine, actions, _flying: (  # type: ignore[method-assign] # as if every way were one back
+            judge.check_way_back(process, engine, actions)
+        )
+        with pytest.raises(AssertionError, match="S10: the way back has .'share'."):
+            world.run("apply", path)
