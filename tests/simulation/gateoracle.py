@@ -56,15 +56,15 @@ class GateJudge:
         self._failures: Counter[tuple[str, str, float]] = Counter()
         self._asked: dict[tuple[str, str, int], float] = {}  # process, meter, round: since when
         self._first: dict[tuple[str, str], float] = {}  # plan, gate run -> first asked
-        self._deleted: dict[tuple[str, str], float] = {}  # UID, node -> our last delete
+        self._changed: dict[tuple[str, str], float] = {}  # UID, node -> our last delete or release
 
     def mark(self, gate: str, pod_uid: str = "") -> None:
         """Note that from now on something speaks against a gate: an event, or a line of a log."""
         self.marks[gate].append((self._now(), pod_uid))
 
-    def deleted(self, uid: str, node: str) -> None:
-        """Note that we have ended a pod."""
-        self._deleted[uid, node] = self._now()
+    def changed(self, uid: str, node: str) -> None:
+        """Note that we have made place for the new pod of a node."""
+        self._changed[uid, node] = self._now()
 
     # Measurements
 
@@ -208,7 +208,7 @@ class GateJudge:
 
     def _change(self, engine: Engine, step: StepRun) -> float:
         uid = engine.daemon_sets[step.step.daemon_set].planned.uid
-        return self._deleted.get((uid, step.node), 0.0)
+        return self._changed.get((uid, step.node), 0.0)
 
     def _last_change(self, engine: Engine, wave: int) -> float:
         steps = (s for s in engine.steps.values() if s.node and s.step.wave == wave)
@@ -235,6 +235,11 @@ def _of_node(gate: Gate, step: StepRun) -> str:
 
 
 def _is_open(gate: Gate, at: float) -> bool:
+    """Whether a window is open by any clock that is as right as the server's `Date` tells it."""
+    return any(_is_open_at(gate, moment) for moment in (at - ROUNDED_S, at, at + ROUNDED_S))
+
+
+def _is_open_at(gate: Gate, at: float) -> bool:
     """Reckon the windows of stories: `*/N * * * *` for some minutes, in UTC."""
     assert isinstance(gate, WindowGate)
     allowed, denied, allows = False, False, False

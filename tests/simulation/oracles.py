@@ -205,7 +205,7 @@ class Judge:
             return  # the precondition saves it
         place = self._place(pod)
         engine = self.engines.get(process)
-        if engine is None and marks.RELEASED_FROM in (pod["metadata"].get("labels") or {}):
+        if engine is None and _is_released(pod):
             return  # `cleanup` ends what a dead run has handed over
         planned = {ds.uid: ds for ds in engine.plan.daemon_sets} if engine is not None else {}
         if place is None or place[0] not in planned:
@@ -234,13 +234,15 @@ class Judge:
         process = self._acting
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
-            self.gates.deleted(*place)
             self._check_once(process, place)
             if not served:
                 self._by_us.add(place)
                 self._check_alone(place)
             if was_served and not served:
                 self._check_budget(process, place)
+        if process is not None and not _is_released(event.old or {}):
+            if ends or _is_released(event.object):
+                self.gates.changed(*place)
         if served:
             self._by_us.discard(place)
 
@@ -385,6 +387,10 @@ def _updates_before(engine: Engine, step: StepRun) -> list[StepRun]:
         else:
             look += run.step.after
     return found
+
+
+def _is_released(pod: Object) -> bool:
+    return marks.RELEASED_FROM in ((pod.get("metadata") or {}).get("labels") or {})
 
 
 def _held_by(lease: Object, process: Process) -> bool:
