@@ -27,6 +27,18 @@ Guard: TypeAlias = Callable[[], str]
 """Says why nothing may be written at this moment; "" when it may."""
 
 
+class _Waits:
+    """How long writes were held back, summed up over all threads, in seconds."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._lock = threading.Lock()
+
+    def add(self, seconds: float) -> None:
+        with self._lock:
+            self.total_s += seconds
+
+
 class Sender:
     """Sends requests until they are answered, refused, or their time is up; from any thread.
 
@@ -38,6 +50,7 @@ class Sender:
         sleep: in place of waiting for `stop`.
         guard: asked right before every sending of a write, repetitions included.
         timeout_s: for each connection and silence; None: the transport's own.
+        waits: sums up how long writes were held back; None: on its own.
     """
 
     def __init__(
@@ -50,6 +63,7 @@ class Sender:
         sleep: Callable[[float], None] | None = None,
         guard: Guard = lambda: "",
         timeout_s: float | None = None,
+        waits: _Waits | None = None,
     ) -> None:
         self.transport = transport
         self._patience = patience
@@ -58,8 +72,7 @@ class Sender:
         self._given_sleep = sleep
         self._guard = guard
         self._timeout_s = timeout_s
-        self._clocked = threading.Lock()
-        self._held_back_s = 0.0
+        self._waits = _Waits() if waits is None else waits
         self._policy = build_policy(patience, stop, lambda: transport.reached, sleep)
 
     @property
@@ -68,7 +81,7 @@ class Sender:
 
         For our own rate, for a server that asked for patience, and for earlier attempts.
         """
-        return self._held_back_s
+        return self._waits.total_s
 
     def urgent(self, total_s: float) -> Sender:
         """Return a sender that tries at most `total_s` (> 0) seconds, unlimited and unguarded."""
@@ -82,15 +95,17 @@ class Sender:
         )
 
     def guarded(self, guard: Guard) -> Sender:
-        """Return a sender whose every write asks the guard first, behind all waiting."""
+        """Return a sender whose every write asks this guard too, behind all waiting."""
+        before = self._guard
         return Sender(
             self.transport,
             patience=self._patience,
             limiter=self._limiter,
             stop=self._stop,
             sleep=self._given_sleep,
-            guard=guard,
+            guard=lambda: before() or guard(),
             timeout_s=self._timeout_s,
+            waits=self._waits,
         )
 
     def close(self) -> None:
@@ -158,8 +173,7 @@ class Sender:
         try:
             result: T = self._policy(attempt)
         finally:
-            with self._clocked:
-                self._held_back_s += sent - began
+            self._waits.add(sent - began)
         return result
 
     def _send(self, request: Request, type_: type[T]) -> T:

@@ -146,7 +146,7 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             book.actions.append(ReadPod(write))
         case ev.Answer.NOT_DONE if not book.stopping:
             step.awaiting_answer = True
-            book.at(now + _AGAIN_S, lambda _: _write_again(book, write))
+            book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
         case ev.Answer.NOT_DONE:
             _let_go(book, ds, step)
         case ev.Answer.REFUSED if _NO_PERMISSION.search(event.message):
@@ -166,17 +166,23 @@ def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered
         _let_go(book, ds, step)
 
 
-def _write_again(book: Book, write: PodWrite) -> None:
-    """Repeat a write that was not done; where the run stops meanwhile, the node is let go."""
+def _write_again(book: Book, write: PodWrite, now: float) -> None:
+    """Decide anew about a write that was not done: what spoke for it may not hold any more (S1).
+
+    Where the run stops meanwhile, the node is let go.
+    """
     ds = book.daemon_sets[write.daemon_set]
     step = ds.steps[write.node]
     if step.state is StepState.GONE:
         return
-    if book.stopping:
-        step.awaiting_answer = False
-        _let_go(book, ds, step)
-    else:
+    if isinstance(write, TakeBack) and not book.stopping:
         book.actions.append(write)
+        return
+    step.awaiting_answer = False
+    if step.state is StepState.DELETING or book.stopping:
+        _let_go(book, ds, step)
+    else:  # the second half of a hand-over: only behind a successor that is still well
+        book.advance(ds, step, now)
 
 
 def _let_go(book: Book, ds: DaemonSetRun, step: StepRun) -> None:

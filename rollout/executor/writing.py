@@ -38,9 +38,12 @@ from rollout.executor.patches import (
     restore_patch,
     take_back_patch,
 )
+from rollout.executor.steadyclock import steady_clock
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, Pod
 from rollout.planner.plan import Plan
+
+FRESH_S = 2.0  # after which a decision to take a pod away is not carried out any more
 
 
 class Writer:
@@ -99,10 +102,10 @@ class Writer:
                 assert ds.live is not None
                 return self._patched(action, name, restore_patch(ds.planned, ds.live))
             case DeletePod(name, _, pod, uid):
-                self._client.delete(self._pod_path(name, pod), uid=uid)
+                self._fresh().delete(self._pod_path(name, pod), uid=uid)
             case ReleasePod(name, _, pod, uid):
                 body = release_patch(self._engine.daemon_sets[name].planned, uid, self._run_id)
-                self._client.patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+                self._fresh().patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
             case TakeBack(name, node, pod, _):
                 ds = self._engine.daemon_sets[name]
                 released = ds.view.released.get(node)
@@ -116,6 +119,20 @@ class Writer:
                 seen = self._client.get(self._path(name), DaemonSet)
                 self._put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED)
+
+    def _fresh(self) -> Client:
+        """Return a client that sends what takes a pod away soon, or not at all.
+
+        While a server asks for patience the cluster goes on: what was right when it was decided
+        may cost a node its last pod by now (S1). So it is not sent, and decided anew.
+        """
+        began = steady_clock()
+
+        def too_old() -> str:
+            age = steady_clock() - began
+            return f"it was decided {age:.0f} s ago, and is looked at anew" if age > FRESH_S else ""
+
+        return self._client.guarded(too_old)
 
     def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
         seen = self._client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)

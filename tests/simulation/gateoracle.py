@@ -56,7 +56,7 @@ class GateJudge:
         self._failures: Counter[tuple[str, str, float]] = Counter()
         self._asked: dict[tuple[str, str, int], float] = {}  # process, meter, round: since when
         self._first: dict[tuple[str, str], float] = {}  # plan, gate run -> first asked
-        self._changed: dict[tuple[str, str], float] = {}  # UID, node -> our last delete or release
+        self.changes: dict[tuple[str, str], float] = {}  # UID, node -> our last delete or release
 
     def mark(self, gate: str, pod_uid: str = "") -> None:
         """Note that from now on something speaks against a gate: an event, or a line of a log."""
@@ -64,7 +64,7 @@ class GateJudge:
 
     def changed(self, uid: str, node: str) -> None:
         """Note that we have made place for the new pod of a node."""
-        self._changed[uid, node] = self._now()
+        self.changes[uid, node] = self._now()
 
     # Measurements
 
@@ -208,7 +208,7 @@ class GateJudge:
 
     def _change(self, engine: Engine, step: StepRun) -> float:
         uid = engine.daemon_sets[step.step.daemon_set].planned.uid
-        return self._changed.get((uid, step.node), 0.0)
+        return self.changes.get((uid, step.node), 0.0)
 
     def _last_change(self, engine: Engine, wave: int) -> float:
         steps = (s for s in engine.steps.values() if s.node and s.step.wave == wave)

@@ -32,6 +32,7 @@ from tests.simulation.gateoracle import WAY_BACK, GateJudge
 from tests.simulation.threads import Machine, Process
 
 AT_WORK = ("running", "rolling back")  # phases of a record under which a run may write
+SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
 SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
@@ -63,6 +64,7 @@ class Judge:
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
         self._by_us: set[Place] = set()
+        self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._once: Counter[tuple[str, str, int]] = Counter()  # UID, node, era: deletes
         self._eras: Counter[str] = (
             Counter()
@@ -232,10 +234,12 @@ class Judge:
         self._count(event.object, gone=event.type == "DELETED")
         served = bool(self._serving.get(place))
         process = self._acting
+        if was_served and process is None and self._loses(event):
+            self._by_others[place] = self._machine.clock.now()
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
             self._check_once(process, place)
-            if not served:
+            if not served and not self._lost_just_now(place):
                 self._by_us.add(place)
                 self._check_alone(place)
             if was_served and not served:
@@ -245,6 +249,16 @@ class Judge:
                 self.gates.changed(*place)
         if served:
             self._by_us.discard(place)
+
+    def _loses(self, event: Event) -> bool:
+        """Whether a pod that was ready is not any more."""
+        was = event.old is not None and _ready(event.old)
+        ends = event.type == "DELETED" or event.object["metadata"].get("deletionTimestamp")
+        return was and bool(ends or not _ready(event.object))
+
+    def _lost_just_now(self, place: Place) -> bool:
+        """S1 is about nodes that are unavailable because of us: not of what others did just now."""
+        return self._machine.clock.now() - self._by_others.get(place, 0.0) < SUDDEN_S
 
     def _check_alone(self, place: Place) -> None:
         """A node belongs to one step at a time."""

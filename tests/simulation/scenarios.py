@@ -376,6 +376,8 @@ class _Story:
                         return code
                     tries_back += command == back
                     gives_up = self.codes.count(code) > PATIENT
+                    if gives_up and not self.world.judge.writes:
+                        return code  # a gate before the first write: there is nothing to take back
                     if (self.scenario.repair == "rollback" or gives_up) and code != ExitCode.STALE:
                         command = back
                     elif code == ExitCode.STALE and not self.world.judge.writes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from rollout.errors import ExitCode
@@ -13,8 +14,9 @@ from rollout.gates import http
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.gatespec import HttpGate
+from rollout.sim.fleetfile import read_fault
 from tests.simulation.outsideworld import HOST, LIMIT, Turn
-from tests.simulation.scenarios import Scenario, fleet_of
+from tests.simulation.scenarios import Scenario, fleet_of, script_of
 from tests.simulation.turning import begin_turns
 from tests.simulation.virtual import World
 
@@ -32,12 +34,17 @@ THERE = ("-n", "logging")
 
 
 @contextmanager
-def played(gates: list[dict[str, Any]], *turns: Turn, **more: Any) -> Iterator[tuple[World, str]]:
+def played(
+    gates: list[dict[str, Any]],
+    *turns: Turn,
+    story: Scenario = FEW,
+    strategy: dict[str, Any] | None = None,
+) -> Iterator[tuple[World, str]]:
     """A small world, and the path of a plan with these gates in it."""
-    item = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 1}}
+    item = {"name": "log-agent", "target": TARGET, "strategy": strategy or {"maxUnavailable": 1}}
     spec = {"daemonSets": [item], "waves": [1, "100%"], "health": {"soak": 1}, "gates": gates}
-    with World(fleet_of(FEW)) as world:
-        path = world.save(world.plan({**spec, **more}))
+    with World(fleet_of(story), faults=script_of(story)) as world:
+        path = world.save(world.plan(spec))
         world.begin_faults()
         begin_turns(world, gates, turns)
         yield world, path
@@ -52,6 +59,22 @@ def test_an_approval_that_is_wanted_before_the_first_write_can_be_given() -> Non
 
         assert approved.code == ExitCode.DONE, approved.text
         assert world.run("apply", path).code == ExitCode.DONE
+
+
+def test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by_then() -> None:
+    """S1: the server asked for patience between the decision to end a hand-over and its end."""
+    throttled = {"throttle": 5, "match": {"verbs": ["delete"], "resources": ["pods"]}, "count": 1}
+    story = msgspec.structs.replace(FEW, faults=(throttled,))
+    with played([], story=story, strategy={"maxUnavailable": 0, "maxSurge": 1}) as (world, path):
+        apply = world.start("apply", path)
+        world.wait_until(lambda: world.injector.counters["f0"].hits > 0)
+        first = next(iter(world.judge.gates.changes))[1]
+        world.cluster.set_image_fault(f"log-agent:2@{first}", read_fault("never-ready"))
+        world.advance(30.0)
+        assert not world.judge.deletes
+        world.cluster.clear_image_faults()
+
+        assert apply.end() == ExitCode.DONE
 
 
 @pytest.mark.parametrize(
