@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollout.executor.engine import Engine
 
 WAY_BACK = ("rolling back", "rollback incomplete")  # phases of a record
+HEARD_S = 3.0  # after which everybody knows of a taint, if nothing hides it
 ROUNDED_S = 2.0  # to whole seconds: the times of events, and of log lines that are asked for
 _WEIGHTS = ("hold", "abort", "rollback")
 
@@ -113,7 +114,7 @@ class GateJudge:
             case "window":
                 return "" if _is_open(gate, since) else "it is shut"
             case "node" if run.node in self.sick and not self.views_are_late:
-                settled = since - self.sick[run.node] > 3.0  # noqa: PLR2004 - as SETTLED_S
+                settled = since - self.sick[run.node] > HEARD_S
                 return "the node is sick" if settled else ""
             case "events":
                 spoken = any(
@@ -149,7 +150,9 @@ class GateJudge:
         waits = [wave.name for wave in plan.waves if wave.pause or wave.bake_s]
         kinds = {step.kind for step in plan.steps} & {"gate", "approval"}
         if plan.gates or waits or kinds:
-            self._complain(f"S10: the way back has {[g.name for g in plan.gates]}, {waits}, {kinds}")
+            self._complain(
+                f"S10: the way back has {[g.name for g in plan.gates]}, {waits}, {kinds}"
+            )
         for action in actions:
             if isinstance(action, Measure | Ask):
                 self._complain(f"S10: {process} asks {action} on the way back")
@@ -180,9 +183,8 @@ class GateJudge:
         for vertex in engine.plan.steps:
             if vertex.kind != "gate" or vertex.gate != gate.name:
                 continue
-            if gate.at == "preflight":
-                found.append((vertex.id, 0.0))
-            elif gate.at == "before-wave" and vertex.wave <= wave:
+            before_us = gate.at == "before-wave" and vertex.wave <= wave
+            if gate.at == "preflight" or before_us:
                 found.append((vertex.id, 0.0))
             elif gate.at == "after-wave" and vertex.wave < wave:
                 found.append((vertex.id, self._last_change(engine, vertex.wave)))

@@ -244,9 +244,9 @@ class Judge:
                 self._check_alone(place)
             if was_served and not served:
                 self._check_budget(process, place)
-        if process is not None and not _is_released(event.old or {}):
-            if ends or _is_released(event.object):
-                self.gates.changed(*place)
+        makes_place = ends or _is_released(event.object)
+        if process is not None and makes_place and not _is_released(event.old or {}):
+            self.gates.changed(*place)
         if served:
             self._by_us.discard(place)
 

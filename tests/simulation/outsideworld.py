@@ -1,9 +1,9 @@
 """The servers outside of the cluster that gates ask: what they answer, and since when not.
 
-A gate `NAME` of kind http, webhook or prometheus asks `https://gates.example/NAME`. What it hears is
-good, unless a `Turn` says otherwise at that time. Every answer is kept, so that a judge can hold
-the verdict of a gate against it. Of the program only `rollout.gates.outside.ask` is not the real
-one: its check of the target is.
+A gate `NAME` of kind http, webhook or prometheus asks `https://gates.example/NAME`. What it hears
+is good, unless a `Turn` says otherwise at that time. Every good answer is kept, so that a judge can
+hold the verdict of a gate against it. Of the program only `rollout.gates.outside.ask` is not the
+real one: its check of the target is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws the larger faults of stories: rights taken away, lists that lie, parts that are down long."""
+"""Draws the larger faults of stories: rights taken away, lists that lie, parts that are down."""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def _particulars(rng: random.Random, kind: str, name: str) -> dict[str, Any]:
         case "pause":
             return {"duration": rng.choice(["5s", "40s"])}
         case "window":
-            window = rng.choice([{"allow": "*/3 * * * *", "for": "2m"}, {"deny": "*/3 * * * *", "for": "1m"}])
+            window = rng.choice(
+                [{"allow": "*/3 * * * *", "for": "2m"}, {"deny": "*/3 * * * *", "for": "1m"}]
+            )
             return {"windows": [window], "enough": 0}
     return {}
 

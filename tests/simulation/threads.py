@@ -489,7 +489,7 @@ class _Keyboard(io.StringIO):
     def isatty(self) -> bool:
         return self._machine.current.answers is not None
 
-    def readline(self, _size: int | None = -1) -> str:
+    def readline(self, _size: int | None = -1) -> str:  # type: ignore[override] # as a text stream
         answers = self._machine.current.answers
         self._machine.sleep(1.0)  # nobody types at once
         return f"{answers.popleft()}\n" if answers else ""
