@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options, journal_place_option
+from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, journal_place_option
 from rollout.errors import ExitCode, UsageError
 
 
 @click.command()
 @click.argument("rollout", metavar="[NAME]", required=False)
-@click.option("--daemonset", help="Only what is left on this DaemonSet.")
+@click.option("--daemonset", type=DAEMON_SET, help="Only what is left on this DaemonSet.")
 @click.option("--dry-run", is_flag=True, help="Show what is left over, and do nothing.")
 @click.option(
     "--force",
@@ -57,8 +57,7 @@ def cleanup(
         raise UsageError("give either NAME or --daemonset")
     client = cluster.connect()
     try:
-        name = (daemonset or "").removeprefix("daemonset/").removeprefix("ds/")
-        scope = Scope(client.namespace, rollout or "", name, force)
+        scope = Scope(client.namespace, rollout or "", daemonset or "", force)
         found = survey(client, scope)
         if found.empty:
             click.echo("Nothing is left over.")

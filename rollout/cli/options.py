@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from rollout.cli.gathering import gathered
 from rollout.errors import ClusterError, ExitCode, Forbidden, Unreachable
 from rollout.quantity import parse_duration
 
@@ -35,7 +37,20 @@ class _Duration(click.ParamType[float, str | float]):
             self.fail(str(error), param, ctx)
 
 
+class _DaemonSetName(click.ParamType[str, str]):
+    name = "text"
+
+    def convert(
+        self,
+        value: str,
+        param: click.Parameter | None,  # noqa: ARG002 - as click calls it
+        ctx: click.Context | None,  # noqa: ARG002 - as click calls it
+    ) -> str:
+        return value.removeprefix("daemonset/").removeprefix("ds/")
+
+
 DURATION = _Duration()
+DAEMON_SET = _DaemonSetName()  # as kubectl takes it, with or without its kind
 _CONTEXT = "rollout.context"  # key of the name of the context that is in use
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -95,37 +110,20 @@ def ignore_window_option(command: F) -> F:
     )(command)
 
 
-def forgiving_options(command: F) -> F:
-    """Add `--allow-deferred`, `--success-on-pause` and `--until-paused`, as one `forgiving`."""
-
-    def wrapper(
-        *args: Any,  # noqa: ANN401 - whatever the command takes
-        allow_deferred: bool,
-        success_on_pause: bool,
-        until_paused: bool,
-        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
-    ) -> Any:  # noqa: ANN401 - whatever the command returns
-        forgiving = Forgiving(allow_deferred, success_on_pause, until_paused)
-        return command(*args, forgiving=forgiving, **kwargs)
-
-    wrapper.__name__ = command.__name__
-    wrapper.__doc__ = command.__doc__
-    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    decorated: Any = wrapper
-    for option in (
-        click.option(
-            "--until-paused",
-            is_flag=True,
-            help="For a CI stage: run to the next approval or pause, and exit with 0 there; a "
-            "failure, a gate without a verdict, or a signal keeps its own code.",
-        ),
-        click.option("--success-on-pause", is_flag=True, help="Exit with 0 whenever it pauses."),
-        click.option(
-            "--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out."
-        ),
-    ):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+forgiving_options = gathered(
+    "forgiving",
+    Forgiving,
+    click.option(
+        "--allow-deferred", is_flag=True, help="Exit with 0 although nodes were left out."
+    ),
+    click.option("--success-on-pause", is_flag=True, help="Exit with 0 whenever it pauses."),
+    click.option(
+        "--until-paused",
+        is_flag=True,
+        help="For a CI stage: run to the next approval or pause, and exit with 0 there; a "
+        "failure, a gate without a verdict, or a signal keeps its own code.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +158,8 @@ class ClusterOptions:
 class JournalOptions:
     """Where the journal of a run shall be, and what to do where it cannot be written on."""
 
-    given: str
     recover: bool
+    given: str
 
     @property
     def place(self) -> Place:
@@ -171,38 +169,30 @@ class JournalOptions:
         return Place(self.given)
 
 
+_gather_cluster = gathered(
+    "cluster",
+    ClusterOptions,
+    click.option(
+        "--kubeconfig",
+        type=click.Path(path_type=Path),
+        help="Kubeconfig file (default: KUBECONFIG, then ~/.kube/config).",
+    ),
+    click.option("--context", help="Kubeconfig context (default: the current one)."),
+    click.option("-n", "--namespace", help="Namespace (default: the context's own)."),
+)
+
+
 def cluster_options(command: F) -> F:
     """Add `--kubeconfig`, `--context` and `-n`; they come in as one `cluster` argument."""
 
-    def wrapper(
-        *args: Any,  # noqa: ANN401 - whatever the command takes
-        kubeconfig: Path | None,
-        context: str | None,
-        namespace: str | None,
-        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
-    ) -> Any:  # noqa: ANN401 - whatever the command returns
-        cluster = ClusterOptions(kubeconfig, context, namespace)
+    @functools.wraps(command)
+    def explained(*args: object, cluster: ClusterOptions, **given: object) -> object:
         try:
-            return command(*args, cluster=cluster, **kwargs)
+            return command(*args, cluster=cluster, **given)
         except (Unreachable, Forbidden) as error:
             raise cluster.explained(error) from None
 
-    wrapper.__name__ = command.__name__
-    wrapper.__doc__ = command.__doc__
-    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    options = (
-        click.option("-n", "--namespace", help="Namespace (default: the context's own)."),
-        click.option("--context", help="Kubeconfig context (default: the current one)."),
-        click.option(
-            "--kubeconfig",
-            type=click.Path(path_type=Path),
-            help="Kubeconfig file (default: KUBECONFIG, then ~/.kube/config).",
-        ),
-    )
-    decorated: Any = wrapper
-    for option in options:
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return _gather_cluster(cast("F", explained))
 
 
 journal_place_option = click.option(
@@ -214,26 +204,16 @@ journal_place_option = click.option(
 )
 
 
-def journal_option(command: F) -> F:
-    """Add `--journal` and `--recover-from-cluster`; they come in as one `journal` argument."""
-
-    def wrapper(
-        *args: Any,  # noqa: ANN401 - whatever the command takes
-        journal: str,
-        recover_from_cluster: bool,
-        **kwargs: Any,  # noqa: ANN401 - whatever the command takes
-    ) -> Any:  # noqa: ANN401 - whatever the command returns
-        return command(*args, journal=JournalOptions(journal, recover_from_cluster), **kwargs)
-
-    wrapper.__name__ = command.__name__
-    wrapper.__doc__ = command.__doc__
-    wrapper.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    decorated: Any = journal_place_option(wrapper)
-    return click.option(  # type: ignore[no-any-return]
+journal_option = gathered(
+    "journal",
+    JournalOptions,
+    click.option(
         "--recover-from-cluster",
         is_flag=True,
         help="Where the run's journal is broken, begin another one; the cluster is the state.",
-    )(decorated)
+    ),
+    journal_place_option,
+)
 
 
 def output_option(*choices: str) -> Callable[[F], F]:

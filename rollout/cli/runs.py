@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options, output_option
+from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, output_option
 from rollout.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _PairOfWords(click.Command):
 
 
 @click.command(cls=_PairOfWords)
-@click.argument("daemonset")
+@click.argument("daemonset", type=DAEMON_SET)
 @click.option("--revision", type=click.IntRange(min=1), help="Show the template of this one.")
 @click.option("--diff", metavar="A B", help="Show what changed between two revisions; also A..B.")
 @output_option("table", "json")
@@ -86,7 +86,7 @@ def history(
         fleet = read_fleet(
             client,
             client.namespace,
-            daemonset.removeprefix("daemonset/").removeprefix("ds/"),
+            daemonset,
             cluster_uid=read_cluster_uid(client),
             nodes=read_nodes(client),
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.options import ClusterOptions, cluster_options, output_option
+from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, output_option
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("daemonset")
+@click.argument("daemonset", type=DAEMON_SET)
 @output_option("table", "json")
 @cluster_options
 def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
@@ -43,7 +43,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         fleet = read_fleet(
             client,
             client.namespace,
-            daemonset.removeprefix("daemonset/").removeprefix("ds/"),
+            daemonset,
             cluster_uid=read_cluster_uid(client),
             nodes=read_nodes(client),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout.cli.options import (
+    DAEMON_SET,
     ClusterOptions,
     Forgiving,
     JournalOptions,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("daemonset")
+@click.argument("daemonset", type=DAEMON_SET)
 @click.option("--to-revision", type=click.IntRange(min=1), help="Default: the one before.")
 @click.option("--dry-run", is_flag=True, help="Show the way back, and do nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (for CI).")
@@ -68,7 +69,7 @@ def undo(
 
     client = cluster.connect()
     try:
-        plan = _plan(client, daemonset.removeprefix("daemonset/").removeprefix("ds/"), to_revision)
+        plan = _plan(client, daemonset, to_revision)
         if output == "table":
             click.echo(painted(plan_text(plan)))
             click.echo()

@@ -48,11 +48,11 @@ def test_gates_that_want_more_are_named_with_the_cure() -> None:
         a_gate("command", name="script", argv=["true"]),
     ]
     with pytest.raises(UsageError) as caught:
-        Allowed(None, (), (), commands=False).settings_for(gates)
+        Allowed((), (), commands=False, config=None).settings_for(gates)
     hook, script = str(caught.value).splitlines()
     assert hook.startswith("gate hook: host h.example is not allowed; add it to 'hosts' in the")
     assert hook.endswith("or pass --allow-host h.example")
     assert script.startswith("gate script: commands are not allowed; set 'commands: true'")
     assert script.endswith("or pass --allow-commands")
-    enough = Allowed(None, ("h.example",), (), commands=True)
+    enough = Allowed(("h.example",), (), commands=True, config=None)
     assert enough.settings_for(gates) == Settings(("h.example",), (), commands=True)
