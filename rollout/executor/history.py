@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rollout.executor.journalheads import JournalHead
 from rollout.executor.record import ConfigMap, Counts, RunRecord
 from rollout.unreadable import UNREADABLE
 
@@ -46,6 +47,7 @@ class PastRun(Struct, frozen=True):
     message: str
     daemon_sets: tuple[RunSubject, ...]
     counts: Counts | None = None  # None: it never came to an end
+    journals: tuple[JournalHead, ...] = ()
 
 
 def past_run(record: RunRecord) -> PastRun:
@@ -64,6 +66,7 @@ def past_run(record: RunRecord) -> PastRun:
             for ds in record.daemon_sets
         ),
         counts=record.counts,
+        journals=record.journals,
     )
 
 

@@ -14,6 +14,7 @@ from rollout.errors import ClusterError, StaleError
 from rollout.executor import events as ev
 from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.inbox import Inbox
+from rollout.executor.journalheads import with_head
 from rollout.executor.leaseprotocol import Holder
 from rollout.executor.leases import LeaseName
 from rollout.executor.lock import Lock
@@ -50,7 +51,10 @@ class Held:
     log: RunLog
 
     def stamped(self, change: Callable[[RunRecord], RunRecord]) -> Callable[[RunRecord], RunRecord]:
-        """Return the change of a record under our epoch; a higher one is never overwritten."""
+        """Return the change of a record under our epoch; a higher one is never overwritten.
+
+        The record also names where the journal stands by then.
+        """
 
         def stamp(record: RunRecord) -> RunRecord:
             if record.epoch > self.lock.epoch:
@@ -58,7 +62,8 @@ class Held:
                     f"run {record.run_id} was taken over under epoch {record.epoch}, ours is "
                     f"{self.lock.epoch}; see 'rollout status'"
                 )
-            return msgspec.structs.replace(change(record), epoch=self.lock.epoch)
+            journals = with_head(record.journals, self.log.head)
+            return msgspec.structs.replace(change(record), epoch=self.lock.epoch, journals=journals)
 
         return stamp
 

@@ -15,6 +15,7 @@ import msgspec
 
 from rollout.errors import StaleError
 from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.journalheads import JournalHead
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.planner.plan import Plan
 from rollout.unreadable import UNREADABLE
@@ -175,6 +176,7 @@ class RunRecord(Struct, frozen=True):
     gates: tuple[RecordedGate, ...] = ()  # what they said: those that are asked, and the newest
     gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
     sequence: int = 0  # number of the last event that was told
+    journals: tuple[JournalHead, ...] = ()  # where they stood: what is cut off can be proven
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
 

@@ -26,6 +26,7 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
+from rollout.executor.journalheads import JournalHead
 from rollout.executor.notices import Notice
 from rollout.executor.record import RunRecord, encode_record
 from rollout.journal.file import (
@@ -77,6 +78,12 @@ class RunLog:
     def failed(self) -> str:
         """Why nothing may be written to the cluster any more; "" while all is well."""
         return self._journal.failed
+
+    @property
+    def head(self) -> JournalHead | None:
+        """Where the journal stands on the disk, or None when nothing is kept."""
+        kept = self._journal.kept
+        return JournalHead(self._journal.first, kept.seq, kept.hash) if kept.seq else None
 
     def intend(self, actions: Sequence[Action]) -> bool:
         """Write down what is about to be written; returns whether it is on the disk.

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Journal:
     def __init__(self, path: Path | None, descriptor: int | None, head: Head) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._head = head
+        self._head = self._kept = head
+        self.first = ""  # hash of the first line: which journal it is
         self._durable = descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._unsynced = False
         self._turn = threading.RLock()  # a line is chained to the one before: one writer at a time
@@ -49,6 +51,11 @@ class Journal:
     def head(self) -> Head:
         """Where the chain ends."""
         return self._head
+
+    @property
+    def kept(self) -> Head:
+        """How far the chain is on the disk."""
+        return self._kept
 
     def append(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
         """Add a line; empty fields are left out.
@@ -78,6 +85,7 @@ class Journal:
             if self._unsynced and self._durable:
                 os.fsync(self._descriptor)
             self._unsynced = False
+            self._kept = self._head
 
     def close(self) -> None:
         """Close the file; the lock on it ends."""
@@ -157,6 +165,19 @@ def read_journal(path: Path) -> Reading:
         ) from None
 
 
+def hash_at(path: Path, seq: int) -> str:
+    """Return the hash of a line (1-based) of a journal whose chain holds up to there.
+
+    Raises:
+        DocumentError: when it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return read(islice(iter(lambda: file.readline(_LINE_LIMIT), b""), seq)).head.hash
+    except OSError as error:
+        raise DocumentError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
 def owner(path: Path) -> str:
     """Return the run whose journal this says it is; "" where it does not say."""
     try:
@@ -184,10 +205,13 @@ def _opened(path: Path, descriptor: int, run_id: str, about: dict[str, Any]) -> 
     if before is None:
         journal.append("version", schema=SCHEMA, tool=__version__, run=run_id, **about)
         journal.sync()
+        journal.first = journal.head.hash
         if regular:
             _sync_directory(path)  # or a crash could take the new name away again
     elif before.torn:
         journal.append("torn", message=torn_text(before), bytes=before.torn)
+    if before is not None:
+        journal.first = str(before.first["hash"])
     return Opened(journal, before)
 
 

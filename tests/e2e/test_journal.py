@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rollout.sim.images import Fault, FaultKind
+from rollout.sim.kubeconfigfile import kubeconfig
 from tests.e2e.world import NAMESPACE, NEW, OLD, Running, World, fleet, world
 
 
@@ -206,3 +208,26 @@ def test_a_file_may_be_named_for_one_run_after_the_other(cluster: World) -> None
     assert lines(file)[0]["run"] != lines(second)[0]["run"]
     for path in (file, second):
         assert cluster.rollout("audit", "verify", path).code == 0
+
+
+def test_lines_cut_off_at_the_end_are_missed_by_the_cluster_s_record(cluster: World) -> None:
+    assert cluster.rollout("apply", cluster.plan(cluster.spec())).code == 0
+    path = the_journal(cluster)
+    whole = path.read_bytes().splitlines(keepends=True)
+    proven = cluster.rollout("audit", "verify")
+    assert proven.code == 0, proven.err
+    assert "the run's record in the cluster names this very end" in proven.out
+    again = cluster.spec("again.yaml", target={"restart": True})
+    assert cluster.rollout("apply", "-f", again, "--yes", "--journal", "none").code == 0
+    assert "this very end" in cluster.rollout("audit", "verify").out  # by the history
+
+    path.write_bytes(b"".join(whole[:-2]))
+
+    missed = cluster.rollout("audit", "verify")
+    assert missed.code == 65
+    assert f"lines from {len(whole) - 1} on are missing" in missed.err
+    alone = cluster.directory / "nobody.yaml"
+    alone.write_text(yaml.safe_dump(kubeconfig("http://127.0.0.1:9", "t")))
+    unproven = cluster.rollout("audit", "verify", "--kubeconfig", alone)
+    assert unproven.code == 0, unproven.err
+    assert "nothing proves that no line is missing at its end" in unproven.out
