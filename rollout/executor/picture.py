@@ -6,7 +6,7 @@ costs O(1); only what is shared by many nodes looks at all pods.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
@@ -15,7 +15,7 @@ from rollout.executor.engine import Engine
 from rollout.executor.gatebook import GateRun, Meter
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import Pod
-from rollout.gates.context import Approval, Context, DaemonSetInfo, WaveInfo
+from rollout.gates.context import Approval, Context, DaemonSetInfo, WaveInfo, nowhere_to_write
 from rollout.gates.settings import Settings
 from rollout.gatespec import adds_up, per_node
 from rollout.planner.plan import PlannedDaemonSet
@@ -33,6 +33,7 @@ class Surroundings:
     run_id: str
     client: Client
     settings: Settings
+    intend: Callable[[str, str, str], bool] = nowhere_to_write
 
 
 def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float) -> Context:
@@ -72,6 +73,7 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         approvals=_voices(engine),
         client=around.client,
         settings=around.settings,
+        intend=around.intend,
         more_to_come=meter.gate.at == "background" and _more_to_come(engine),
         bare=bare,
         bare_before=() if alone else bare_before(engine, daemon_sets),

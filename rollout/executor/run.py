@@ -224,7 +224,9 @@ class _Loop:
             carried=self.gatekeeping.carried,
             ignore_windows=self.gatekeeping.ignore_windows,
         )
-        around = Surroundings(self.run_id, self.client, self.gatekeeping.settings)
+        around = Surroundings(
+            self.run_id, self.client, self.gatekeeping.settings, self.log.intend_job
+        )
         self.measurer = Measurer(self.engine, self.inbox.put, around)
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:

@@ -95,6 +95,11 @@ class RunLog:
             self._append("intent", **_action(action))
         return not writes or self._synced()
 
+    def intend_job(self, verb: str, gate: str, job: str) -> bool:
+        """Write down what a gate is about to do with its Job; returns whether it is on the disk."""
+        self._append("intent", action=verb, gate=gate, job=job)
+        return self._synced()
+
     def conclude(self, **fields: Any) -> bool:  # noqa: ANN401 - any JSON value
         """Write down how the run ends; returns whether it is on the disk."""
         self._append("end", **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
@@ -11,6 +12,12 @@ from rollout.gates.secrets import Secret
 from rollout.gates.settings import Settings
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
+
+
+def nowhere_to_write(verb: str, gate: str, name: str) -> bool:
+    """Let a gate write that is measured outside of a run: there is no journal."""
+    del verb, gate, name
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Context:
         more_to_come: whether nodes are still to be updated, or are being so.
         bare: updated nodes whose new pod is gone; `bare_before` those that aren't updated yet and
             have no pod.
+        intend: asked before a write, with the verb, the gate's id and the object's name; returns
+            whether it is written down in the journal, which it must be (S4).
         secret: what the gate's secretRef names; filled in by `measuring`.
     """
 
@@ -99,6 +108,7 @@ class Context:
     more_to_come: bool = False
     bare: tuple[Bare, ...] = ()
     bare_before: tuple[Bare, ...] = ()
+    intend: Callable[[str, str, str], bool] = nowhere_to_write
     secret: Secret | None = None
 
 

@@ -123,6 +123,9 @@ def _pinned(pod: JsonObject, context: Context) -> JsonObject:
 
 
 def _create(gate: JobGate, context: Context) -> Measurement:
+    if not context.intend("create job", context.gate, job_name(context)):
+        why = "its Job cannot be written down in the journal and is not created"
+        return Measurement(Outcome.ERROR, context.now, reason=why)
     try:
         job = context.client.create(_path(context), job_body(gate, context), Job)
     except Conflict:
@@ -189,6 +192,8 @@ def _pods(context: Context, job: Job) -> list[Pod]:
 
 def _delete(context: Context, job: Job) -> None:
     """Remove the Job and its pods; somebody else may have done so."""
+    if not context.intend("delete job", context.gate, job.metadata.name):
+        return  # its time to live, or the next look, takes it away
     try:
         context.client.delete(
             f"{_path(context)}/{job.metadata.name}",

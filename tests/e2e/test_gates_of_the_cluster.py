@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ def test_a_job_on_each_updated_node_lets_the_release_pass_and_leaves_nothing(
         ]
         assert len(made) == 2
         assert w.objects(JOBS) == []
+        (path,) = (w.directory / "state" / "rollout").glob("*/*/*.jsonl")
+        intents = [e for e in map(json.loads, path.read_text().splitlines()) if e.get("job")]
+        assert sorted(e["action"] for e in intents) == [*["create job"] * 2, *["delete job"] * 2]
+        assert {e["type"] for e in intents} == {"intent"}
 
 
 def test_a_job_that_fails_behind_the_canary_takes_it_back(tmp_path: Path) -> None:

@@ -73,6 +73,16 @@ def test_a_job_that_completes_passes_and_is_removed(shared: Scene) -> None:
     assert jobs(shared) == []
 
 
+def test_a_job_that_cannot_be_written_down_is_not_created_and_not_removed(shared: Scene) -> None:
+    def full(_verb: str, _gate: str, _name: str) -> bool:
+        return False
+
+    found = shared.measure(a_job("good", "unwritten"), NODE, gate="gate/x/unwritten", intend=full)
+    assert found.outcome is Outcome.ERROR
+    assert "journal" in found.reason
+    assert jobs(shared) == []
+
+
 def test_a_job_that_fails_tells_its_exit_code(shared: Scene) -> None:
     outcome, reason = measured(shared, a_job("bad"))
     assert outcome is Outcome.FAILED
