@@ -6,7 +6,6 @@ then hold up a run for ever. RE2 has no back references and no look-around, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +22,6 @@ class Pattern:
     def found_in(self, line: str) -> bool:
         """Whether the pattern matches anywhere in the line."""
         return self.program.search(line.encode("utf-8", "replace")) is not None
-
-    def first_of(self, lines: Iterable[str]) -> str | None:
-        """Return the first line that the pattern matches in, or None."""
-        return next((line for line in lines if self.found_in(line)), None)
 
 
 def compile_pattern(text: str) -> Pattern:

@@ -46,9 +46,3 @@ def test_a_pattern_that_takes_other_engines_ages_takes_none() -> None:
     begin = time.perf_counter()
     assert not pattern.found_in("a" * 100_000 + "!")
     assert time.perf_counter() - begin < 5
-
-
-def test_the_first_line_that_matches_is_told() -> None:
-    lines = ["ok", "error 1", "error 2"]
-    assert compile_pattern("error").first_of(lines) == "error 1"
-    assert compile_pattern("panic").first_of(lines) is None

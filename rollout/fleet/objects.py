@@ -235,8 +235,6 @@ class DaemonSetStatus(Struct, frozen=True):
     """`status` of a DaemonSet: eventually consistent, never the base of a decision."""
 
     observed_generation: int = 0
-    desired_number_scheduled: int = 0
-    collision_count: int | None = None
 
 
 class LabelSelector(Struct, frozen=True):
@@ -253,7 +251,6 @@ class DaemonSetSpec(Struct, frozen=True):
     template: JsonObject
     update_strategy: JsonObject = {}
     min_ready_seconds: int = 0
-    revision_history_limit: int = 10
 
 
 class DaemonSet(Struct, frozen=True):

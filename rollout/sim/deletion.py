@@ -7,7 +7,7 @@ a delete, say what the object becomes and whether it is gone at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from rollout.sim import timestamps
 from rollout.sim.errors import StatusError
@@ -17,8 +17,6 @@ from rollout.sim.store import Object
 ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
 DEFAULT_GRACE: Final = 30  # seconds, spec.terminationGracePeriodSeconds
-
-Propagation: TypeAlias = Literal["Orphan", "Background", "Foreground"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,7 @@ class Kubelets:
         if node is None:
             return
         status = with_conditions(node.get("status") or {}, reported, rfc3339(self.clock.now()))
-        self._registry.update(
-            NODES, "", name, {**node, "status": status}, KUBELET, subresource="status"
-        )
+        self._registry.update_status(NODES, node, status, KUBELET)
 
     def _on_node(self, event: Event) -> None:
         name = event.key[1]
@@ -277,9 +275,7 @@ class Kubelets:
         status = self._status(run, pod, phase, sandbox=sandbox)
         if reason:
             status |= {"reason": reason, "message": message}
-        self._registry.update(
-            PODS, *run.key, {**pod, "status": status}, KUBELET, subresource="status"
-        )
+        self._registry.update_status(PODS, pod, status, KUBELET)
 
     def _status(self, run: Life, pod: Object, phase: str, *, sandbox: bool) -> Object:
         now, before = rfc3339(self.clock.now()), pod["status"]

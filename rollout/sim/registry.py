@@ -22,7 +22,6 @@ from rollout.sim import (
     ownmetadata,
     patches,
     podactions,
-    rbac,
     refusals,
     selectors,
     strategies,
@@ -30,20 +29,15 @@ from rollout.sim import (
     validation,
 )
 from rollout.sim.admission import Admission
+from rollout.sim.bootstrap import first_objects
 from rollout.sim.clock import Clock
 from rollout.sim.deletion import DeleteOptions
 from rollout.sim.errors import StatusError
 from rollout.sim.refusals import not_found
-from rollout.sim.resources import NAMESPACES, PDBS, PODS, PRIORITY_CLASSES, Resource
+from rollout.sim.resources import NAMESPACES, PDBS, PODS, Resource
 from rollout.sim.store import Key, Object, Store
 
 __all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "not_found"]
-
-SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
-SYSTEM_PRIORITIES: Final = (
-    ("system-cluster-critical", 2_000_000_000),
-    ("system-node-critical", 2_000_001_000),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +94,8 @@ class Registry:
         self.admission = admission_rules or Admission()
         self.track_managers = track_managers
         if not store.count(NAMESPACES):
-            self._bootstrap()
-
-    def _bootstrap(self) -> None:
-        for name in SYSTEM_NAMESPACES:
-            self.create(NAMESPACES, "", _manifest(NAMESPACES, name), SERVER)
-        for name, value in SYSTEM_PRIORITIES:
-            body = {**_manifest(PRIORITY_CLASSES, name), "value": value}
-            self.create(PRIORITY_CLASSES, "", body, SERVER)
-        for resource, body in rbac.bootstrap_objects():
-            self.create(resource, "", body, SERVER)
+            for resource, body in first_objects():
+                self.create(resource, "", body, SERVER)
 
     # Reading
 
@@ -221,6 +207,18 @@ class Registry:
             raise refusals.needs_version(resource, name)
         new = {**body, "metadata": metadata}
         return self._write(resource, old, new, caller, subresource=subresource, dry_run=dry_run)
+
+    def update_status(
+        self, resource: Resource, live: Object, status: Object, caller: Caller
+    ) -> Object:
+        """Replace the status of an object that was read as `live`.
+
+        Raises:
+            StatusError: as `update` does.
+        """
+        namespace, name = _key(live)
+        body = {**live, "status": status}
+        return self.update(resource, namespace, name, body, caller, subresource="status")
 
     def patch(
         self,
@@ -475,14 +473,6 @@ def _as_it_is(obj: Object, _old: Object | None) -> Object:
     return obj
 
 
-def _manifest(resource: Resource, name: str) -> Object:
-    return {
-        "kind": resource.kind,
-        "apiVersion": resource.api_version,
-        "metadata": {"name": name},
-    }
-
-
 def _key(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
@@ -494,7 +484,7 @@ def _may_go(metadata: Object) -> bool:
 def _patched(
     resource: Resource,
     old: Object,
-    patch: Any,  # noqa: ANN401
+    patch: Any,  # noqa: ANN401 - a JSON patch is a list, the others are objects
     patch_type: PatchType,
 ) -> Object:
     if patch_type is PatchType.JSON:

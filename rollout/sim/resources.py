@@ -131,7 +131,7 @@ def _serve(
 _serve("v1", "bindings", "Binding", verbs="create")
 _serve("v1", "componentstatuses", "ComponentStatus", namespaced=False, short="cs", verbs="get list")
 CONFIG_MAPS: Final = _serve("v1", "configmaps", "ConfigMap", short="cm")
-ENDPOINTS: Final = _serve("v1", "endpoints", "Endpoints", short="ep")
+_serve("v1", "endpoints", "Endpoints", short="ep")
 EVENTS: Final = _serve("v1", "events", "Event", short="ev")
 _serve("v1", "limitranges", "LimitRange", short="limits")
 NAMESPACES: Final = _serve(

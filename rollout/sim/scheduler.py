@@ -133,7 +133,7 @@ class Scheduler:
             self._bind(key, pod, node)
             return
         self._waiting.setdefault(target, {})[key] = None
-        self._report_unschedulable(key, pod, refusals)
+        self._report_unschedulable(pod, refusals)
 
     def _choose(self, pod: Object, target: str, refusals: dict[str, int]) -> str | None:
         """Return the best node; count why the others were refused."""
@@ -205,7 +205,7 @@ class Scheduler:
         message = f"Successfully assigned {key[0]}/{key[1]} to {node}"
         self._record(pod, "Normal", "Scheduled", message)
 
-    def _report_unschedulable(self, key: Key, pod: Object, refusals: dict[str, int]) -> None:
+    def _report_unschedulable(self, pod: Object, refusals: dict[str, int]) -> None:
         nodes = self._registry.store.count(NODES)
         why = ", ".join(f"{count} {text}" for text, count in sorted(refusals.items()))
         help_ = f"{nodes} Preemption is not helpful for scheduling"
@@ -231,9 +231,7 @@ class Scheduler:
             return
         others = [c for c in before if c["type"] != "PodScheduled"]
         status = {**pod["status"], "conditions": [*others, condition]}
-        self._registry.update(
-            PODS, *key, {**pod, "status": status}, SCHEDULER, subresource="status"
-        )
+        self._registry.update_status(PODS, pod, status, SCHEDULER)
         self._record(pod, "Warning", "FailedScheduling", message)
 
 

@@ -270,9 +270,7 @@ class SteadyState:
             "startTime": stamp,
             "containerStatuses": [container_status(run, pod["metadata"]["uid"]) for run in runs],
         }
-        return self._registry.update(
-            PODS, namespace, name, {**pod, "status": status}, KUBELET, subresource="status"
-        )
+        return self._registry.update_status(PODS, pod, status, KUBELET)
 
     def _status(self, daemon_set: Object, nodes: Sequence[str], updated: Sequence[str]) -> None:
         alive = [node for node in nodes if node not in self._lost]
@@ -287,14 +285,7 @@ class SteadyState:
         )
         meta = daemon_set["metadata"]
         status = next_status(daemon_set["status"], totals, meta["generation"])
-        self._registry.update(
-            DAEMONSETS,
-            meta["namespace"],
-            meta["name"],
-            {**daemon_set, "status": status},
-            self._controller,
-            subresource="status",
-        )
+        self._registry.update_status(DAEMONSETS, daemon_set, status, self._controller)
 
 
 class _Copies:

@@ -9,10 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STORIES = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
-CRASHES = (
-    "tests/simulation/test_crash_points.py::"
-    "test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end"
-)
 STRANGERS = "tests/simulation/test_strangers.py::"
 FAULTS = "tests/simulation/test_faults.py::"
 DEEDS = "tests/simulation/test_guarded_deeds.py::"

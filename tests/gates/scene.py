@@ -19,7 +19,7 @@ from rollout.cluster.client import Client, connect
 from rollout.cluster.paths import resource_path
 from rollout.fleet.objects import Node, Pod
 from rollout.gates.context import Context
-from rollout.gates.measurement import Measurement, Outcome
+from rollout.gates.measurement import Measurement
 from rollout.gates.measuring import measure
 from rollout.gatespec import Gate
 from rollout.sim.fleetfile import UpdateStrategy
@@ -97,15 +97,6 @@ class Scene:
         finally:
             with self.world.cluster.lock:
                 stop()
-
-    def measure_to_the_end(
-        self, gate: Gate, resource: Resource, done: Callable[[Object], bool], node: str = ""
-    ) -> Measurement:
-        """Measure once, wait for the cluster, and measure again."""
-        first = self.measure(gate, node)
-        assert first.outcome is Outcome.WAITING, first
-        self.wait_for(resource, done)
-        return self.measure(gate, node)
 
 
 @contextmanager

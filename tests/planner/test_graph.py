@@ -89,8 +89,6 @@ def test_nothing_to_do_is_no_step() -> None:
 
 # Several DaemonSets.
 
-LINKED = [("b", "a", "node")]
-
 
 def link(name: str, awaited: str, scope: str = "node") -> Link:
     return Link(name, awaited, scope)

@@ -148,16 +148,6 @@ class SmallWorld:
     def label(self, pod: Object, labels: dict[str, str | None]) -> None:
         self.patch(PODS, pod["metadata"]["name"], {"metadata": {"labels": labels}})
 
-    def set_ready(self, pod: Object, *, ready: bool) -> None:
-        """Write a pod's Ready condition, where no kubelet does."""
-        condition = {
-            "type": "Ready",
-            "status": "True" if ready else "False",
-            "lastTransitionTime": None,
-        }
-        status = {"phase": "Running", "conditions": [condition]}
-        self.patch(PODS, pod["metadata"]["name"], {"status": status}, "status")
-
     def set_phase(self, pod: Object, phase: str) -> None:
         self.patch(PODS, pod["metadata"]["name"], {"status": {"phase": phase}}, "status")
 

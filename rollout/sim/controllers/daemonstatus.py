@@ -68,14 +68,7 @@ def write_status(
         try:
             live = registry.get(DAEMONSETS, meta["namespace"], meta["name"])
             changed = next_status(live.get("status") or {}, totals, generation if observe else None)
-            registry.update(
-                DAEMONSETS,
-                meta["namespace"],
-                meta["name"],
-                {**live, "status": changed},
-                caller,
-                subresource="status",
-            )
+            registry.update_status(DAEMONSETS, live, changed, caller)
         except StatusError:
             continue
         return True

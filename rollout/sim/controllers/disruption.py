@@ -224,18 +224,10 @@ class DisruptionController:
         return {**status, "conditions": [*others, condition]}
 
     def _write(self, live: Object, status: Object) -> bool:
-        meta = live["metadata"]
         if status == live["status"]:
             return True
         try:
-            self._registry.update(
-                PDBS,
-                meta["namespace"],
-                meta["name"],
-                {**live, "status": status},
-                self._caller,
-                subresource="status",
-            )
+            self._registry.update_status(PDBS, live, status, self._caller)
         except StatusError:
             return False
         return True

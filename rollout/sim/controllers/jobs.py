@@ -212,14 +212,7 @@ class JobController:
         if status == live["status"]:
             return True
         try:
-            self._registry.update(
-                JOBS,
-                meta["namespace"],
-                meta["name"],
-                {**live, "status": status},
-                self._caller,
-                subresource="status",
-            )
+            self._registry.update_status(JOBS, live, status, self._caller)
         except StatusError:
             return False
         return True

@@ -134,9 +134,7 @@ class NodeLifecycle:
             return
         now = rfc3339(self._clock.now())
         status = with_conditions(node.get("status") or {}, unknown_conditions(), now)
-        self._registry.update(
-            NODES, "", name, {**node, "status": status}, self._caller, subresource="status"
-        )
+        self._registry.update_status(NODES, node, status, self._caller)
         self._record(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
 
     def _handle(self, batch: list[Event]) -> None:
@@ -161,19 +159,11 @@ class NodeLifecycle:
     def _mark_pods(self, name: str) -> None:
         now = rfc3339(self._clock.now())
         for pod in self._index.on(name):
-            meta, status = pod["metadata"], pod["status"]
-            changed = unready_status(status, now)
-            if changed == status:
+            changed = unready_status(pod["status"], now)
+            if changed == pod["status"]:
                 continue
             try:
-                self._registry.update(
-                    PODS,
-                    meta["namespace"],
-                    meta["name"],
-                    {**pod, "status": changed},
-                    self._caller,
-                    subresource="status",
-                )
+                self._registry.update_status(PODS, pod, changed, self._caller)
             except StatusError:
                 continue
             self._record(pod, "Warning", "NodeNotReady", "Node is not ready")

@@ -143,9 +143,7 @@ class PodGC:
             ]
             status = {**pod["status"], "phase": "Failed", "conditions": [*others, condition]}
             try:
-                self._registry.update(
-                    PODS, *key, {**pod, "status": status}, self._caller, subresource="status"
-                )
+                self._registry.update_status(PODS, pod, status, self._caller)
             except StatusError:
                 return
         self._force_delete(key)

@@ -202,14 +202,8 @@ class RevisionHistory:
         counted = daemon_set.get("status", {}).get("collisionCount") or 0
         if counted != (live.get("status", {}).get("collisionCount") or 0):
             raise HistoryError("found a stale collision count of the DaemonSet")
-        self._registry.update(
-            DAEMONSETS,
-            meta["namespace"],
-            meta["name"],
-            {**live, "status": {**live["status"], "collisionCount": counted + 1}},
-            self._caller,
-            subresource="status",
-        )
+        status = {**live["status"], "collisionCount": counted + 1}
+        self._registry.update_status(DAEMONSETS, live, status, self._caller)
         raise HistoryError(f"hash collision: {body['metadata']['name']} has another template")
 
     def _deduplicate(
