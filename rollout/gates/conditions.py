@@ -270,6 +270,7 @@ def _comparisons() -> dict[str, Any]:
     from celpy import celtypes, evaluation  # noqa: PLC0415 - as above
 
     numbers = (celtypes.IntType, celtypes.UintType, celtypes.DoubleType)
+    truths = {celtypes.BoolType, bool}
 
     def plain_number(value: Any) -> int | float:  # noqa: ANN401 - one of the above
         return float(value) if isinstance(value, celtypes.DoubleType) else int(value)
@@ -279,6 +280,8 @@ def _comparisons() -> dict[str, Any]:
         compare = _COMPARISONS[name]
 
         def apply(left: Any, right: Any) -> Any:  # noqa: ANN401 - CEL values
+            if {type(left), type(right)} & truths and {type(left), type(right)} & set(numbers):
+                raise TypeError("found no matching overload")  # Python takes true for 1
             mixed = isinstance(left, numbers) and isinstance(right, numbers)
             if mixed and type(left) is not type(right):
                 return celtypes.BoolType(compare(plain_number(left), plain_number(right)))
@@ -309,5 +312,5 @@ def _said(error: Exception) -> str:
     """Return what celpy says, without the dump of all variables that it adds."""
     text = str(error.args[0]) if error.args else type(error).__name__
     if text.startswith("found no matching overload"):
-        return "compares or combines values of different types"
+        return "compares or combines values of different types (a whole 100 is not 100.0)"
     return plain(text.partition(" (in activation")[0], 120)

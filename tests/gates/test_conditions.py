@@ -195,3 +195,13 @@ def test_numbers_compare_as_numbers_whatever_their_type(left: float, right: floa
     given = {"result": [left, right]}
     assert compile_condition("result[0] < result[1]").holds(given) is (left < right)
     assert compile_condition("result[0] == result[1]").holds(given) is (left == right)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["result.yes < 5", "5 > result.yes", "result.yes == 1", "result.yes != 0", "result.no != true"],
+)
+def test_true_is_not_a_number_and_what_is_missing_is_not_another_value(text: str) -> None:
+    """S8: Python takes true for 1, and an error for something that is not true."""
+    assert outcome({"yes": True}, successCondition=text) is Outcome.ERROR
+    assert outcome({"yes": True}, successCondition=f"!({text})") is Outcome.ERROR
