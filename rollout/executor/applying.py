@@ -155,6 +155,7 @@ def _run(
             carried=carried_from(first.gates, first.gate_wave),
             ignore_windows=gates.ignore_windows,
             keep=run.keep_gates,
+            earlier=first.gates if session.resumed else (),
         ),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,

@@ -92,6 +92,7 @@ class GateBook:
     ) -> None:
         self.open: dict[str, GateRun] = {}
         self.results: dict[str, GateRun] = {}  # final ones, in the order of their verdicts
+        self.asked: set[str] = set()  # names of gates
         self.meters: dict[str, Meter] = {}
         self.measured_count = 0
         self._at = at
@@ -151,6 +152,7 @@ class GateBook:
             daemon_set=daemon_set,
         )
         self.open[run_id] = run
+        self.asked.add(gate.name)
         found.runs[run_id] = run
         self._schedule(found, now)
         return run

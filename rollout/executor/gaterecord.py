@@ -16,8 +16,11 @@ from rollout.executor.gatestate import Carried
 from rollout.fleet.objects import format_time, parse_time
 from rollout.gates.measurement import Measurement, plain
 from rollout.gates.verdict import Status
+from rollout.gatespec import WindowGate
+from rollout.planner.plan import Plan
 
 MOST_GATES = 40  # gate runs that are kept: those that are asked, then the newest
+_UNDECIDED = tuple(s.value for s in Status if not s.final or s is Status.NOT_MEASURED)
 MOST_TEXT = 160  # characters of a reason
 
 
@@ -60,6 +63,33 @@ def recorded_gates(gates: GateBook) -> tuple[RecordedGate, ...]:
     by_weight = sorted(range(len(runs)), key=lambda i: (_weight(runs[i]), -i))
     kept = sorted(by_weight[:MOST_GATES])
     return tuple(_recorded(runs[i]) for i in kept)
+
+
+def with_earlier(
+    gates: tuple[RecordedGate, ...], earlier: Iterable[RecordedGate]
+) -> tuple[RecordedGate, ...]:
+    """Return what gates say, behind the verdicts of earlier parts of the run that still stand."""
+    again = {gate.id for gate in gates}
+    stand = (g for g in earlier if g.id not in again and g.status not in _UNDECIDED)
+    return (*stand, *gates)[-MOST_GATES:]
+
+
+def never_asked(plan: Plan, gates: GateBook, now: float) -> tuple[RecordedGate, ...]:
+    """Return the gates of a plan that were not asked once: nothing measured is not passed."""
+    return tuple(
+        RecordedGate(
+            id=f"gate/{gate.at}/{gate.name}",
+            gate=gate.name,
+            kind=gate.kind,
+            at=gate.at,
+            status=Status.NOT_MEASURED.value,
+            reason="the run has not come to it, or no node fits its 'when'",
+            began=format_time(now),
+            dry_run=gate.dry_run,
+        )
+        for gate in plan.gates
+        if gate.name not in gates.asked and not isinstance(gate, WindowGate)
+    )
 
 
 def carried_from(gates: Iterable[RecordedGate], wave: int) -> Carried:

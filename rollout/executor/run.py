@@ -29,7 +29,12 @@ from rollout.executor.actions import (
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.fitting import DriftPolicy, fitted
-from rollout.executor.gaterecord import RecordedGate, recorded_gates
+from rollout.executor.gaterecord import (
+    RecordedGate,
+    never_asked,
+    recorded_gates,
+    with_earlier,
+)
 from rollout.executor.gatestate import Carried
 from rollout.executor.inbox import Inbox
 from rollout.executor.measurer import Measurer
@@ -55,6 +60,7 @@ ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safe
 _WAITED_FOR = ("approval-wanted", "gate-waiting")
 _KEPT = (*_WAITED_FOR, "wave-started", *(f"gate-{s.value.replace(' ', '-')}" for s in Status))
 KEEP_EVERY_S = 10.0  # measurements get into the record, for `status`, at most so often
+_STOPPERS = ("gate-failed", "gate-inconclusive", "gate-error", "gate-not-measured")
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
 
 
@@ -89,12 +95,14 @@ class Gatekeeping:
         carried: what an earlier process of the run has written down of them.
         ignore_windows: somebody wants the run to go on outside of its windows.
         keep: writes down what they say, and the highest wave (1-based) that has begun.
+        earlier: what earlier parts of the run have written down, for people.
     """
 
     settings: Settings = field(default_factory=Settings)
     carried: Carried = field(default_factory=Carried)
     ignore_windows: bool = False
     keep: Callable[[tuple[RecordedGate, ...], int], None] = lambda _gates, _wave: None
+    earlier: tuple[RecordedGate, ...] = ()
 
 
 def run_plan(
@@ -336,10 +344,15 @@ class _Loop:
             self.observer.notice(told, self.engine)
             if told.kind in _WAITED_FOR and self._is_to_be_answered():
                 self._open_record()  # people answer through it, and their time runs from now on
+            elif told.kind in _STOPPERS:
+                self._open_record()  # it says why nothing was changed
             keeps = keeps or told.kind in _KEPT or self._has_its_turn(told)
         if keeps and self.plan.gates and (self.wrote or self.resumed):
-            gates, wave = recorded_gates(self.engine.gates), self._highest_wave()
+            gates, wave = self._gates(), self._highest_wave()
             self.scribe.submit(self.gatekeeping.keep, gates, wave)
+
+    def _gates(self) -> tuple[RecordedGate, ...]:
+        return with_earlier(recorded_gates(self.engine.gates), self.gatekeeping.earlier)
 
     def _has_its_turn(self, told: Notice) -> bool:
         """Whether a measurement gets into the record at once; the others come with the next."""
@@ -383,7 +396,7 @@ class _Loop:
             interrupted=self.engine.interrupted,
             troubled=bool(self.engine.pause_why),
             wrote=self.wrote,
-            gates=recorded_gates(self.engine.gates),
+            gates=(*self._gates(), *never_asked(self.plan, self.engine.gates, self.now())),
             wave=self._highest_wave() if self.plan.gates else 0,
             sets=self.engine.daemon_sets,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),

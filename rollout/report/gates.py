@@ -105,7 +105,7 @@ def results_text(gates: Sequence[RecordedGate], waves: Sequence[str]) -> str:
         again = f"; measured again at {gate.next_at}" if gate.next_at else ""
         lines.append(f"gate {gate.gate} ({gate.kind}) {place}: {word}: {gate.reason}{again}")
         lines += [
-            f"  {one.at}  {one.outcome:<12}  {' '.join(t for t in (one.value, one.reason) if t)}"
+            f"  {one.at}  {one.outcome:<12}  {': '.join(t for t in (one.value, one.reason) if t)}"
             for one in gate.measurements
         ]
     if hidden:

@@ -95,6 +95,35 @@ def test_a_gate_that_is_being_measured_is_in_the_status(tmp_path: Path) -> None:
     assert re.search(rf"{said}; measured again at 20", status.out), status.out
 
 
+def test_a_gate_that_fails_before_the_start_is_written_down_and_asked_again(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "ready"
+    gates = [
+        {"name": "ready", "kind": "command", "at": "preflight", "argv": ["/bin/ls", str(there)]},
+        PODS | {"at": "preflight"},
+        NODE | {"when": {"zones": ["nowhere"]}},
+    ]
+    with world(fleet(2), tmp_path) as w:
+        plan = w.plan(spec_with(w, gates=gates))
+        first = w.rollout("apply", plan, "--allow-commands")
+        assert first.code == 3, first.err
+        assert (w.deleted_pods(), set(w.images().values())) == ([], {OLD})
+        status = w.rollout("status", "log-agent", "-n", NAMESPACE)
+        assert "gate ready (command) preflight: failed: 1 failed" in status.out
+        there.touch()
+        done = w.rollout("apply", plan, "--allow-commands")
+        assert done.code == 0, done.err
+        assert "gate ready (command) preflight: passed" in done.out
+        record = w.record()
+        assert record is not None
+        assert [(g["gate"], g["status"]) for g in record["gates"]] == [
+            ("ready", "passed"),
+            ("well", "passed"),
+            ("node-well", "not measured"),
+        ]
+
+
 def test_the_gates_of_a_run_that_is_over_stay_in_the_status(tmp_path: Path) -> None:
     with world(fleet(2), tmp_path) as w:
         done = w.rollout("apply", w.plan(spec_with(w, gates=[PODS, NODE])))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rollout.executor.gaterecord import MOST_GATES, recorded_gates
+import msgspec
+
+from rollout.executor.gaterecord import MOST_GATES, recorded_gates, with_earlier
 from tests.simulation.gateworld import Script, World, gate
 
 
@@ -52,3 +54,20 @@ def test_gates_of_nodes_are_kept_while_there_is_room_and_the_bad_ones_longest() 
     assert [g.gate for g in kept if not g.node] == ["all"]
     newest = list(run.engine.gates.results.values())[-3:]
     assert {g.id for g in newest} <= {g.id for g in kept}
+
+
+def test_what_an_earlier_part_of_the_run_has_heard_stays_until_it_is_asked_again() -> None:
+    world = World(gates=[gate("errors", "after-wave")])
+    run = world.start(Script(errors=["ok"]))
+    run.run()
+    first, second = recorded_gates(run.engine.gates)
+    older = msgspec.structs.replace(first, id="gate/preflight/first", gate="first")
+    again = msgspec.structs.replace(first, status="failed")
+    waiting = msgspec.structs.replace(first, id="gate/before-wave/1/slow", status="waiting")
+    nothing = msgspec.structs.replace(first, id="gate/after-node/x", status="not measured")
+    told = with_earlier((first, second), [older, again, waiting, nothing])
+    assert [(g.id, g.status) for g in told] == [
+        ("gate/preflight/first", "passed"),
+        (first.id, "passed"),
+        (second.id, "passed"),
+    ]
