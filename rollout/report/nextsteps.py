@@ -48,8 +48,9 @@ def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[N
         case Outcome.HELD if failed := _failed(result):
             first = f"{shlex.quote(failed[0])} --reason WHY"
             return [
-                to_run("retry", f"tries again where it failed; then {_verb('resume', name)}"),
-                to_run("skip", f"leaves a failed node alone; then {_verb('resume', name)}", first),
+                to_run("retry", "lets it try again where it failed"),
+                to_run("skip", "lets it leave a failed node alone", first),
+                to_run("resume", "goes on after that"),
                 back,
             ]
         case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE:
@@ -74,10 +75,6 @@ def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[Next
             return []
         case _:  # an undo, which is a run of its own
             return [on]
-
-
-def _verb(verb: str, name: str) -> str:
-    return f"'rollout {verb} {name}'"
 
 
 def _failed(result: Result) -> list[str]:

@@ -428,9 +428,9 @@ def test_a_held_run_names_the_commands_that_lead_on_and_they_work_as_they_stand(
     plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
     held = cluster.rollout("apply", plan, "--kubeconfig", cluster.kubeconfig)
     assert held.code == 3, held.err
-    retry, skip, back = next_commands(held.out)
+    retry, skip, on, back = next_commands(held.out)
     env = environment(XDG_STATE_HOME=str(cluster.directory / "state"))
-    assert (retry[0], skip[:3]) == ("retry", ["skip", ROLLOUT, "node-000"])
+    assert (retry[0], on[0], skip[:3]) == ("retry", "resume", ["skip", ROLLOUT, "node-000"])
     assert all(str(cluster.kubeconfig) in command for command in (retry, skip, back))
 
     assert run(*retry, env=env).code == 0
