@@ -55,7 +55,7 @@ class Source:
         text = _path_text(path)
         return DocumentError(f"{self.where(path)}: {text + ': ' if text else ''}{message}")
 
-    def convert(self, type_: type[T], value: Any = None, base: Sequence[Step] = ()) -> T:  # noqa: ANN401
+    def convert(self, type_: type[T], value: Any = None, base: Sequence[Step] = ()) -> T:  # noqa: ANN401 - any YAML
         """Return the document (or the `value` found at `base`) as a typed struct.
 
         Raises:

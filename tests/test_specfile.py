@@ -6,19 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rollout.errors import DocumentError, UsageError
-from rollout.spec import LoadedSpec
+from rollout.errors import UsageError
 from rollout.specfile import load_spec
+from tests.spectexts import HEAD, complaint, load, with_target
 
-HEAD = """\
-apiVersion: rollout/v1
-kind: Rollout
-metadata: {name: agent-2, namespace: logging}
-spec:
-  daemonSets:
-    - name: agent
-      target: {restart: true}
-"""
 DAEMON_SET = """\
 apiVersion: apps/v1
 kind: DaemonSet
@@ -31,20 +22,8 @@ spec:
 """
 
 
-def load(folder: Path, text: str) -> LoadedSpec:
-    path = folder / "spec.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_spec(path)
-
-
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(DocumentError) as caught:
-        load(folder, text)
-    return str(caught.value).removeprefix(f"{folder}/")
-
-
-def with_target(target: str) -> str:
-    return HEAD.replace("{restart: true}", target)
+def stdin_of(text: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
 
 
 def test_a_manifest_is_found_beside_the_spec_and_taken_whole(tmp_path: Path) -> None:
@@ -131,16 +110,16 @@ def test_a_manifest_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_manifest_may_come_from_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(DAEMON_SET))
+    monkeypatch.setattr(sys, "stdin", stdin_of(DAEMON_SET))
     assert "agent" in load(tmp_path, with_target("{manifest: '-'}")).manifests
 
 
 def test_a_spec_may_come_from_standard_input_but_not_with_its_manifest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(HEAD))
+    monkeypatch.setattr(sys, "stdin", stdin_of(HEAD))
     assert load_spec(Path("-")).spec.metadata.name == "agent-2"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(with_target("{manifest: '-'}")))
+    monkeypatch.setattr(sys, "stdin", stdin_of(with_target("{manifest: '-'}")))
     with pytest.raises(UsageError, match="spec and manifest cannot both come from standard input"):
         load_spec(Path("-"))
 
@@ -150,7 +129,7 @@ def test_two_daemonsets_may_come_from_one_stream(
 ) -> None:
     other = DAEMON_SET.replace("name: agent,", "name: exporter,")
     settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{DAEMON_SET}---\n{other}---\n{settings}"))
+    monkeypatch.setattr(sys, "stdin", stdin_of(f"{DAEMON_SET}---\n{other}---\n{settings}"))
     text = with_target("{manifest: '-'}") + "    - {name: exporter, target: {manifest: '-'}}\n"
     loaded = load(tmp_path, text)
     assert loaded.manifests.keys() == {"agent", "exporter"}

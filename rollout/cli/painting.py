@@ -26,5 +26,5 @@ _COLOURS = (
 def painted(text: str) -> str:
     """Return a text with its colours."""
     for pattern, colour in _COLOURS:
-        text = pattern.sub(lambda found, fg=colour: click.style(found[0], fg=fg), text)  # type: ignore[misc]
+        text = pattern.sub(lambda found, fg=colour: click.style(found[0], fg=fg), text)  # type: ignore[misc]  # no type for `fg=`
     return text

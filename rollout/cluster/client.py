@@ -179,7 +179,7 @@ class Client:
 
         def read(query: Query) -> Page[T]:
             request = Request("GET", path, query, Effect.READ, gzip=True)
-            return self._sender.read(request, Page[item_type])  # type: ignore[valid-type]
+            return self._sender.read(request, Page[item_type])  # type: ignore[valid-type]  # mypy knows no generic at run time
 
         return list_all(read, query, page_size)
 

@@ -245,7 +245,7 @@ def _complaints() -> Iterator[list[str]]:
     """Collect what the client logs about a failed plugin instead of raising it."""
     messages: list[str] = []
     handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]  # the one method that a handler has to have
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -149,7 +149,7 @@ class Transport:
 
     def _exchange(  # the client's response is untyped
         self, request: Request, timeout: tuple[float, float], permit: Callable[[], None]
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401 - urllib3's or the plugin's response
         session = self._session
         response = self._attempt(session, request, timeout, permit)
         if response.status != HTTPStatus.UNAUTHORIZED:

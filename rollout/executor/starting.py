@@ -149,7 +149,7 @@ def too_much_trouble(book: Book) -> bool:
 
 def _first_that_fits(book: Book) -> StepRun | None:
     found = (
-        ds.first(lambda run, ds=ds: _fits(book, ds, run))  # type: ignore[misc]
+        ds.first(lambda run, ds=ds: _fits(book, ds, run))  # type: ignore[misc]  # mypy has no type for `ds=ds`
         for ds in book.daemon_sets.values()
         if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
     )

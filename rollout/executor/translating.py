@@ -90,7 +90,7 @@ class Translator:
                 return [self._all_revisions(name)]
         return [ev.DaemonSetSeen(name, items[0]) if items else ev.DaemonSetGone(name)]
 
-    def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
+    def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401 - an object of any kind
         kind, _, name = source.partition("/")
         match kind:
             case "record":
@@ -108,7 +108,7 @@ class Translator:
                 return [self._all_revisions(name)]
         return [ev.DaemonSetSeen(name, obj)]
 
-    def _removed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401
+    def _removed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401 - an object of any kind
         kind, _, name = source.partition("/")
         match kind:
             case "record":

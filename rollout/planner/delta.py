@@ -38,7 +38,7 @@ def apply_difference(old: JsonObject, operations: Sequence[JsonObject]) -> JsonO
     return result
 
 
-def _compare(old: Any, new: Any, path: str, operations: list[JsonObject]) -> None:  # noqa: ANN401
+def _compare(old: Any, new: Any, path: str, operations: list[JsonObject]) -> None:  # noqa: ANN401 - any JSON
     if isinstance(old, dict) and isinstance(new, dict):
         operations.extend(
             {"op": "remove", "path": f"{path}/{_escape(key)}"}
@@ -116,7 +116,7 @@ def _identity(item: Any) -> Any:  # noqa: ANN401 - plain data
     return item
 
 
-def _change(value: Any, steps: Sequence[str], operation: JsonObject) -> Any:  # noqa: ANN401
+def _change(value: Any, steps: Sequence[str], operation: JsonObject) -> Any:  # noqa: ANN401 - any JSON
     if not steps:
         return operation["value"]
     if isinstance(value, list):

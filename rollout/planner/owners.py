@@ -48,7 +48,7 @@ def _steps(pointer: str) -> list[str]:
     return [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
 
 
-def _owns(fields: JsonObject, value: Any, steps: Sequence[str]) -> bool:  # noqa: ANN401
+def _owns(fields: JsonObject, value: Any, steps: Sequence[str]) -> bool:  # noqa: ANN401 - any JSON
     """Whether the field set holds the path, or a leaf above it (an atomic field)."""
     if not steps:
         return True

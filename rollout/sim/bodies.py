@@ -147,7 +147,7 @@ class FieldValidation:
             self.warnings.extend(problems)
 
 
-def _spoiled(new: Object, patch: Any, patch_type: PatchType, reason: str) -> StatusError:  # noqa: ANN401
+def _spoiled(new: Object, patch: Any, patch_type: PatchType, reason: str) -> StatusError:  # noqa: ANN401 - any JSON
     """Quote the patch where the server converts maps, the whole result where it decodes JSON."""
     if patch_type is PatchType.STRATEGIC:
         return decoding.undecodable_patch(go_text(patch), reason)

@@ -30,10 +30,10 @@ def human_duration(seconds: float) -> str:
     minutes = whole // _MINUTE
     if minutes < 10:  # noqa: PLR2004 - the steps are kubectl's
         return _two(minutes, "m", whole % _MINUTE, "s")
-    if minutes < 180:  # noqa: PLR2004
+    if minutes < 180:  # noqa: PLR2004 - kubectl too
         return f"{minutes}m"
     hours = whole // _HOUR
-    if hours < 8:  # noqa: PLR2004
+    if hours < 8:  # noqa: PLR2004 - kubectl too
         return _two(hours, "h", minutes % 60, "m")
     return _long_duration(hours)
 

@@ -245,7 +245,7 @@ class _Reader:
     def seconds(self, key: str, value: Duration) -> float:
         return float(self._checked(key, parse_duration, value))
 
-    def _checked(self, key: str, parse: Callable[[Any], Any], value: Any) -> Any:  # noqa: ANN401
+    def _checked(self, key: str, parse: Callable[[Any], Any], value: Any) -> Any:  # noqa: ANN401 - as the parser takes and gives
         try:
             return parse(value)
         except ValueError as error:

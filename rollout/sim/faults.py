@@ -144,7 +144,7 @@ class Injector:
             self._mark(oldest)
         for state in self._states:
             if state.fault.action in CLUSTER_ACTIONS and state.fault.match is None:
-                self._clock.call_later(state.fault.start, lambda s=state: self._begin(s))  # type: ignore[misc]
+                self._clock.call_later(state.fault.start, lambda s=state: self._begin(s))  # type: ignore[misc]  # no type for `s=`
 
     def _mark(self, oldest: float) -> None:
         now = self._clock.now()

@@ -229,8 +229,8 @@ def _resource_of(parts: list[str]) -> tuple[Resource, str, list[str]] | None:
         return None
     version, *rest = rest
     namespace = ""
-    named = len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES  # noqa: PLR2004
-    if rest[0] == "namespaces" and (named or (len(rest) > 2 and group)):  # noqa: PLR2004
+    named = len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES  # noqa: PLR2004 - plural and name come first
+    if rest[0] == "namespaces" and (named or (len(rest) > 2 and group)):  # noqa: PLR2004 - plural and name come first
         namespace, rest = rest[1], rest[2:]
     resource = BY_PATH.get((group, version, rest[0]))
     too_long = len(rest) > 3  # noqa: PLR2004 - plural, name and subresource

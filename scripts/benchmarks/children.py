@@ -14,19 +14,19 @@ def _plan(nodes: str) -> Any:  # noqa: ANN401 - JSON
     return plan_synthetic(int(nodes))
 
 
-def _store(nodes: str) -> Any:  # noqa: ANN401
+def _store(nodes: str) -> Any:  # noqa: ANN401 - any JSON
     from scripts.benchmarks.virtual import store  # noqa: PLC0415
 
     return store(int(nodes))
 
 
-def _update(nodes: str) -> Any:  # noqa: ANN401
+def _update(nodes: str) -> Any:  # noqa: ANN401 - any JSON
     from scripts.benchmarks.virtual import update  # noqa: PLC0415
 
     return update(int(nodes))
 
 
-def _makespan(times: str, nodes: str, percent: str) -> Any:  # noqa: ANN401
+def _makespan(times: str, nodes: str, percent: str) -> Any:  # noqa: ANN401 - any JSON
     from scripts.benchmarks.makespan import compare  # noqa: PLC0415
 
     return compare(times, int(nodes), int(percent))

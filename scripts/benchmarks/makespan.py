@@ -97,7 +97,7 @@ def _ours(cluster: Cluster, image: str, limit: int) -> float:
     }
     watch = Stopwatch(cluster, {}, {})
     stop = cluster.store.subscribe(PODS, watch.look)
-    run = VirtualRun(cluster, make_plan(cluster, body, NAMESPACE), random.Random(1))  # noqa: S311
+    run = VirtualRun(cluster, make_plan(cluster, body, NAMESPACE), random.Random(1))  # noqa: S311 - repeatable, not secret
     run.start()
     run.run(_LONGEST_S)
     stop()

@@ -122,7 +122,7 @@ def builtin(cluster: EmbeddedCluster, image: str, limit: int) -> None:
         time.sleep(_LOOK_S)
 
 
-def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> Any:  # noqa: ANN401
+def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> Any:  # noqa: ANN401 - any JSON
     match words:
         case ["touch", count]:
             return touch(cluster, int(count))

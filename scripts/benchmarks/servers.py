@@ -24,7 +24,7 @@ def sim_start(nodes: int, kubeconfig: Path) -> Iterator[None]:
         kubeconfig: where it writes the way to reach it.
     """
     command = [ROLLOUT, "sim", "start", "--nodes", str(nodes), "--kubeconfig", str(kubeconfig)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own words
         assert process.stdout is not None
         try:
             process.stdout.readline()

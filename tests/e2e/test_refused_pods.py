@@ -35,7 +35,7 @@ def refusing(cluster: World, message: str) -> Iterator[Callable[[], int]]:
         yield lambda: len(refused)
     finally:
         with cluster.cluster.lock:
-            registry.create = original  # type: ignore[method-assign]
+            registry.create = original  # type: ignore[method-assign]  # back in its place
 
 
 def test_faults_36_refused_pods_stop_the_deleting_and_the_run_goes_on_when_they_are_taken(

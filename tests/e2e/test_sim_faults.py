@@ -19,6 +19,7 @@ import urllib3
 import yaml
 
 from tests.e2e.world import Running
+from tests.sim.apiworld import Answer
 
 FLEET = """
 nodes: [{name: "node-{}", count: 4, zones: [zone-a, zone-b]}]
@@ -57,17 +58,6 @@ faults:
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/logging/pods"
 DEV = {"Authorization": "Bearer dev-token"}
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.text)
 
 
 @dataclass

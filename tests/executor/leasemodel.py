@@ -65,7 +65,7 @@ class Process:
     @property
     def valid(self) -> bool:
         holds = self.mode == "holding" and self.recorded and self.tenure is not None
-        return holds and self.tenure.valid_until(POLICY) > 0  # type: ignore[union-attr]
+        return holds and self.tenure.valid_until(POLICY) > 0  # type: ignore[union-attr]  # who holds has a tenure
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from rollout.executor.gaterecord import MOST_GATES, recorded_gates, with_earlier
@@ -41,8 +43,8 @@ def test_gates_of_nodes_are_kept_while_there_is_room_and_the_bad_ones_longest() 
     )
     seen: list[str] = []
 
-    def judge(context: object) -> str:
-        node = context.node.metadata.name  # type: ignore[attr-defined]
+    def judge(context: Any) -> str:
+        node = context.node.metadata.name
         seen.append(node)
         return "bad" if node == seen[0] else "ok"
 

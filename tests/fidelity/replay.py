@@ -160,10 +160,10 @@ class Replay:
         assert isinstance(step, Exchange)
         answers: list[Answer] = []
         client = threading.Thread(target=lambda: answers.append(self.send(step.call)))
-        before = len(self.world.server.handler.audit.entries)  # type: ignore[attr-defined]
+        before = len(self.world.server.handler.audit.entries)  # type: ignore[attr-defined]  # its handler is ours
         opened = self.world.clock.now()
         client.start()
-        while len(self.world.server.handler.audit.entries) == before:  # type: ignore[attr-defined]
+        while len(self.world.server.handler.audit.entries) == before:  # type: ignore[attr-defined]  # its handler is ours
             client.join(0.001)
         times = Times(inside)
         for at, setup in enumerate(inside):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.cluster.world import (
     Answer,
     Asked,
     Reply,
+    Scenario,
     Streamed,
     event,
     pod,
@@ -58,17 +61,24 @@ def test_the_reflector_survives_every_line_and_reads_on(tmp_path: Path, lines: l
             return Reply(pod_list(version=100))
         return next(streams, Streamed(itertools.chain([event("MODIFIED", pod("end", END + 1))])))
 
+    with watching(answer, tmp_path) as news:
+        while not ended(news.get(timeout=10.0)):
+            pass
+
+
+@contextmanager
+def watching(answer: Scenario, folder: Path) -> Iterator[queue.SimpleQueue[News[Any]]]:
+    """Watch pods of a server that answers so; no pause is made after a failure."""
+    news: queue.SimpleQueue[News[Any]] = queue.SimpleQueue()
+    timing = Timing(silence_s=5.0, first_pause_s=0.0, max_pause_s=0.0)
     with (
         serve(answer) as world,
-        talking_to(world.url, tmp_path, patience=Patience(0.0, 0.0)) as client,
+        talking_to(world.url, folder, patience=Patience(0.0, 0.0)) as client,
     ):
-        news: queue.SimpleQueue[News[Any]] = queue.SimpleQueue()
-        timing = Timing(silence_s=5.0, first_pause_s=0.0, max_pause_s=0.0)
         reflector = Reflector(client, "pods", PODS, Pod, news.put, timing=timing)
         reflector.start()
         try:
-            while not ended(news.get(timeout=10.0)):
-                pass
+            yield news
         finally:
             reflector.stop()
 
@@ -90,18 +100,8 @@ def test_a_list_that_cannot_be_read_is_never_an_empty_one(tmp_path: Path, body: 
             return silent
         return next(answers, Reply(pod_list(pod("real", 9_999_999), version=9_999_999)))
 
-    with (
-        serve(answer) as world,
-        talking_to(world.url, tmp_path, patience=Patience(0.0, 0.0)) as client,
-    ):
-        news: queue.SimpleQueue[News[Any]] = queue.SimpleQueue()
-        timing = Timing(silence_s=5.0, first_pause_s=0.0, max_pause_s=0.0)
-        reflector = Reflector(client, "pods", PODS, Pod, news.put, timing=timing)
-        reflector.start()
-        try:
-            first = news.get(timeout=10.0)
-        finally:
-            reflector.stop()
+    with watching(answer, tmp_path) as news:
+        first = news.get(timeout=10.0)
     if isinstance(first, Listed):
         assert isinstance(body, dict)
         assert len(first.items) == len(body["items"])

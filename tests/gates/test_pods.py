@@ -163,9 +163,9 @@ def test_only_new_ones_failing_says_so() -> None:
 
 def test_a_restart_of_an_old_pod_counts_only_since_the_change() -> None:
     old = (*pods(20, 0, "old"), pod("earlier", restarts=9, ended=LONG_AGO))
-    assert look(pods(1, 0, "new"), old)[2].result["controlBad"] == 0  # type: ignore[union-attr,index]
+    assert look(pods(1, 0, "new"), old)[2].result["controlBad"] == 0  # type: ignore[union-attr,index]  # it was measured
     old = (*old, pod("now", restarts=1, ended=CHANGE + 5))
-    assert look(pods(1, 0, "new"), old)[2].result["controlBad"] == 1  # type: ignore[union-attr,index]
+    assert look(pods(1, 0, "new"), old)[2].result["controlBad"] == 1  # type: ignore[union-attr,index]  # it was measured
 
 
 def test_too_small_a_control_group_is_told() -> None:

@@ -13,7 +13,7 @@ def test_callbacks_run_in_the_order_of_their_time() -> None:
     clock = VirtualClock(100.0)
     seen: list[tuple[str, float]] = []
     for name, delay in (("late", 3.0), ("early", 1.0), ("also early", 1.0)):
-        clock.call_later(delay, lambda name=name: seen.append((name, clock.now())))  # type: ignore[misc]
+        clock.call_later(delay, lambda name=name: seen.append((name, clock.now())))  # type: ignore[misc]  # no type for `name=`
     clock.advance(2.0)
     assert seen == [("early", 101.0), ("also early", 101.0)]
     assert clock.now() == 102.0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from rollout.sim.resources import CONFIG_MAPS, NODES, PODS, Resource
-from rollout.sim.store import Compacted, Event, Key, Store
+from rollout.sim.store import Compacted, Event, Key, Object, Store
 
 HISTORY = 6  # small, so that it overflows
 KEYS = st.sampled_from([("", "n1"), ("", "n2"), ("a", "x"), ("a", "y"), ("b", "x")])
@@ -62,10 +62,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(resource=RESOURCES, key=KEYS, value=st.integers(0, 3))
     def put(self, resource: Resource, key: Key, value: int) -> None:
         before = self.now[resource].get(key)
-        given = {"metadata": {"name": key[1]}, "value": value}
+        given: Object = {"metadata": {"name": key[1]}, "value": value}
         stored = self.store.put(resource, key, given)
         assert stored is not given, "what was given is not changed"
-        assert "resourceVersion" not in given["metadata"]  # type: ignore[operator]
+        assert "resourceVersion" not in given["metadata"]
         assert stored["metadata"]["resourceVersion"] == str(self.store.version)
         assert before is None or before["metadata"]["resourceVersion"] != str(self.store.version)
         self.now[resource][key] = stored

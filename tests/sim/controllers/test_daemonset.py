@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rollout.sim.errors import StatusError
-from rollout.sim.fleetfile import DaemonSetEntry
+from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy
 from rollout.sim.registry import DeleteOptions, PatchType
 from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES, PODS
 from rollout.sim.steadystate import ADMIN
@@ -281,8 +281,8 @@ def test_on_delete_keeps_the_pod_of_a_tainted_node_but_does_not_make_it_again() 
 
 
 @pytest.mark.parametrize("strategy", [ON_DELETE, rolling(1), rolling(surge=1)])
-def test_a_no_execute_taint_removes_the_pod_at_once(strategy: object) -> None:
-    world = SmallWorld(3, strategy=strategy)  # type: ignore[arg-type]
+def test_a_no_execute_taint_removes_the_pod_at_once(strategy: UpdateStrategy) -> None:
+    world = SmallWorld(3, strategy=strategy)
     world.taint("n0", "NoExecute")
     world.wait(5)
     assert world.pods_on("n0") == []  # V38
@@ -556,7 +556,7 @@ def test_a_pod_that_cannot_be_created_halts_the_rollout_on_every_node() -> None:
             raise StatusError(403, "Forbidden", "exceeded quota")
         return create(resource, namespace, body, caller, **options)
 
-    world.registry.create = refuse  # type: ignore[method-assign]
+    world.registry.create = refuse  # type: ignore[method-assign]  # in its place
     world.delete_pod(world.pod_on("n0"), grace=0)
     world.set_image("agent:v2")
     world.wait(20)
