@@ -213,7 +213,9 @@ def test_nobody_may_not_even_plan(cluster: World) -> None:
         refused(done, 11, "nobody", "cannot")
 
 
-def test_a_reader_may_plan_but_not_apply(cluster: World) -> None:
+def test_commands_43_a_reader_may_plan_and_look_and_verify_names_what_apply_lacks(
+    cluster: World,
+) -> None:
     kubeconfig = cluster.write_kubeconfig("reader", READER.token)
     plan = cluster.directory / "reader.json"
     spec = cluster.spec()
@@ -221,6 +223,14 @@ def test_a_reader_may_plan_but_not_apply(cluster: World) -> None:
     assert made.code == 0, made.err
     done = cluster.rollout("apply", plan, "--kubeconfig", kubeconfig)
     refused(done, 11, "delete pods in namespace logging", "patch daemonsets.apps", "create configm")
+    status = ("status", "log-agent", "-n", "logging")
+    assert cluster.rollout(*status, "--kubeconfig", kubeconfig).code == 0
+    assert cluster.rollout("show", plan).code == 0
+    verified = cluster.rollout("verify", plan, "--kubeconfig", kubeconfig)
+    assert verified.code == 11
+    for verb in ("delete pods", "patch daemonsets.apps", "create configmaps", "create leases"):
+        assert verb in verified.out + verified.err
+    assert cluster.writes() == []
 
 
 def test_who_may_patch_but_not_delete_is_refused_before_the_patch(

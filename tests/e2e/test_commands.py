@@ -63,7 +63,7 @@ def test_planning_writes_nothing_to_the_cluster(cluster: World) -> None:
     assert cluster.daemon_set() == before
 
 
-def test_the_detailed_exit_code_tells_changes_from_none(cluster: World) -> None:
+def test_commands_2_the_detailed_exit_code_tells_changes_from_none(cluster: World) -> None:
     changes = cluster.rollout("plan", "-f", cluster.spec(), "--detailed-exitcode")
     none = cluster.spec("none.yaml", target={"live": True})
     assert changes.code == 2
@@ -71,7 +71,7 @@ def test_the_detailed_exit_code_tells_changes_from_none(cluster: World) -> None:
     assert cluster.rollout("plan", "-f", none).code == 0
 
 
-def test_planning_twice_gives_the_same_bytes_but_for_time_and_id(cluster: World) -> None:
+def test_commands_3_planning_twice_gives_the_same_bytes_but_for_time_and_id(cluster: World) -> None:
     spec = cluster.spec()
     first, second = (cluster.rollout("plan", "-f", spec, "-o", "json").out for _ in range(2))
 
@@ -175,7 +175,7 @@ def test_nothing_to_do_is_done(cluster: World) -> None:
     assert cluster.writes() == []
 
 
-def test_a_plan_is_applied_once(cluster: World) -> None:
+def test_commands_15_a_plan_is_applied_once(cluster: World) -> None:
     plan = cluster.plan(cluster.spec())
     assert cluster.rollout("apply", plan).code == 0
     writes = len(cluster.writes())
@@ -187,13 +187,15 @@ def test_a_plan_is_applied_once(cluster: World) -> None:
     assert len(cluster.writes()) == writes
 
 
-def test_a_plan_and_a_spec_together_are_wrong_usage(cluster: World) -> None:
+def test_commands_16_a_plan_and_a_spec_together_are_wrong_usage(cluster: World) -> None:
     plan = cluster.plan(cluster.spec())
     assert cluster.rollout("apply", plan, "-f", cluster.spec()).code == 64
     assert cluster.rollout("apply").code == 64
+    assert cluster.rollout("apply", plan, "--waves", "2").code == 64
+    assert cluster.writes() == []
 
 
-def test_the_event_stream_is_one_json_object_a_line(cluster: World) -> None:
+def test_commands_40_the_event_stream_is_one_json_object_a_line(cluster: World) -> None:
     done = cluster.rollout("apply", "-f", cluster.spec(), "--yes", "-o", "jsonl")
     assert done.code == 0, done.err
     events = done.events
@@ -223,7 +225,9 @@ def test_the_record_of_the_run_stays(cluster: World) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1", "TERM": "xterm-256color"}], ids=str)
-def test_pipes_get_no_escape_sequences(cluster: World, variables: dict[str, str]) -> None:
+def test_commands_41_pipes_get_no_escape_sequences(
+    cluster: World, variables: dict[str, str]
+) -> None:
     plan = cluster.plan(cluster.spec())
     outputs = [
         cluster.rollout(*arguments, **variables)

@@ -23,7 +23,7 @@ NODE = {"name": "node-well", "kind": "node", "at": "after-node", "interval": "1s
 PODS = {"name": "well", "kind": "pods", "at": "after-wave", "interval": "1s", "controlGroup": False}
 
 
-def test_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_path: Path) -> None:
+def test_commands_26_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_path: Path) -> None:
     with world(fleet(3), tmp_path) as w:
         plan = w.plan(spec_with(w, gates=[APPROVAL]))
         first = w.rollout("apply", plan, "-o", "jsonl")

@@ -43,7 +43,7 @@ def finished(cluster: World, old_pods: dict[str, str], strategy: object) -> None
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda n: n.name)
-def test_the_first_signal_awaits_what_is_in_flight_and_pauses(
+def test_commands_36_the_first_signal_awaits_what_is_in_flight_and_pauses(
     cluster: World, plan: Path, number: signal.Signals
 ) -> None:
     old_pods, strategy = cluster.pod_names(), cluster.daemon_set()["spec"]["updateStrategy"]
@@ -74,7 +74,9 @@ def test_the_first_signal_awaits_what_is_in_flight_and_pauses(
 
 
 @pytest.mark.parametrize("number", STOPPED, ids=lambda n: n.name)
-def test_the_second_signal_ends_at_once(cluster: World, plan: Path, number: signal.Signals) -> None:
+def test_commands_36_the_second_signal_ends_at_once(
+    cluster: World, plan: Path, number: signal.Signals
+) -> None:
     old_pods, strategy = cluster.pod_names(), cluster.daemon_set()["spec"]["updateStrategy"]
     cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
     with cluster.start("apply", plan, "-o", "jsonl") as running:
@@ -94,7 +96,9 @@ def test_the_second_signal_ends_at_once(cluster: World, plan: Path, number: sign
     finished(cluster, old_pods, strategy)
 
 
-def test_a_killed_run_goes_on_without_a_second_delete(cluster: World, plan: Path) -> None:
+def test_commands_37_a_killed_run_goes_on_without_a_second_delete(
+    cluster: World, plan: Path
+) -> None:
     old_pods, strategy = cluster.pod_names(), cluster.daemon_set()["spec"]["updateStrategy"]
     with cluster.start("apply", plan, "-o", "jsonl") as running:
         running.event("node-done")
@@ -119,7 +123,7 @@ def test_a_paused_run_goes_on_from_another_copy_of_the_plan(cluster: World, plan
     finished(cluster, old_pods, strategy)
 
 
-def test_a_change_by_somebody_else_stops_the_run(cluster: World, plan: Path) -> None:
+def test_commands_34_a_change_by_somebody_else_stops_the_run(cluster: World, plan: Path) -> None:
     cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
     with cluster.start("apply", plan, "-o", "jsonl") as running:
         started = in_flight(running)

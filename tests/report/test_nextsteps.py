@@ -1,0 +1,105 @@
+"""Which commands are named where a run ends early, and that each of them exists."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+import pytest
+from msgspec.structs import replace as changed
+
+from rollout.cli.main import cli
+from rollout.executor.accounting import Account
+from rollout.executor.actions import Finish, Outcome
+from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.result import Result
+from rollout.planner.plan import WAY_BACK, Plan
+from rollout.report.nextsteps import next_steps
+from tests.planner.worlds import plan_of
+
+WHERE = "-n logging --context prod"
+PLAN = plan_of()
+BACK = changed(PLAN, daemon_sets=tuple(changed(d, target_kind=WAY_BACK) for d in PLAN.daemon_sets))
+
+
+def result(outcome: Outcome, *gates: RecordedGate, unapproved: int = 0) -> Result:
+    return Result(
+        finish=Finish(outcome, "why"),
+        steps=(),
+        joined=(),
+        plan=PLAN,
+        strategies={},
+        duration_s=1.0,
+        unapproved=unapproved,
+        interrupted=False,
+        troubled=False,
+        wrote=True,
+        sets={},
+        account=Account(1.0, 1.0, 1.0, 1, 1.0),
+        gates=gates,
+    )
+
+
+def commands(found: Result, plan: Plan = PLAN, *, begun: bool = True) -> list[str]:
+    return [step.command for step in next_steps(plan, found, WHERE, begun=begun)]
+
+
+def verbs(outcome: Outcome, plan: Plan = PLAN, *, begun: bool = True) -> list[str]:
+    return [command.split()[1] for command in commands(result(outcome), plan, begun=begun)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome.DONE, []),
+        (Outcome.DEFERRED, []),
+        (Outcome.ROLLED_BACK, []),
+        (Outcome.FAILED_NODES, ["plan"]),
+        (Outcome.HELD, ["resume", "rollback"]),
+        (Outcome.INCONCLUSIVE, ["resume", "rollback"]),
+        (Outcome.DEADLINE, ["resume", "rollback"]),
+        (Outcome.PAUSED, ["resume", "rollback"]),
+        (Outcome.ABORTED, ["plan", "rollback"]),
+    ],
+)
+def test_what_leads_on_depends_on_how_the_run_ended(outcome: Outcome, expected: list[str]) -> None:
+    assert verbs(outcome) == expected
+
+
+def test_commands_34_a_change_by_somebody_else_offers_a_new_plan_and_an_abort() -> None:
+    assert verbs(Outcome.DRIFT) == ["plan", "abort", "rollback"]
+    assert verbs(Outcome.DRIFT, begun=False) == ["plan"]
+
+
+def test_where_nothing_has_begun_there_is_no_run_to_speak_to() -> None:
+    assert verbs(Outcome.HELD, begun=False) == []
+
+
+def test_what_waits_for_people_is_named_with_the_words_that_let_it_pass() -> None:
+    gate = RecordedGate("g/desk", "desk", "approval", "before-wave", "waiting", "", "")
+    passed = changed(gate, gate="passed", status="passed")
+    found = commands(result(Outcome.PAUSED, gate, passed, unapproved=1))
+    wave = PLAN.waves[0].name
+    assert found[:2] == [
+        f"rollout approve {PLAN.name} --wave {wave} {WHERE}",
+        f"rollout approve {PLAN.name} --gate desk {WHERE}",
+    ]
+    assert [command.split()[1] for command in found[2:]] == ["resume", "rollback"]
+
+
+def test_an_incomplete_way_back_is_tried_again_and_a_stopped_undo_goes_on() -> None:
+    assert verbs(Outcome.ROLLBACK_INCOMPLETE, BACK) == ["rollback"]
+    assert verbs(Outcome.PAUSED, BACK) == ["resume"]
+    assert verbs(Outcome.DONE, BACK) == []
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("plan", [PLAN, BACK], ids=["on", "back"])
+def test_every_command_that_is_named_exists_with_its_options(outcome: Outcome, plan: Plan) -> None:
+    for line in commands(result(outcome), plan):
+        program, verb, *words = shlex.split(line)
+        command = cli.get_command(click.Context(cli), verb)
+        assert program == "rollout"
+        assert command is not None
+        options = {name for param in command.params for name in param.opts}
+        assert {word for word in words if word.startswith("-")} <= options
