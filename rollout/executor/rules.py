@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rollout.executor.actions import Outcome
 from rollout.executor.state import IN_FLIGHT, OVER, DaemonSetRun, StepRun, StepState
+from rollout.executor.view import PodView
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
@@ -41,9 +42,15 @@ def _budget(ds: DaemonSetRun) -> None:
     assert view.held == flying, f"S1: slots {view.held ^ flying}"
     assert view.used == view.unavailable | view.held, "S1: the budget's charge"
     for node in view.budget_nodes - view.unavailable:
-        pods = [*view.by_node.get(node, {}).values(), view.released.get(node)]
-        works = any(pod is not None and pod.ready and not pod.terminating for pod in pods)
-        assert works, f"S1: {node} has no ready pod and is not charged"
+        assert _works(view, node), f"S1: {node} has no ready pod and is not charged"
+
+
+def _works(view: PodView, node: str) -> bool:
+    for pod in view.by_node.get(node, {}).values():
+        if pod.ready and not pod.terminating:
+            return True
+    released = view.released.get(node)
+    return released is not None and released.ready and not released.terminating
 
 
 def _one_delete_a_node(ds: DaemonSetRun) -> None:
@@ -58,9 +65,10 @@ def _order(book: Book) -> None:
     """S7: nothing begins before all that it waits for is over."""
     for run in book.steps.values():
         if run.state in IN_FLIGHT or run.state in (StepState.READY, StepState.DONE):
-            befores = [book.steps[i] for i in run.step.after]
-            waits = [s.id for s in befores if s.state not in OVER and not _passed(run, s)]
-            assert not waits, f"S7: {run.id} before {waits}"
+            for before in run.step.after:
+                awaited = book.steps[before]
+                passed = awaited.state in OVER or _passed(run, awaited)
+                assert passed, f"S7: {run.id} before {before}"
 
 
 def _passed(run: StepRun, before: StepRun) -> bool:

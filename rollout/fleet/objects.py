@@ -193,7 +193,10 @@ class Pod(Struct, frozen=True):
     @property
     def ready_condition(self) -> Condition | None:
         """The Ready condition, if the kubelet has written one."""
-        return next((c for c in self.status.conditions if c.type == "Ready"), None)
+        for condition in self.status.conditions:
+            if condition.type == "Ready":
+                return condition
+        return None
 
     @property
     def ready(self) -> bool:
