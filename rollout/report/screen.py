@@ -196,11 +196,17 @@ def _wave(wave: WaveLine) -> tuple[Any, ...]:
     )
 
 
-def _flying(picture: Picture, age_s: float) -> Table:
+def _table(*titles: str, wide: str) -> Table:
+    """Return an empty table whose last column takes what room is left."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
-    for title in ("NODE", "DAEMONSET", "PHASE", "AGE"):
+    for title in titles:
         table.add_column(title, no_wrap=True)
-    table.add_column("WAITS FOR", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(wide, no_wrap=True, overflow="ellipsis", ratio=1)
+    return table
+
+
+def _flying(picture: Picture, age_s: float) -> Table:
+    table = _table("NODE", "DAEMONSET", "PHASE", "AGE", wide="WAITS FOR")
     for run in picture.flying:
         age = format_duration(max(0.0, picture.now + age_s - run.since))
         table.add_row(run.node, run.daemon_set, run.phase, age, Text(run.lacks))
@@ -210,10 +216,7 @@ def _flying(picture: Picture, age_s: float) -> Table:
 
 
 def _gates(picture: Picture, age_s: float) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
-    for title in ("GATE", "AT", "SO FAR", "NEXT"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("LAST", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = _table("GATE", "AT", "SO FAR", "NEXT", wide="LAST")
     for line in picture.gates:
         seen = _next(line, picture.now + age_s)
         table.add_row(Text(line.name), line.place, line.so_far, seen, Text(line.last))

@@ -24,6 +24,14 @@ def item(limit: int) -> dict[str, Any]:
     }
 
 
+def restart(world: World, after: float) -> float:
+    """Kill the run after so many seconds and begin again; return when."""
+    world.advance(after)
+    world.run.kill()
+    world.begin(resumed=True)
+    return world.now
+
+
 def test_updates_02_a_run_on_which_nothing_gets_done_ends_at_its_deadline() -> None:
     world = World(
         5,
@@ -75,9 +83,7 @@ def test_a_restart_of_ours_gives_the_deadline_no_extra_time() -> None:
     world.break_release("never-ready")
     began = world.now
     for _ in range(4):
-        world.advance(120.0)
-        world.run.kill()
-        world.begin(resumed=True)
+        restart(world, after=120.0)
 
     finish = world.finish()
 
@@ -89,10 +95,7 @@ def test_nodes_04_a_node_that_began_eight_minutes_ago_fails_two_minutes_after_a_
     world = World(5, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
     world.break_release("never-ready")
     world.until_deletes(1)
-    world.advance(480.0)
-    world.run.kill()
-    world.begin(resumed=True)
-    restarted = world.now
+    restarted = restart(world, after=480.0)
 
     finish = world.finish()
 
@@ -106,10 +109,7 @@ def test_the_time_of_an_old_pod_that_terminates_counts_too_after_a_restart() -> 
     world = World(5, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
     world.cluster.set_image_fault("log-agent:2.3", read_fault("stuck-terminating"))
     world.until_deletes(1)
-    world.advance(480.0)
-    world.run.kill()
-    world.begin(resumed=True)
-    restarted = world.now
+    restarted = restart(world, after=480.0)
 
     finish = world.finish()
 

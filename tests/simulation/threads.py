@@ -10,9 +10,6 @@ nothing more.
 from __future__ import annotations
 
 import concurrent.futures
-import inspect
-import io
-import pkgutil
 import queue
 import random
 import secrets
@@ -24,15 +21,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
-from importlib import import_module
-from types import FunctionType, ModuleType, TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import click
-import tenacity
 from greenlet import getcurrent, greenlet
 
-import rollout
 from rollout.cli import running
 from rollout.cluster.client import Client, connect
 from rollout.executor import processes
@@ -40,8 +34,9 @@ from rollout.executor.inbox import Inbox
 from rollout.gates import outside
 from rollout.sim.clock import VirtualClock
 from tests.simulation.outsideworld import Outside
+from tests.simulation.systemnames import places
+from tests.simulation.terminal import Keyboard, Screen
 
-_CLUSTER = ("rollout.sim", "rollout.cli.sim")  # runs on the cluster's own clock
 MOMENT_S = 1e-6  # no wait is shorter: a rounded-off rest would else never let the time go on
 
 
@@ -222,13 +217,13 @@ class Machine:
     @contextmanager
     def installed(self) -> Iterator[Self]:
         """Let the program run on this machine."""
-        changes = [(holder, key, self._fakes[id(real)]) for holder, key, real in _places()]
+        changes = [(holder, key, self._fakes[id(real)]) for holder, key, real in places()]
         before = [(holder, key, holder[key]) for holder, key, _ in changes]
         state, contexts = random.getstate(), click.globals._local
         screen, errors, keyboard = sys.stdout, sys.stderr, sys.stdin
         random.seed(self.rng.randrange(2**32))
-        sys.stdout = sys.stderr = _Screen(self)
-        sys.stdin = _Keyboard(self)
+        sys.stdout = sys.stderr = Screen(self)
+        sys.stdin = Keyboard(self)
         click.globals._local = _Own()  # type: ignore[assignment] # click's stack of contexts
         for holder, key, fake in changes:
             holder[key] = fake
@@ -465,36 +460,6 @@ class _Own:
         self._of.setdefault(getcurrent(), {})[name] = value
 
 
-class _Screen(io.StringIO):
-    """Standard output and error of every process."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self._machine = machine
-
-    def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            raise TypeError("a text stream")  # click tries, to find out
-        self._machine.current.screen.append(text)
-        return len(text)
-
-
-class _Keyboard(io.StringIO):
-    """Standard input of every process: what somebody types at its terminal, line by line."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self._machine = machine
-
-    def isatty(self) -> bool:
-        return self._machine.current.answers is not None
-
-    def readline(self, _size: int | None = -1) -> str:  # type: ignore[override] # as a text stream
-        answers = self._machine.current.answers
-        self._machine.sleep(1.0)  # nobody types at once
-        return f"{answers.popleft()}\n" if answers else ""
-
-
 def _fakes(machine: Machine) -> dict[int, Any]:
     """Return what stands for the real things, by their identity."""
     fake_time = _Time(machine)
@@ -562,60 +527,3 @@ def _overlay(module: ModuleType, changes: dict[str, Callable[..., object]]) -> M
     made = ModuleType(module.__name__)
     made.__dict__.update({**vars(module), **changes})
     return made
-
-
-_REAL = (
-    time,
-    time.time,
-    time.monotonic,
-    time.sleep,
-    threading,
-    queue,
-    random,
-    secrets,
-    concurrent.futures.ThreadPoolExecutor,
-    datetime,
-    connect,
-    outside.ask,
-    running.stop_on_signals,
-    processes.this_process,
-    processes.has_ended,
-)
-_known: tuple[int, list[tuple[dict[str, Any], str, object]]] = (0, [])
-
-
-def _places() -> list[tuple[dict[str, Any], str, object]]:
-    """Return every name and every default in the program that means a thing of the system."""
-    global _known  # noqa: PLW0603 - found once; modules don't change
-    if not _known[0]:
-        for found in pkgutil.walk_packages(rollout.__path__, "rollout."):
-            if not found.name.startswith(_CLUSTER) and not found.name.endswith("__main__"):
-                import_module(found.name)
-    modules = [
-        module
-        for name, module in list(sys.modules.items())
-        if name.startswith("rollout.") and not name.startswith(_CLUSTER)
-    ]
-    if _known[0] != len(modules):
-        places: list[tuple[dict[str, Any], str, object]] = []
-        for module in [*modules, tenacity]:
-            places += _in_names(vars(module))
-            for function in _functions(module):
-                places += _in_names(function.__kwdefaults__ or {})
-        _known = (len(modules), places)
-    return _known[1]
-
-
-def _in_names(names: dict[str, Any]) -> list[tuple[dict[str, Any], str, object]]:
-    real = {id(one): one for one in _REAL}
-    return [(names, key, real[id(value)]) for key, value in names.items() if id(value) in real]
-
-
-def _functions(module: ModuleType) -> Iterator[FunctionType]:
-    for value in vars(module).values():
-        if getattr(value, "__module__", "") != module.__name__:
-            continue
-        if isinstance(value, FunctionType):
-            yield value
-        elif inspect.isclass(value):
-            yield from (m for m in vars(value).values() if isinstance(m, FunctionType))
