@@ -14,15 +14,17 @@ _VERBS = {"restore": "restore", "unmark": "unmark", "refuse": "LEFT"}
 def survey_text(found: Survey) -> str:
     """Return what is left over and what will be done about it, one line each."""
     lines = [line for left in found.left for line in _left(left)]
-    lines += [f"Lock of DaemonSet {lock.name}: {lock.text}: released" for lock in found.locks]
+    lines += [
+        f"Lock of DaemonSet {lock.name}: {lock.text}: will be released" for lock in found.locks
+    ]
     for item in found.records:
         assert item.record is not None
         lines.append(
-            f"Run {item.record.run_id} of rollout {item.name}, {item.record.phase}: recorded as "
-            "cleaned up; its plan can't be applied any more"
+            f"Run {item.record.run_id} of rollout {item.name}, {item.record.phase}: will be "
+            "recorded as cleaned up; its plan can't be applied any more"
         )
     lines += [
-        f"ConfigMap {store.metadata.name}: deleted, no run needs the plan in it any more"
+        f"ConfigMap {store.metadata.name}: will be deleted, no run needs the plan in it any more"
         for store in found.stores
     ]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from rollout.report.accounts import time_object
 from rollout.report.events import EventStream
 from rollout.report.result import outcome_word, result_text
 
-_SENTENCES = {
+SENTENCES = {
     "prepared": "DaemonSet {daemon_set}: OnDelete and the new template are set; {message}",
     "wave-started": "wave {wave} ({message}) begins",
     "wave-done": "wave {wave} is done",
@@ -71,7 +71,7 @@ _BACK = {  # on the way back
 
 def sentence(told: Notice, engine: Engine) -> str:
     """Return what happened in one line."""
-    words = _SENTENCES | _BACK if engine.plan.goes_back else _SENTENCES
+    words = SENTENCES | _BACK if engine.plan.goes_back else SENTENCES
     return words[told.kind].format(
         daemon_set=told.daemon_set,
         node=told.node,

@@ -17,7 +17,12 @@ import rollout
 from rollout import errors, spec
 from rollout.cli.main import cli
 from rollout.errors import ExitCode
+from rollout.executor.record import Counts
+from rollout.report import progress
 from rollout.report.events import EventStream
+from rollout.report.runs import History, RevisionRow, RunRow
+from rollout.report.state import DaemonSetState, NodeState
+from tests.e2e.world import environment, run
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -102,6 +107,35 @@ def test_the_schema_of_the_event_stream_is_named_on_its_first_line() -> None:
     lines: list[str] = []
     EventStream(lines.append)
     assert msgspec.json.decode(lines[0])["type"] == "version"
+
+
+FOR_PROGRAMS = README.partition("\n## Output for programs\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "shapes"),
+    [
+        ("runs", (RunRow, Counts)),
+        ("status", (DaemonSetState, NodeState)),
+        ("history", (History, RevisionRow)),
+    ],
+)
+def test_every_key_that_programs_get_is_there(command: str, shapes: tuple[type, ...]) -> None:
+    (row,) = (line for line in FOR_PROGRAMS.splitlines() if line.startswith(f"| `{command}`"))
+    keys = {key for shape in shapes for key in inspect.get_annotations(shape)}
+    assert keys <= set(re.findall(r"`(\w+)`", row))
+
+
+def test_every_notice_of_the_event_stream_is_there_and_no_other() -> None:
+    notices = FOR_PROGRAMS.partition("Notices are ")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z-]+)`", notices)) == set(progress.SENTENCES)
+
+
+def test_shells_complete_commands() -> None:
+    words = {"COMP_WORDS": "rollout app", "COMP_CWORD": "1", "_ROLLOUT_COMPLETE": "bash_complete"}
+    done = run(env=environment(**words))
+    assert done.code == 0, done.err
+    assert "plain,apply" in done.out.splitlines()
 
 
 def test_every_key_of_the_spec_is_in_its_reference() -> None:
