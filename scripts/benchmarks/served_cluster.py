@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ import yaml
 
 from rollout.sim.audit import Entry
 from rollout.sim.embedded import EmbeddedCluster
+from rollout.sim.errors import StatusError
 from rollout.sim.fleetfile import User
 from rollout.sim.registry import PatchType
 from rollout.sim.resources import DAEMONSETS, PODS
@@ -105,7 +107,7 @@ def touch(cluster: EmbeddedCluster, count: int) -> float:
     began = time.perf_counter()
     for number, name in enumerate(islice(cycle(names), count)):
         body = {"metadata": {"annotations": {"touched": f"{began}/{number}"}}}
-        with cluster.lock:
+        with cluster.lock, suppress(StatusError):  # a run may have taken it away
             cluster.cluster.registry.patch(PODS, NAMESPACE, name, body, PatchType.MERGE, ADMIN)
     return time.perf_counter() - began
 

@@ -60,6 +60,7 @@ class Network:
         self.witness = witness
         self.down_until = 0.0
         self.writes = 0  # requests that were meant to change something
+        self.kinds: set[str] = set()  # of objects that they were about
         self.cut_before = self.cut_after = 0  # the write at which its process is killed
         self._delay_s = delay_s
         self._rng = random.Random(machine.rng.random())
@@ -95,6 +96,8 @@ class Network:
             raise broken.NewConnectionError(None, "refused") from refused  # type: ignore[arg-type] # only for its text
         writes = request.method != "GET" and "authorization.k8s.io" not in request.path
         self.writes += writes
+        if writes:
+            self.kinds.add(_kind(request.path))
         if writes and self.writes == self.cut_before:
             self.machine.kill(process)
         process.check()
@@ -112,6 +115,11 @@ class Network:
         if answer.lost and isinstance(answer, Response):
             raise broken.ProtocolError("Connection aborted.", RemoteDisconnected("cut"))
         return answer
+
+
+def _kind(path: str) -> str:
+    """Return the plural that the path of a namespaced object, or of its collection, names."""
+    return path.partition("/namespaces/")[2].split("/")[1]
 
 
 class VirtualTransport(transport.Transport):

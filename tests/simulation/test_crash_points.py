@@ -1,12 +1,15 @@
 """SIGKILL right before and right after every write of a rollout: the end is always the same.
 
-Writes are all of them: patches, deletes, the record, the lease. "Before" is behind the journal's
-intent and before the request is served; "after" is when it was served and nobody has heard of it.
+Writes are all of them: patches, deletes, the record, the plan beside it, the lease, the Job of a
+gate, the Events of a sink. They are counted where they leave the process (every request that is no
+read and no review of permissions), so that a new kind of write is cut as well without a word here.
+"Before" is behind the journal's intent and before the request is served; "after" is when it was
+served and nobody has heard of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,6 +23,7 @@ from tests.simulation.virtual import World
 
 NODES = 3
 UNAVAILABLE = {"maxUnavailable": 1}
+USUAL = frozenset({"leases", "configmaps", "daemonsets", "pods"})
 HAND_OVER = {"maxUnavailable": 0, "maxSurge": 1}
 
 
@@ -31,13 +35,31 @@ class Script:
     bad: bool
     code: int
     phase: str
-    replaced: int  # nodes that lose their old pod by us
+    nodes: int = NODES
+    more: dict[str, Any] = field(default_factory=dict)  # of the spec
+    kinds: frozenset[str] = USUAL  # what is written, each at least once
 
 
+SMOKE = {
+    "name": "smoke",
+    "kind": "job",
+    "at": "after-wave",
+    "job": {"template": {"spec": {"containers": [{"name": "check", "image": "smoke:1"}]}}},
+}
+TOLD = {"gates": [SMOKE], "notify": [{"name": "story", "kind": "events"}]}
 SCRIPTS = {
-    "unavailable": Script(UNAVAILABLE, bad=False, code=0, phase="complete", replaced=NODES),
-    "hand-over": Script(HAND_OVER, bad=False, code=0, phase="complete", replaced=NODES),
-    "rollback": Script(UNAVAILABLE, bad=True, code=4, phase="rolled back", replaced=1),
+    "unavailable": Script(UNAVAILABLE, bad=False, code=0, phase="complete"),
+    "hand-over": Script(HAND_OVER, bad=False, code=0, phase="complete"),
+    "rollback": Script(UNAVAILABLE, bad=True, code=4, phase="rolled back"),
+    "gate and events": Script(
+        UNAVAILABLE,
+        bad=False,
+        code=0,
+        phase="complete",
+        nodes=1,
+        more=TOLD,
+        kinds=USUAL | {"jobs", "events"},
+    ),
 }
 
 
@@ -51,11 +73,13 @@ class End:
     holders: list[str]
     was_done: bool  # when it was cut, nothing was left to do but to give the lock back
     writes: int
+    kinds: frozenset[str]  # of objects that were written
 
 
 def play(script: Script, *, before: int = 0, after: int = 0) -> End:
     """Play a script, and kill its process at one write; then apply until it has ended."""
-    with World(default_fleet(NODES, 1), seed=1) as world:
+    with World(default_fleet(script.nodes, 1), seed=1) as world:
+        world.cluster.set_image_fault("smoke:1", read_fault({"kind": "exits", "exitCode": 0}))
         item = {
             "name": "log-agent",
             "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
@@ -67,6 +91,7 @@ def play(script: Script, *, before: int = 0, after: int = 0) -> End:
                 "waves": "fast",
                 "health": {"soak": 0, "nodeTimeout": "1m"},
                 "failure": {"onFailure": "rollback"},
+                **script.more,
             }
         )
         if script.bad:
@@ -99,6 +124,7 @@ def play(script: Script, *, before: int = 0, after: int = 0) -> End:
             ],
             was_done,
             world.network.writes,
+            frozenset(world.network.kinds),
         )
 
 
@@ -114,6 +140,7 @@ def test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end(name: str, when
     ideal = play(script)
     assert ideal.phases == [script.phase]
     assert ideal.holders == [""]
+    assert ideal.kinds == script.kinds
     assert ideal.writes > 8
 
     for number in range(1, ideal.writes + 1):
