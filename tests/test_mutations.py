@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from scripts.mutations.__main__ import ROOT, mutate
-from scripts.mutations.guards import GUARDS, Guard
+from scripts.mutations.guard import Guard
+from scripts.mutations.guards import GUARDS
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts.mutations.guards import GUARDS, Guard
+from scripts.mutations.guard import Guard
+from scripts.mutations.guards import GUARDS
 
 PATIENCE_S = 300.0
 ROOT = Path(__file__).parents[2]
 TESTS_FAILED = 1  # pytest's exit code
+_MADE = shutil.ignore_patterns("__pycache__", ".hypothesis")
 
 
 def mutate(guard: Guard, tree: Path) -> None:
@@ -47,12 +49,14 @@ def main(arguments: Sequence[str]) -> int:
     killers = sorted({killer for guard in chosen for killer in guard.killers})
     with tempfile.TemporaryDirectory(prefix="rollout-mutate-") as directory:
         clean = Path(directory) / "clean"
-        _copy(clean)
-        if (code := _test(clean, killers)) != 0:
-            print(f"the killers fail without a mutation (pytest {code}); nothing was tried")
-            return 1
+        _copy(clean)  # once: whoever edits the tree meanwhile changes nothing here
         with ThreadPoolExecutor(given.jobs) as pool:
-            verdicts = list(pool.map(lambda guard: _try(Path(directory), guard), chosen))
+            shares = [killers[turn :: given.jobs] for turn in range(given.jobs)]
+            codes = list(pool.map(lambda share: _test(clean, share), filter(None, shares)))
+            if any(codes):
+                print(f"the killers fail without a mutation (pytest {codes}); nothing was tried")
+                return 1
+            verdicts = list(pool.map(lambda guard: _try(clean, guard), chosen))
     survivors = [guard.name for guard, killed in zip(chosen, verdicts, strict=True) if not killed]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants were killed")
     if survivors:
@@ -60,9 +64,9 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if survivors else 0
 
 
-def _try(directory: Path, guard: Guard) -> bool:
-    tree = directory / guard.name
-    _copy(tree)
+def _try(clean: Path, guard: Guard) -> bool:
+    tree = clean.with_name(guard.name)
+    shutil.copytree(clean, tree, ignore=_MADE)
     mutate(guard, tree)
     killed = all(_test(tree, [killer]) == TESTS_FAILED for killer in guard.killers)
     shutil.rmtree(tree)
@@ -72,8 +76,7 @@ def _try(directory: Path, guard: Guard) -> bool:
 
 def _copy(tree: Path) -> None:
     for name in ("rollout", "tests", "scripts", "plans"):
-        ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
-        shutil.copytree(ROOT / name, tree / name, ignore=ignored)
+        shutil.copytree(ROOT / name, tree / name, ignore=_MADE)
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tree / name)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import msgspec
+import pytest
 
 from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
@@ -82,6 +85,24 @@ def test_a_lease_that_somebody_deletes_lets_no_second_run_write_beside_the_first
         assert second.end() == 0
         assert before < world.judge.deletes.total() == 8
         assert set(world.judge.deletes.values()) == {1}
+
+
+def test_a_write_whose_line_is_not_on_the_disk_does_not_go_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world, spec())
+        world.wait_until(lambda: world.judge.deletes.total() == 2)
+        monkeypatch.setattr(os, "fsync", full)
+        code = command.end()
+        monkeypatch.undo()
+
+        assert code == 3
+        assert "No space left on device" in command.text
+        assert world.judge.deletes.total() == 2
 
 
 def test_a_delete_that_was_never_sent_is_sent_again() -> None:

@@ -9,13 +9,15 @@ import msgspec
 import pytest
 
 from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
+from rollout.executor.actions import Action, DeletePod, Outcome
 from rollout.executor.health import judge
 from rollout.fleet.objects import DaemonSet, Node, Pod
 from rollout.sim.fleetfile import default_fleet
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
 from rollout.sim.store import Event
 from tests.simulation.driver import VirtualRun
+from tests.simulation.gateworld import Script, gate
+from tests.simulation.gateworld import World as GateWorld
 from tests.simulation.world import TARGET, World
 
 FREE: dict[str, Any] = {"replacementsPerSecond": 1000}
@@ -154,6 +156,40 @@ def test_nothing_starts_while_a_view_is_lost() -> None:
     assert len(world.oracle.order) == 2
     world.run.engine.observe(ev.ViewBack("pods"), world.now)
     assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_again() -> None:
+    script = Script(errors=["ok"])
+    world = GateWorld(4, gates=[gate("errors", "after-wave")])
+    run = world.start(script)
+    assert world.clock.run_until(lambda: world.deletes == 1, 600.0)
+    run.engine.observe(ev.ViewLost("pods", "the line is cut"), world.clock.now())
+    world.clock.advance(120.0)
+    before = len(script.times("errors"))
+    run.engine.observe(ev.ViewBack("pods"), world.clock.now())
+
+    assert run.run().outcome is Outcome.DONE
+    assert len(script.times("errors")) >= before + 2  # behind each of the waves
+
+
+def test_a_delete_that_was_not_done_is_not_repeated_after_a_stop() -> None:
+    world = World(4, daemonSets=daemon_sets(1))
+    perform, tried = world.run._perform, []
+
+    def refuse(action: Action) -> None:
+        if isinstance(action, DeletePod):
+            tried.append(action)
+            world.run._take(ev.Answered(action, ev.Answer.NOT_DONE))
+        else:
+            perform(action)
+
+    world.run._perform = refuse  # type: ignore[method-assign]
+    world.until(lambda: bool(tried))
+    world.run.ask_to_stop()
+
+    assert world.finish().outcome is Outcome.PAUSED
+    world.advance(30.0)
+    assert len(tried) == 1
 
 
 # What counts as healthy

@@ -1,0 +1,45 @@
+"""What a guard is, and what the lists of guards have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
+DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
+FAULTS: Final = "tests/simulation/test_faults.py::"
+LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
+STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
+STRANGERS: Final = "tests/simulation/test_strangers.py::"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place at which a guard stands."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One guard.
+
+    `old` stands exactly once in `file`; `new` is the same program without the guard. One that
+    stands at several places is taken away at all of them. Each killer is a test, or a file or class
+    of tests, that must fail then.
+    """
+
+    name: str
+    why: str  # what it keeps from happening
+    file: str
+    old: str
+    new: str
+    killers: tuple[str, ...]
+    more: tuple[Place, ...] = ()  # where it stands as well
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places at which it stands."""
+        return (Place(self.file, self.old, self.new), *self.more)

@@ -1,0 +1,159 @@
+"""One run at a time: the lease, its epochs and its waits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.mutations.guard import DEEDS, Guard
+
+LOCKS: Final = (
+    Guard(
+        "lock-before-write",
+        "two runs write at once (S5)",
+        "rollout/cluster/sending.py",
+        "        why_not = self._guard()\n        if why_not:\n",
+        "        why_not = self._guard()\n        if False:\n",
+        (
+            "tests/executor/test_lock.py::test_fault_28_a_machine_that_wakes_up_between_two_attempts_sends_nothing_more",
+        ),
+    ),
+    Guard(
+        "lock-asked-each-time",
+        "a write that waits for its turn goes out when the lock is lost",
+        "rollout/cluster/sending.py",
+        "            body = self.transport.send(request, permit=self._permit, "
+        "timeout_s=self._timeout_s)\n",
+        "            body = self.transport.send(request, timeout_s=self._timeout_s)\n",
+        ("tests/cluster/test_client.py::test_a_guard_is_asked_behind_the_wait_for_the_rate_limit",),
+    ),
+    Guard(
+        "own-deadline",
+        "a holder who was asleep writes beside its successor (S5)",
+        "rollout/executor/lock.py",
+        "        return not self._lost and self._clock() < self._deadline\n",
+        "        return not self._lost\n",
+        ("tests/executor/test_lock.py::test_a_write_is_objected_to_with_the_reason",),
+    ),
+    Guard(
+        "counted-from-the-sending",
+        "a lease is held longer than its successor waits (S5)",
+        "rollout/executor/leaseprotocol.py",
+        "        return self.sent + policy.duration_s - policy.margin_s\n",
+        "        return self.sent + policy.duration_s + policy.margin_s\n",
+        (
+            "tests/executor/test_leaseprotocol.py::test_a_lease_is_taken_under_a_new_epoch_and_counts_from_the_sending",
+        ),
+    ),
+    Guard(
+        "full-lease-wait",
+        "a lease is taken from a holder who may live (S5)",
+        "rollout/executor/leaseprotocol.py",
+        "    left_s = seen.since + policy.duration_s - now\n",
+        "    left_s = 0.0\n",
+        ("tests/executor/test_leaseprotocol.py::test_a_holder_who_renewed_just_now_is_alive",),
+    ),
+    Guard(
+        "alive-holder",
+        "somebody waits for a lock that its holder renews",
+        "rollout/executor/leaseprotocol.py",
+        "    if lease is not None and (seen.moved or _looks_fresh(age_s, policy)):\n",
+        "    if False:\n",
+        ("tests/executor/test_leaseprotocol.py::test_a_holder_who_renewed_just_now_is_alive",),
+    ),
+    Guard(
+        "renewal-not-stored",
+        "a renewal counts that never reached the server (S5)",
+        "rollout/executor/leaseprotocol.py",
+        "        return Again(Tenure(found, tenure.sent))\n",
+        "        return Kept(Tenure(found, attempt.sent))\n",
+        ("tests/executor/test_leaseprotocol.py::test_a_renewal_that_was_not_stored_gives_no_time",),
+    ),
+    Guard(
+        "lease-of-another-life",
+        "a lease that was deleted and made anew is taken for ours (S5)",
+        "rollout/executor/leaseprotocol.py",
+        "    if found is None or found.uid != held.uid:\n",
+        "    if found is None:\n",
+        ("tests/executor/test_leaseprotocol.py::test_whatever_else_is_found_the_lease_is_lost",),
+    ),
+    Guard(
+        "epoch",
+        "a run goes on although another one has taken over (S9)",
+        "rollout/executor/lock.py",
+        "        if self._tenures and epoch > self.epoch:\n",
+        "        if False:\n",
+        ("tests/executor/test_lock.py::test_a_higher_epoch_in_a_record_ends_the_lock_for_good",),
+    ),
+    Guard(
+        "new-epoch",
+        "a new holder is not known from the old one (S9)",
+        "rollout/executor/leaseprotocol.py",
+        "    return Attempt(lease, me.identity, epoch, renewed, renewed, sent)\n",
+        "    return Attempt(lease, me.identity, lease.epoch if lease else 1, "
+        "renewed, renewed, sent)\n",
+        ("tests/executor/test_leaseprotocol.py::test_nor_when_somebody_deletes_the_lease",),
+    ),
+    Guard(
+        "epoch-above-the-record",
+        "a lease that was deleted gives an epoch that was used before (S9)",
+        "rollout/executor/lock.py",
+        "        epoch = max(epoch, self._above + 1)\n",
+        "",
+        (
+            "tests/executor/test_lock.py::test_an_epoch_is_above_all_that_are_known_to_have_been_held",
+        ),
+    ),
+    Guard(
+        "epoch-in-the-record",
+        "a run overwrites the record of the one that took over (S9)",
+        "rollout/executor/holding.py",
+        "            if record.epoch > self.lock.epoch:\n",
+        "            if False:\n",
+        ("tests/executor/test_keeper.py::test_a_record_under_a_higher_epoch_is_never_overwritten",),
+    ),
+    Guard(
+        "stop-before-release",
+        "a run writes on under a lease that it has given back (S5)",
+        "rollout/executor/lock.py",
+        "        self._told_valid = False  # nobody needs to be told\n"
+        '        self._lose("the lock was released")\n',
+        "        self._told_valid = False  # nobody needs to be told\n",
+        ("tests/executor/test_lock.py::test_a_release_that_cannot_be_sent_is_no_error",),
+    ),
+    Guard(
+        "all-leases-or-none",
+        "a run holds the lock of one DaemonSet and waits for that of another",
+        "rollout/executor/lock.py",
+        "        if len(taken) < len(self._names):\n"
+        "            self._give_back(taken)\n"
+        "            return False\n",
+        "        if len(taken) < len(self._names):\n            return False\n",
+        ("tests/executor/test_lock.py::test_what_was_taken_is_given_back_when_another_is_quicker",),
+    ),
+    Guard(
+        "unlock-waits",
+        "a lock that was broken is free while its holder still writes (S5)",
+        "rollout/executor/unlocking.py",
+        "        if do.alarm.wait(do.duration_s):\n",
+        "        if False:\n",
+        ("tests/executor/test_unlocking.py::test_an_unlock_that_was_stopped_is_gone_on_with",),
+    ),
+    Guard(
+        "unlock-needs-the-run",
+        "a lock is broken that another run has taken meanwhile",
+        "rollout/executor/unlocking.py",
+        "        if lease is None or not _belongs(lease, run_id):\n",
+        "        if lease is None:\n",
+        (
+            "tests/executor/test_unlocking.py::test_a_lock_that_changed_hands_meanwhile_is_left_alone",
+        ),
+    ),
+    Guard(
+        "deleted-lease",
+        "a lease that somebody deletes lets a second run write beside the first (S5)",
+        "rollout/executor/holding.py",
+        "        held_before=found is not None and found.epoch > 0 and found.phase in AT_WORK,\n",
+        "",
+        (f"{DEEDS}test_a_lease_that_somebody_deletes_lets_no_second_run_write_beside_the_first",),
+    ),
+)

@@ -1,0 +1,194 @@
+"""What is believed of what was seen: old states, short lists, strangers, silence."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.mutations.guard import LIMITS, STRANGERS, Guard
+
+SIGHTS: Final = (
+    Guard(
+        "stale-list",
+        "an old list is believed, and a new pod forgotten",
+        "rollout/cluster/versions.py",
+        "        if _is_older(version, self.latest):\n            return False\n",
+        "",
+        (
+            "tests/cluster/test_versions.py::test_a_list_older_than_what_was_seen_is_refused_and_changes_nothing",
+        ),
+    ),
+    Guard(
+        "short-list-of-nodes",
+        "half a list of nodes ends the run as complete",
+        "rollout/executor/observing.py",
+        '    doubt = disbelief("nodes", _known_nodes(book), listed)\n    if doubt:\n',
+        '    doubt = disbelief("nodes", _known_nodes(book), listed)\n    if False:\n',
+        (f"{LIMITS}test_half_a_list_of_nodes_stops_the_run",),
+    ),
+    Guard(
+        "short-list-of-pods",
+        "half a list of pods makes nodes look bare",
+        "rollout/executor/observing.py",
+        "    if doubt:\n"
+        "        book.stop_for_drift(doubt)\n"
+        "        ds.listed = True\n"
+        "        return\n",
+        "",
+        (f"{LIMITS}test_half_a_list_of_pods_stops_the_run",),
+    ),
+    Guard(
+        "old-news-of-a-pod",
+        "a lagging watch brings a pod back that is gone",
+        "rollout/executor/view.py",
+        "        if uid in self._gone and "
+        "version_number(pod.metadata.resource_version) <= self._gone[uid]:\n"
+        "            return None\n",
+        "",
+        (
+            "tests/executor/test_view.py::test_news_of_a_pod_from_before_it_left_does_not_bring_it_back",
+        ),
+    ),
+    Guard(
+        "older-news-of-a-pod",
+        "a lagging watch turns a pod back into what it was",
+        "rollout/executor/view.py",
+        "        if known is not None and _is_older(pod, known):\n            return None\n",
+        "",
+        ("tests/executor/test_view.py::test_older_news_of_a_pod_changes_nothing",),
+    ),
+    Guard(
+        "pods-of-others",
+        "a pod of another owner is counted, and deleted (S2)",
+        "rollout/executor/view.py",
+        "        if pod.metadata.controller_uid != self.uid:\n"
+        "            return self.forget(uid, now, pod.metadata.resource_version)\n",
+        "",
+        ("tests/executor/test_view.py::test_a_pod_of_another_owner_is_not_seen",),
+    ),
+    Guard(
+        "old-news-of-a-daemon-set",
+        "an old state of the DaemonSet is taken for drift",
+        "rollout/executor/observing.py",
+        "    if ds.live is not None and _is_older(seen, ds.live):\n        return\n",
+        "",
+        (
+            "tests/executor/test_observing.py::test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news",
+        ),
+    ),
+    Guard(
+        "blind",
+        "something starts while nothing can be seen",
+        "rollout/executor/starting.py",
+        "    if book.lost_views or book.finished or book.gating.again:\n",
+        "    if book.finished or book.gating.again:\n",
+        (f"{LIMITS}test_nothing_starts_while_a_view_is_lost",),
+    ),
+    Guard(
+        "gates-while-blind",
+        "a gate passes on a picture that is out of date (S8)",
+        "rollout/executor/gating.py",
+        "    if book.lost_views and measurement.outcome is Outcome.PASSED:\n",
+        "    if False:\n",
+        (f"{LIMITS}test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_again",),
+    ),
+    Guard(
+        "controller-down",
+        "pods are deleted that nobody replaces",
+        "rollout/executor/starting.py",
+        "    return guarding.is_trusted(book, ds) and zones.is_open(book, ds, run)\n",
+        "    return zones.is_open(book, ds, run)\n",
+        (
+            "tests/simulation/test_guards.py::test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted",
+        ),
+    ),
+    Guard(
+        "controller-silent",
+        "a controller that does nothing is trusted for ever",
+        "rollout/executor/guarding.py",
+        '        guard.silent = True\n        book.note("controller-silent"',
+        '        book.note("controller-silent"',
+        (
+            "tests/simulation/test_guards.py::test_a_controller_that_stays_down_is_not_held_against_the_release",
+        ),
+    ),
+    Guard(
+        "pods-refused",
+        "pods are deleted whose successors the API server refuses",
+        "rollout/executor/guarding.py",
+        "    return not book.guards[ds.name].silent and not ds.pods_refused\n",
+        "    return not book.guards[ds.name].silent\n",
+        (
+            "tests/simulation/test_guards.py::test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted",
+        ),
+    ),
+    Guard(
+        "drift",
+        "the run goes on over somebody else's template or strategy (S9)",
+        "rollout/executor/observing.py",
+        "        book.stop_for_drift(drift)\n    resolve",
+        "        pass\n    resolve",
+        (f"{STRANGERS}test_a_template_edited_in_mid_run_stops_it_before_the_next_delete",),
+    ),
+    Guard(
+        "drift-before-the-run",
+        "a plan for another template, strategy or cluster is applied (S9)",
+        "rollout/executor/fitting.py",
+        '    if drift.hard or (drift.soft and on_drift == "fail"):\n',
+        "    if False:\n",
+        (
+            "tests/executor/test_fitting.py::test_another_template_or_strategy_is_refused_whatever_is_wished",
+        ),
+    ),
+    Guard(
+        "another-cluster",
+        "a plan is applied to a cluster that it was not made for (S9)",
+        "rollout/planner/drift.py",
+        "        if fleet.cluster_uid != plan.cluster.uid:\n",
+        "        if False:\n",
+        ("tests/planner/test_drift.py::test_another_cluster_is_all_that_is_said",),
+    ),
+    Guard(
+        "recreated",
+        "a DaemonSet that was made anew is taken for the old one (S2)",
+        "rollout/executor/state.py",
+        "        if seen.metadata.uid != self.planned.uid:\n",
+        "        if False:\n",
+        (f"{LIMITS}test_a_daemon_set_that_was_made_anew_is_another_one",),
+    ),
+    Guard(
+        "strategy-turned-back",
+        "the controller replaces pods on its own, and we do so beside it (S9)",
+        "rollout/executor/state.py",
+        "        if seen.strategy_type != ON_DELETE:\n            return (\n",
+        "        if False:\n            return (\n",
+        (f"{STRANGERS}test_a_strategy_turned_back_in_mid_run_stops_it",),
+    ),
+    Guard(
+        "a-list-is-a-list",
+        "an answer that is no list is taken for an empty one",
+        "rollout/cluster/paging.py",
+        '        if not (self.kind.endswith("List") and self.metadata.resource_version):\n',
+        "        if False:\n",
+        (
+            "tests/cluster/test_client.py::test_a_broken_answer_is_a_failed_read_and_never_an_empty_list",
+        ),
+    ),
+    Guard(
+        "unread-event",
+        "an event that cannot be read is skipped",
+        "rollout/cluster/watch.py",
+        "            raise Unreachable(message) from error\n",
+        "            return\n",
+        ("tests/cluster/test_watch.py::test_garbage_is_a_failed_read_and_nothing_is_skipped",),
+    ),
+    Guard(
+        "superseded",
+        "a plan is applied whose run another one has replaced",
+        "rollout/executor/superseding.py",
+        "        if found is not None and old.plan_id == plan.id:\n",
+        "        if False:\n",
+        (
+            "tests/executor/test_keeper.py::test_a_plan_whose_run_made_place_for_another_one_is_refused",
+        ),
+    ),
+)

@@ -1,0 +1,344 @@
+"""When a node, a wave, a gate or a run is taken for good or for bad."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.mutations.guard import DEEDS, LIMITS, Guard
+
+VERDICTS: Final = (
+    Guard(
+        "soak-reset",
+        "a pod that was not ready meanwhile counts as soaked",
+        "rollout/executor/view.py",
+        "            self.ready_since.pop(uid, None)\n"
+        "        if not pod.ready:\n"
+        "            self.ready_since.pop(uid, None)\n",
+        "        if not pod.ready:\n            pass\n",
+        (f"{DEEDS}test_a_pod_that_flaps_soaks_anew",),
+    ),
+    Guard(
+        "soak",
+        "a node counts as done before it was available for the soak time",
+        "rollout/executor/health.py",
+        "    if now < done_at:\n",
+        "    if False:\n",
+        (f"{LIMITS}test_a_node_soaks_before_the_next_one_goes",),
+    ),
+    Guard(
+        "node-ready",
+        "a node that is not ready counts as done",
+        "rollout/executor/health.py",
+        "    return Verdict(healthy=node is not None and node.ready, soaking=True)\n",
+        "    return Verdict(healthy=True, soaking=True)\n",
+        (f"{LIMITS}test_a_pod_on_a_node_that_is_not_ready_is_not_healthy",),
+    ),
+    Guard(
+        "wrong-revision",
+        "a new pod of another template counts as done",
+        "rollout/executor/health.py",
+        "    if stranger is not None:\n",
+        "    if False and stranger is not None:\n",
+        (f"{LIMITS}test_a_new_pod_of_another_template_is_a_failure",),
+    ),
+    Guard(
+        "restarts",
+        "a pod that restarts counts as healthy",
+        "rollout/executor/health.py",
+        "    if restarts > rules.max_restarts:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_nodes_27_restarts_while_it_soaks_fail_the_step_with_the_reason_of_the_last_end",
+        ),
+    ),
+    Guard(
+        "flaps",
+        "a pod that flaps for ever counts as healthy",
+        "rollout/executor/health.py",
+        "    if flaps > rules.max_flaps:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_time_limits.py::test_faults_22_a_pod_that_flaps_too_often_has_failed",
+        ),
+    ),
+    Guard(
+        "fail-fast",
+        "an image that cannot be pulled is waited for until the deadline",
+        "rollout/executor/health.py",
+        "    if stuck is not None:\n",
+        "    if False and stuck is not None:\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_abort_leaves_all_as_it_is_and_awaits_nothing",
+        ),
+    ),
+    Guard(
+        "start-grace",
+        "an image that is pulled late is taken for one that is missing",
+        "rollout/executor/health.py",
+        "        if now >= since + rules.start_grace_s:\n",
+        "        if True:\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_with_too_many_nodes_in_trouble_nothing_starts_and_the_run_says_why",
+        ),
+    ),
+    Guard(
+        "min-ready-seconds",
+        "a pod is available before minReadySeconds are over (S1)",
+        "rollout/executor/view.py",
+        "        return since is not None and not pod.terminating and now >= since + "
+        "self.min_ready_s\n",
+        "        return since is not None and not pod.terminating\n",
+        (
+            "tests/executor/test_view.py::test_a_pod_is_available_after_min_ready_seconds_and_not_before",
+        ),
+    ),
+    Guard(
+        "node-timeout",
+        "a node is waited for without end (L3)",
+        "rollout/executor/starting.py",
+        "    if timed and run.started_at == began:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_time_limits.py::test_nodes_53_a_pod_stuck_terminating_fails_its_node_and_says_what_holds_it",
+        ),
+    ),
+    Guard(
+        "node-time-from-the-cluster",
+        "a restart of ours gives a node more time",
+        "rollout/executor/starting.py",
+        "    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])\n",
+        "    return now\n",
+        (
+            "tests/simulation/test_time_limits.py::test_the_time_of_an_old_pod_that_terminates_counts_too_after_a_restart",
+        ),
+    ),
+    Guard(
+        "progress-deadline",
+        "a run on which nothing gets done goes on without end (L3)",
+        "rollout/executor/deadlines.py",
+        "    if now < due:\n        _look_at(book, due)\n        return\n",
+        "    if True:\n        return\n",
+        (
+            "tests/simulation/test_time_limits.py::test_updates_02_a_run_on_which_nothing_gets_done_ends_at_its_deadline",
+        ),
+    ),
+    Guard(
+        "progress-not-while-paused",
+        "a pause uses up the time of the nodes behind it",
+        "rollout/executor/deadlines.py",
+        "        book.progress.paused = False\n        book.progress.last_at = now\n",
+        "        book.progress.paused = False\n",
+        ("tests/simulation/test_time_limits.py::test_a_pause_is_not_counted_against_the_deadline",),
+    ),
+    Guard(
+        "progress-from-the-cluster",
+        "a restart of ours gives a run more time",
+        "rollout/executor/deadlines.py",
+        "        book.progress.began_at = min(book.progress.began_at, run.started_at)\n        due",
+        "        due",
+        (
+            "tests/simulation/test_time_limits.py::test_a_restart_of_ours_gives_the_deadline_no_extra_time",
+        ),
+    ),
+    Guard(
+        "max-failures",
+        "more nodes fail than may",
+        "rollout/executor/failing.py",
+        "        if self.total > self._rules.max_failures.value:\n",
+        "        if False:\n",
+        (
+            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+        ),
+    ),
+    Guard(
+        "wave-failures",
+        "more nodes of a wave fail than may",
+        "rollout/executor/failing.py",
+        "        if limit is not None and self.failed_in[wave] > limit.value:\n",
+        "        if False:\n",
+        (
+            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+        ),
+    ),
+    Guard(
+        "consecutive-failures",
+        "nodes fail one after the other without end",
+        "rollout/executor/failing.py",
+        "        if consecutive is not None and self.in_a_row > consecutive:\n",
+        "        if False:\n",
+        (
+            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+        ),
+    ),
+    Guard(
+        "sequential-test",
+        "a release that is proved bad goes on",
+        "rollout/executor/failing.py",
+        "        if self._proves_bad(wave):\n",
+        "        if False:\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_the_sequential_test_stops_a_bad_release_that_every_limit_would_bear",
+        ),
+    ),
+    Guard(
+        "without-a-success",
+        "a wave without a single success lets the next one begin",
+        "rollout/executor/failing.py",
+        "        return bool(failed) and not self.done_in[wave] and not self._bears_all\n",
+        "        return False\n",
+        (
+            "tests/executor/test_failing.py::test_an_excused_failure_is_no_ground_to_stop_but_a_wave_needs_a_success",
+        ),
+    ),
+    Guard(
+        "lapsed-nodes",
+        "a node that goes down behind its update stays done",
+        "rollout/executor/book.py",
+        "            weighing.lapse(self, ds, step, now)\n",
+        "            pass\n",
+        (
+            "tests/simulation/test_dead_nodes.py::test_commands_20_a_node_that_turns_not_ready_after_its_update_has_failed",
+        ),
+    ),
+    Guard(
+        "gate-without-data",
+        "a gate that measured nothing good passes (S8)",
+        "rollout/gates/verdict.py",
+        '    if not tally.passed:\n        text = f"none of',
+        '    if False:\n        text = f"none of',
+        ("tests/gates/test_verdict.py::test_the_arithmetic_is_argos_but_nothing_unknown_passes",),
+    ),
+    Guard(
+        "gate-deadline",
+        "a gate passes by its deadline (S8)",
+        "rollout/gates/verdict.py",
+        "    return Verdict(Status.INCONCLUSIVE, text + _because(tally))\n\n\ndef _going_on",
+        "    return Verdict(Status.PASSED, text + _because(tally))\n\n\ndef _going_on",
+        ("tests/gates/test_verdict.py::test_the_arithmetic_is_argos_but_nothing_unknown_passes",),
+    ),
+    Guard(
+        "no-data",
+        "missing data count as passed (S8)",
+        "rollout/gates/verdict.py",
+        "        outcome = rules.no_data\n",
+        "        outcome = Outcome.PASSED\n",
+        (
+            "tests/gates/test_verdict.py::test_commands_22_no_data_is_inconclusive_and_with_on_no_data_a_failure",
+        ),
+    ),
+    Guard(
+        "gate-errors",
+        "a gate that cannot be measured waits without end",
+        "rollout/gates/verdict.py",
+        "    if tally.errors_in_a_row > rules.consecutive_error_limit:\n",
+        "    if False:\n",
+        (
+            "tests/gates/test_verdict.py::test_commands_23_the_fifth_error_in_a_row_is_one_and_a_recovery_goes_on",
+        ),
+    ),
+    Guard(
+        "gate-failures",
+        "a measurement that failed is outvoted (S8)",
+        "rollout/gates/verdict.py",
+        "    if rules.failure_limit is not None and tally.failed > rules.failure_limit:\n",
+        "    if False:\n",
+        (
+            "tests/gates/test_verdict.py::test_commands_22_no_data_is_inconclusive_and_with_on_no_data_a_failure",
+        ),
+    ),
+    Guard(
+        "before-the-change",
+        "a measurement from before the change passes the gate behind it (S8)",
+        "rollout/gates/verdict.py",
+        "    if not measurement.at >= tally.since:\n        return tally\n",
+        "",
+        ("tests/gates/test_verdict.py::test_a_measurement_from_before_the_change_says_nothing",),
+    ),
+    Guard(
+        "not-measured-at-the-end",
+        "a background gate that was never measured has passed (S8)",
+        "rollout/gates/verdict.py",
+        '        return Verdict(Status.NOT_MEASURED, "nothing was measured")\n',
+        '        return Verdict(Status.PASSED, "nothing was measured")\n',
+        ("tests/gates/test_verdict.py::test_nothing_measured_is_not_measured_and_not_passed",),
+    ),
+    Guard(
+        "not-a-number",
+        "NaN passes a gate (S8)",
+        "rollout/gates/conditions.py",
+        '        return Judgement(Outcome.NO_DATA, "the value is not a number (NaN)")\n',
+        "        pass\n",
+        (
+            "tests/gates/test_conditions.py::test_no_value_and_nan_are_no_data_whatever_the_condition_says",
+        ),
+    ),
+    Guard(
+        "infinite",
+        "an infinite value passes a gate (S8)",
+        "rollout/gates/conditions.py",
+        "    if found.outcome is Outcome.PASSED and infinite:\n",
+        "    if False:\n",
+        ("tests/gates/test_conditions.py::test_an_infinite_value_never_passes_but_can_fail",),
+    ),
+    Guard(
+        "condition-error",
+        "a condition that cannot be evaluated passes a gate (S8)",
+        "rollout/gates/conditions.py",
+        "        return Judgement(Outcome.ERROR, plain(str(error)))\n",
+        "        return Judgement(Outcome.PASSED)\n",
+        (
+            "tests/gates/test_conditions.py::test_what_cannot_be_evaluated_to_true_or_false_is_an_error_and_never_passes",
+        ),
+    ),
+    Guard(
+        "late-measurement",
+        "a measurement that nobody waits for any more decides",
+        "rollout/executor/gatebook.py",
+        "        if meter is None or meter.round != round_ or meter.asked_at is None:\n",
+        "        if meter is None:\n",
+        (
+            "tests/executor/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
+        ),
+    ),
+    Guard(
+        "silent-gate",
+        "a gate that never answers keeps the run waiting without end (L3)",
+        "rollout/executor/gatebook.py",
+        '            lost = Measurement(Outcome.ERROR, meter.asked_at, reason=f"no '
+        'answer within {limit}")\n'
+        "            self.measured(meter.id, round_, lost, now)\n",
+        "            del limit\n",
+        (
+            "tests/executor/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
+        ),
+    ),
+    Guard(
+        "gates-anew-after-a-stop",
+        "a gate that passed before a pause lets the run go on behind it",
+        "rollout/executor/gating.py",
+        "    if book.stopping:\n        _put_back(book)\n        return\n",
+        "",
+        (
+            "tests/simulation/test_gates.py::test_a_stop_leaves_gates_that_nothing_in_flight_waits_for",
+        ),
+    ),
+    Guard(
+        "background-since-the-change",
+        "a background gate that passed before the last node lets the run end (S8)",
+        "rollout/executor/backgroundgates.py",
+        "    return any(m.outcome is Outcome.PASSED and m.at >= changed for m in "
+        "run.tally.recent)\n",
+        "    return any(m.outcome is Outcome.PASSED for m in run.tally.recent)\n",
+        (
+            "tests/simulation/test_gates.py::test_a_background_gate_has_looked_behind_the_last_change_before_the_run_ends",
+        ),
+    ),
+    Guard(
+        "own-approval",
+        "the author of a plan approves it alone",
+        "rollout/gates/approval.py",
+        "    return bool(who) and ours and not _is_author(context, who)\n",
+        "    return bool(who) and ours\n",
+        ("tests/gates/test_people.py::test_the_author_of_the_plan_does_not_count",),
+    ),
+)

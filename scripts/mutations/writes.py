@@ -1,0 +1,183 @@
+"""Writes: each names exactly what it means, stands in the record first, and is never guessed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scripts.mutations.guard import DEEDS, FAULTS, Guard
+
+WRITES: Final = (
+    Guard(
+        "uid-precondition",
+        "a repeated delete would hit the new pod of the same name (S2)",
+        "rollout/cluster/bodies.py",
+        '        "preconditions": {"uid": uid},\n',
+        "",
+        (f"{DEEDS}test_every_delete_names_a_uid_and_every_write_has_its_record",),
+    ),
+    Guard(
+        "release-uid",
+        "a hand-over hits the new pod of the same name (S2)",
+        "rollout/executor/patches.py",
+        '        "metadata": {\n'
+        '            "uid": uid,\n'
+        '            "labels": {\n'
+        "                given.label: None,",
+        '        "metadata": {\n            "labels": {\n                given.label: None,',
+        ("tests/executor/test_patches.py::test_a_patch_of_a_pod_names_the_very_pod",),
+    ),
+    Guard(
+        "take-back-uid",
+        "a released pod of another life gets its label back (S2)",
+        "rollout/executor/patches.py",
+        '            "uid": uid,\n            "labels": {**labels,',
+        '            "labels": {**labels,',
+        ("tests/executor/test_patches.py::test_the_selector_matches_a_pod_that_was_taken_back",),
+    ),
+    Guard(
+        "patch-version",
+        "a DaemonSet that somebody has changed meanwhile is patched over (S9)",
+        "rollout/executor/patches.py",
+        '        "uid": planned.uid,\n        "resourceVersion": live.metadata.resource_version,\n',
+        '        "uid": planned.uid,\n',
+        (
+            "tests/executor/test_patches.py::test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version",
+        ),
+    ),
+    Guard(
+        "patch-uid",
+        "a DaemonSet that was made anew gets the patch of the old one (S2)",
+        "rollout/executor/patches.py",
+        '        "uid": planned.uid,\n        "resourceVersion": live',
+        '        "resourceVersion": live',
+        (
+            "tests/executor/test_patches.py::test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version",
+        ),
+    ),
+    Guard(
+        "cleanup-version",
+        "a cleanup overwrites what somebody has changed meanwhile",
+        "rollout/executor/patches.py",
+        '            "uid": live.metadata.uid,\n'
+        '            "resourceVersion": live.metadata.resource_version,\n',
+        '            "uid": live.metadata.uid,\n',
+        (
+            "tests/executor/test_patches.py::test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version",
+        ),
+    ),
+    Guard(
+        "patched-template",
+        "a template is set that is not the one that was signed off",
+        "rollout/executor/patches.py",
+        "    if template_digest(template) != planned.target.template_digest:\n",
+        "    if False:\n",
+        (
+            "tests/executor/test_patches.py::test_a_template_that_the_plan_has_not_seen_is_not_patched",
+        ),
+    ),
+    Guard(
+        "record-before-write",
+        "a patched DaemonSet that nobody can explain (S4)",
+        "rollout/executor/run.py",
+        "            self.before_first_write()\n",
+        "",
+        (f"{DEEDS}test_every_delete_names_a_uid_and_every_write_has_its_record",),
+    ),
+    Guard(
+        "record-swap",
+        "a record that somebody else has written meanwhile is lost (S4)",
+        "rollout/executor/keeper.py",
+        '        if self._version:\n            metadata["resourceVersion"] = self._version\n',
+        "",
+        (
+            "tests/executor/test_keeper.py::test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten",
+        ),
+    ),
+    Guard(
+        "record-of-this-run",
+        "a run writes into the record of its successor (S4)",
+        "rollout/executor/keeper.py",
+        "            if record is None or record.run_id != run_id:\n",
+        "            if record is None:\n",
+        (
+            "tests/executor/test_keeper.py::test_a_run_writes_nothing_into_the_record_of_its_successor",
+        ),
+    ),
+    Guard(
+        "record-unknown-outcome",
+        "a record whose answer was lost is taken for written (S4)",
+        "rollout/executor/keeper.py",
+        "            if now != before:\n"
+        "                raise self._changed() from None\n"
+        "            stored = self._send(record)\n",
+        "            return\n",
+        ("tests/executor/test_keeper.py::test_a_write_without_an_answer_is_resolved_by_a_read",),
+    ),
+    Guard(
+        "journal-before-write",
+        "a write goes out that is not in the journal",
+        "rollout/executor/run.py",
+        "        return [action for action in actions if not isinstance(action, WRITES)]\n",
+        "        return actions\n",
+        (f"{DEEDS}test_a_write_whose_line_is_not_on_the_disk_does_not_go_out",),
+    ),
+    Guard(
+        "unknown-outcome-read",
+        "a write whose answer was lost is taken for done",
+        "rollout/executor/answering.py",
+        "            step.awaiting_answer = True\n"
+        "            book.actions.append(ReadPod(write))\n",
+        "            _taken_away(book, ds, step, write, event, now)\n",
+        (f"{DEEDS}test_a_delete_that_was_never_sent_is_sent_again",),
+    ),
+    Guard(
+        "a-lost-write-is-not-repeated",
+        "a write without an answer is sent again before anybody has looked",
+        "rollout/cluster/answers.py",
+        "    if effect is Effect.WRITE:\n        return UnknownOutcome",
+        "    if False:\n        return UnknownOutcome",
+        (
+            "tests/cluster/test_client.py::test_a_write_without_a_clear_answer_is_of_unknown_outcome_and_never_repeated",
+        ),
+    ),
+    Guard(
+        "a-patch-without-an-answer",
+        "a patch whose answer was lost is taken for done",
+        "rollout/executor/answering.py",
+        "            ds.generation = event.generation\n"
+        "            ds.phase = Phase.OBSERVING\n"
+        "            observing.resolve(book, ds, now)\n"
+        "        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:\n"
+        "            book.actions.append(ReadDaemonSet(ds.name))\n",
+        "            ds.generation = event.generation\n"
+        "            ds.phase = Phase.OBSERVING\n"
+        "            observing.resolve(book, ds, now)\n"
+        "        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:\n"
+        "            ds.phase = Phase.OBSERVING\n",
+        (f"{FAULTS}test_fault_01_a_conflict_over_nothing_that_matters_is_tried_again",),
+    ),
+    Guard(
+        "a-step-whose-node-left",
+        "an answer that comes late brings a step back to life without a slot",
+        "rollout/executor/answering.py",
+        "    if step.state is StepState.GONE:  # its node left while we waited\n        return\n",
+        "",
+        (f"{DEEDS}test_an_answer_that_comes_when_its_node_has_left_changes_nothing",),
+    ),
+    Guard(
+        "rate-limit",
+        "a server that asks for patience is asked all the faster",
+        "rollout/cluster/sending.py",
+        "                self._limiter.refused(error.retry_after)\n",
+        "                pass\n",
+        ("tests/cluster/test_client.py::test_a_429_halves_the_rate_of_later_writes",),
+    ),
+    Guard(
+        "retry-after",
+        "a server that asks for patience is asked again at once",
+        "rollout/cluster/retry.py",
+        "        return max(jitter(state), asked or 0.0)\n",
+        "        return jitter(state)\n",
+        ("tests/cluster/test_retry.py::test_the_last_error_comes_out_itself",),
+    ),
+)
