@@ -91,7 +91,7 @@ LOCKS: Final = (
         "    return Attempt(lease, me.identity, epoch, renewed, renewed, sent)\n",
         "    return Attempt(lease, me.identity, lease.epoch if lease else 1, "
         "renewed, renewed, sent)\n",
-        ("tests/executor/test_leaseprotocol.py::test_nor_when_somebody_deletes_the_lease",),
+        ("tests/executor/test_leaseprotocol.py::test_two_holders_are_never_valid_at_once",),
     ),
     Guard(
         "epoch-above-the-record",
