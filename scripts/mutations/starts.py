@@ -230,4 +230,6 @@ STARTS: Final = (
         "    if step.state is StepState.DELETING or book.stopping:\n"
         "        book.actions.append(write)\n"
         "    else:  # the second half",
-
+        (f"{LIMITS}test_a_delete_that_was_not_done_is_not_repeated_after_a_stop",),
+    ),
+)
