@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import yaml
 
 from rollout.cluster.client import Client
@@ -70,6 +71,29 @@ class Raw:
 
 Answer = Reply | Streamed | Reset | Raw
 Scenario = Callable[[Asked], Answer]
+
+
+PODS = "/api/v1/namespaces/default/pods"
+ONCE = Patience(total_s=0.0, first_contact_s=0.0)
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    name: str
+    resource_version: str
+
+
+class Pod(msgspec.Struct):
+    metadata: Meta
+
+
+def replies(*answers: Answer) -> Scenario:
+    """Give these answers one after the other, the last one for ever."""
+    left = list(answers)
+
+    def scenario(_: Asked) -> Answer:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return scenario
 
 
 class World(ThreadingHTTPServer):
