@@ -36,9 +36,10 @@ def _prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus
 
 @pytest.fixture
 def real_prometheus(_prometheus: Prometheus) -> Iterator[Prometheus]:
-    """Lend a real Prometheus server whose exporter says that all is well."""
+    """Lend a real Prometheus server whose exporter says that all is well, and has been heard."""
     yield _prometheus
-    _prometheus.exporter.reset()
+    if _prometheus.exporter.reset():
+        _prometheus.exporter.scraped()
 
 
 @pytest.fixture(scope="session", autouse=True)

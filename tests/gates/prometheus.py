@@ -27,6 +27,7 @@ PROGRAM = "prometheus"
 INTERVAL_S = 0.5  # between scrapes, and between evaluations of the rules; a scrape may last as long
 PATIENCE_S = 60.0  # for anything that takes a moment; much more than it needs
 REQUESTS_A_SCRAPE = 100
+GOOD = {"error_rate": 0.001, "kube_daemonset_status_updated_number_scheduled": 1.0}
 RULES = {
     "groups": [
         {
@@ -62,14 +63,13 @@ class Exporter(ThreadingHTTPServer):
         self.scrapes = 0
         self.reset()
 
-    def reset(self) -> None:
-        """Make all numbers good again."""
+    def reset(self) -> bool:
+        """Make all numbers good again; returns whether any was not."""
         with self._changed:
+            bad = self._broken or self._gauges != GOOD
             self._broken = False
-            self._gauges = {
-                "error_rate": 0.001,
-                "kube_daemonset_status_updated_number_scheduled": 1.0,
-            }
+            self._gauges = dict(GOOD)
+            return bad
 
     def set(self, name: str, value: float) -> None:
         """Change a gauge, or add one; the name may carry labels."""
