@@ -273,7 +273,7 @@ def _counts(tally: Tally) -> str:
             (tally.passed, "passed"),
             (tally.failed, "failed"),
             (tally.inconclusive, "inconclusive"),
-            (tally.errors, "errors"),
+            (tally.errors, "error" if tally.errors == 1 else "errors"),
         )
         if number
     ]

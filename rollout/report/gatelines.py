@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rollout.executor.engine import Engine
 from rollout.executor.gatebook import GateRun, Meter
 from rollout.gates.verdict import so_far
-from rollout.report.gates import place_text
+from rollout.report.gates import place_text, said_text
 
 _WITHOUT_NODE_FIRST = {False: 0, True: 1}
 
@@ -52,12 +52,11 @@ def _first(meter: Meter) -> GateRun:
 def _line(engine: Engine, meter: Meter) -> GateLine:
     run = _first(meter)
     last = run.tally.last
-    words = (last.value, last.reason) if last is not None else ()
     return GateLine(
         name=meter.gate.name,
         place=_place(engine, list(meter.runs.values())),
         so_far=so_far(run.rules, run.tally),
-        last=": ".join(word for word in words if word),
+        last=said_text(last.value, last.reason) if last is not None else "",
         next_at=meter.due,
         now=meter.asked_at is not None,
     )

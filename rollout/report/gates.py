@@ -105,7 +105,7 @@ def results_text(gates: Sequence[RecordedGate], waves: Sequence[str]) -> str:
         again = f"; measured again at {gate.next_at}" if gate.next_at else ""
         lines.append(f"gate {gate.gate} ({gate.kind}) {place}: {word}: {gate.reason}{again}")
         lines += [
-            f"  {one.at}  {one.outcome:<12}  {': '.join(t for t in (one.value, one.reason) if t)}"
+            f"  {one.at}  {one.outcome:<12}  {said_text(one.value, one.reason)}"
             for one in gate.measurements
         ]
     if hidden:
@@ -118,6 +118,13 @@ def _shown(gates: Sequence[RecordedGate]) -> tuple[list[RecordedGate], int]:
     good = [gate.id for gate in gates if gate.node and gate.status == "passed"]
     hidden = set(good[:-GOOD_NODES])
     return [gate for gate in gates if gate.id not in hidden], len(hidden)
+
+
+def said_text(value: str, reason: str) -> str:
+    """Return what one measurement said: its value and why, each once."""
+    if not value or reason.startswith(value):
+        return reason
+    return f"{value}: {reason}" if reason else value
 
 
 def place_text(at: str, wave: str, node: str) -> str:

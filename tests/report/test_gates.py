@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.report.gates import measured_text
+from rollout.report.gates import measured_text, said_text
 from tests.gates.worlds import a_gate
 
 QUERY = {"url": "https://p", "query": "up", "successCondition": "result > 0"}
@@ -47,3 +47,16 @@ QUERY = {"url": "https://p", "query": "up", "successCondition": "result > 0"}
 )
 def test_how_often_a_gate_is_measured(kind: str, fields: dict[str, Any], text: str) -> None:
     assert measured_text(a_gate(kind, **fields)) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "text"),
+    [
+        ("0.2", "above 0.1", "0.2: above 0.1"),
+        ("exit 75", "exit 75: not sure", "exit 75: not sure"),
+        ("200", "", "200"),
+        ("", "no series", "no series"),
+    ],
+)
+def test_value_and_reason_are_said_once(value: str, reason: str, text: str) -> None:
+    assert said_text(value, reason) == text
