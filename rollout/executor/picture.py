@@ -6,18 +6,28 @@ costs O(1); only what is shared by many nodes looks at all pods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
 from rollout.executor.bareness import bare_before, bare_of
 from rollout.executor.engine import Engine
 from rollout.executor.gatebook import GateRun, Meter
+from rollout.executor.nodegates import concerns
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import Pod
-from rollout.gates.context import Approval, Context, DaemonSetInfo, WaveInfo, nowhere_to_write
+from rollout.gates.context import (
+    ZONE_LABEL,
+    Approval,
+    Bare,
+    Context,
+    DaemonSetInfo,
+    WaveInfo,
+    nowhere_to_write,
+)
 from rollout.gates.settings import Settings
-from rollout.gatespec import adds_up, per_node
+from rollout.gatespec import Gate, When, adds_up, per_node
+from rollout.planner.gateplaces import holds
 from rollout.planner.plan import PlannedDaemonSet
 
 _TO_COME = frozenset(
@@ -49,7 +59,7 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
     first = runs[0]
     plan = engine.plan
     alone = per_node(meter.gate) and bool(first.node)
-    steps = list(_steps(engine, runs, alone=alone))
+    steps = [run for run in _steps(engine, runs, alone=alone) if concerns(engine, meter.gate, run)]
     daemon_sets = [engine.daemon_sets[name] for name in _names(engine, runs)]
     updated = [pod for ds in daemon_sets for pod in _new_pods(ds, steps)]
     bare = bare_of(engine, steps)
@@ -65,7 +75,7 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         daemon_sets=tuple(_info(ds) for ds in daemon_sets),
         node=engine.nodes.get(first.node) if alone else None,
         updated=tuple(updated),
-        control=() if alone else tuple(pod for ds in daemon_sets for pod in _old_pods(ds)),
+        control=() if alone else tuple(_control(engine, meter.gate, daemon_sets)),
         updated_nodes=tuple(dict.fromkeys(nodes)),
         since=_since(meter),
         began=min(run.began for run in runs),
@@ -74,14 +84,42 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         client=around.client,
         settings=around.settings,
         intend=around.intend,
-        more_to_come=meter.gate.at == "background" and _more_to_come(engine),
+        more_to_come=meter.gate.at == "background" and _more_to_come(engine, meter.gate),
         bare=bare,
-        bare_before=() if alone else bare_before(engine, daemon_sets),
+        bare_before=() if alone else tuple(_bare_before(engine, meter.gate, daemon_sets)),
     )
 
 
-def _more_to_come(engine: Engine) -> bool:
-    return any(step.node and step.state in _TO_COME for step in engine.steps.values())
+def _more_to_come(engine: Engine, gate: Gate) -> bool:
+    return any(
+        step.node and step.state in _TO_COME and concerns(engine, gate, step)
+        for step in engine.steps.values()
+    )
+
+
+def _control(engine: Engine, gate: Gate, daemon_sets: Iterable[DaemonSetRun]) -> Iterator[Pod]:
+    """Yield the old pods of those nodes to which the gate is narrowed, whatever their wave."""
+    for ds in daemon_sets:
+        for pod in _old_pods(ds):
+            if _is_near(engine, gate, ds, pod.target_node):
+                yield pod
+
+
+def _bare_before(engine: Engine, gate: Gate, daemon_sets: Iterable[DaemonSetRun]) -> Iterator[Bare]:
+    for bare in bare_before(engine, daemon_sets):
+        if _is_near(engine, gate, engine.daemon_sets[bare.daemon_set], bare.node):
+            yield bare
+
+
+def _is_near(engine: Engine, gate: Gate, ds: DaemonSetRun, name: str) -> bool:
+    """Whether a node is of the zones and has the labels that the gate is narrowed to."""
+    when = gate.when
+    if not when.zones and not when.labels:
+        return True
+    node = engine.nodes.get(name)
+    labels = node.metadata.labels if node is not None else {}
+    zone = ds.zones.get(name, "") or labels.get(ZONE_LABEL, "")
+    return holds(When(zones=when.zones, labels=when.labels), "", zone, labels)
 
 
 def _since(meter: Meter) -> float:

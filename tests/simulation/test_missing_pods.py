@@ -67,6 +67,31 @@ def test_a_node_counts_by_whether_it_should_have_a_new_pod(
     assert said in finish.message
 
 
+@pytest.mark.parametrize(("zone", "outcome"), [("zone-a", Outcome.HELD), ("zone-b", Outcome.DONE)])
+def test_a_gate_looks_only_at_the_nodes_that_it_is_narrowed_to(zone: str, outcome: Outcome) -> None:
+    well = gate("well", "after-wave", controlGroup=False, initialDelay="2m", when={"zones": [zone]})
+    world = World(8, gates=[well], waves=[4, "100%"], max_unavailable=2)
+    zones = {n.name: n.zone for n in world.plan.daemon_sets[0].nodes}
+    run = world.start()
+    until_done(world, run, 4)
+    world.oracle.close()
+    vanish(world, next(node for node in world.oracle.order if zones[node] == "zone-a"))
+    world.clock.run_until(lambda: bool(run.engine.gates.results), 600.0)
+    world.cluster.start_controllers()
+    assert run.run().outcome is outcome
+
+
+def test_the_control_group_is_of_the_zones_that_a_gate_is_narrowed_to() -> None:
+    look = gate("look", "after-wave", when={"zones": ["zone-a"]})
+    world = World(8, gates=[look], waves=[4, "100%"], max_unavailable=2)
+    zones = {n.name: n.zone for n in world.plan.daemon_sets[0].nodes}
+    script = Script(look=["ok"])
+    world.start(script).run()
+    first = script.seen["look"][0]
+    assert {zones[pod.target_node] for pod in (*first.updated, *first.control)} == {"zone-a"}
+    assert (len(first.updated), len(first.control)) == (2, 2)
+
+
 def test_the_picture_names_the_nodes_whose_new_pod_is_gone() -> None:
     world = World(6, gates=[gate("look", "after-wave", interval="1m")], waves=CANARY)
     script = Script(look=["wait"])
