@@ -24,7 +24,9 @@ LOCKS: Final = (
         "            body = self.transport.send(request, permit=self._permit, "
         "timeout_s=self._timeout_s)\n",
         "            body = self.transport.send(request, timeout_s=self._timeout_s)\n",
-        ("tests/cluster/test_client.py::test_a_guard_is_asked_behind_the_wait_for_the_rate_limit",),
+        (
+            "tests/cluster/test_sending.py::test_a_guard_is_asked_behind_the_wait_for_the_rate_limit",
+        ),
     ),
     Guard(
         "own-deadline",

@@ -170,7 +170,7 @@ SIGHTS: Final = (
         '        if not (self.kind.endswith("List") and self.metadata.resource_version):\n',
         "        if False:\n",
         (
-            "tests/cluster/test_client.py::test_a_broken_answer_is_a_failed_read_and_never_an_empty_list",
+            "tests/cluster/test_paging.py::test_a_broken_answer_is_a_failed_read_and_never_an_empty_list",
         ),
     ),
     Guard(

@@ -137,7 +137,7 @@ WRITES: Final = (
         "    if effect is Effect.WRITE:\n        return UnknownOutcome",
         "    if False:\n        return UnknownOutcome",
         (
-            "tests/cluster/test_client.py::test_a_write_without_a_clear_answer_is_of_unknown_outcome_and_never_repeated",
+            "tests/cluster/test_sending.py::test_a_write_without_a_clear_answer_is_of_unknown_outcome_and_never_repeated",
         ),
     ),
     Guard(
@@ -170,7 +170,7 @@ WRITES: Final = (
         "rollout/cluster/sending.py",
         "                self._limiter.refused(error.retry_after)\n",
         "                pass\n",
-        ("tests/cluster/test_client.py::test_a_429_halves_the_rate_of_later_writes",),
+        ("tests/cluster/test_sending.py::test_a_429_halves_the_rate_of_later_writes",),
     ),
     Guard(
         "retry-after",
