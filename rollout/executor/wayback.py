@@ -127,11 +127,28 @@ def _way_back(client: Client, session: Session) -> Plan:
     return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
 
 
+def _overlooked(result: Result) -> set[str]:
+    """Return nodes that are not back, and were not in the list that the way back was planned by.
+
+    A list that lacks a node is believed, for nodes do leave; what is seen there later is not
+    passed over (L1).
+    """
+    found: set[str] = set()
+    for ds in result.sets.values():
+        planned = {node.name for node in ds.planned.nodes}
+        found |= ds.view.released.keys() - planned
+        for node in result.joined if ds.resolved else ():
+            pods = [pod for pod in ds.view.on(node) if not pod.terminating]
+            found |= {node for pod in pods if node not in planned and not ds.is_target(pod)}
+    return found
+
+
 def _rolled_back(plan: Plan, result: Result) -> Finish:
     """Say how the way back ended, with the commands that do the rest by hand."""
     left = [run for run in result.steps if run.reason or not run.ended_at]
     names = {run.node for run in left}
     names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
+    names |= _overlooked(result)
     if result.finish.outcome is Outcome.DONE and not names:
         return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
     commands = [line for ds in result.sets.values() for line in commands_by_hand(ds, names)]

@@ -375,10 +375,12 @@ class _Story:
                     if self._is_over():
                         return code
                     tries_back += command == back
-                    gives_up = self.codes.count(code) > PATIENT
-                    if gives_up and not self.world.judge.writes:
+                    gives_up = (
+                        self.scenario.repair == "rollback" or self.codes.count(code) > PATIENT
+                    )
+                    if gives_up and code == ExitCode.HELD and not self.world.judge.writes:
                         return code  # a gate before the first write: there is nothing to take back
-                    if (self.scenario.repair == "rollback" or gives_up) and code != ExitCode.STALE:
+                    if gives_up and code != ExitCode.STALE:
                         command = back
                     elif code == ExitCode.STALE and not self.world.judge.writes:
                         self._calm()  # nothing was changed: as soon as lists are whole it goes
