@@ -119,6 +119,7 @@ class Book:
         self.guards = {ds.name: guarding.Guard() for ds in plan.daemon_sets}
         self.progress = deadlines.Progress()
         self.unreachable = unreachable.Unreachable()
+        self.unfit: set[str] = set()  # nodes whose pod nothing would have replaced at their turn
         self.unapproved: StepRun | None = None  # the approval that the run waits for
         self.joined: set[str] = set()
         self.nodes_listed = False

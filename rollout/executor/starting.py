@@ -15,6 +15,7 @@ from rollout.executor import (
     guarding,
     nodegates,
     stepping,
+    unfit,
     zones,
 )
 from rollout.executor.actions import (
@@ -104,7 +105,7 @@ def _ready(book: Book, kind: str) -> list[StepRun]:
 
 
 def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-    kept = ds.kept_back(book.wishes.skipped)
+    kept = ds.kept_back(book.wishes.skipped.keys() | book.unfit)
     if kept and not ds.planned.owner_on_delete:
         book.note(
             "strategy-kept",
@@ -126,6 +127,11 @@ def _next_update(book: Book, now: float) -> StepRun | None:
     if too_much_trouble(book):
         return None
     while (best := _first_that_fits(book)) is not None:
+        ds = book.daemon_sets[best.step.daemon_set]
+        if best.lane is not Lane.VERIFY and (why := unfit.why_unfit(book, ds, best)):
+            best.lane = None
+            unfit.leave_out(book, ds, best, why, now)
+            continue
         if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:
             return None
         if best.lane is not Lane.VERIFY and (guard := gatewindows.shut_for(book, best, now)):

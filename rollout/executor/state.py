@@ -213,10 +213,10 @@ class DaemonSetRun:
         return f"another run took over DaemonSet {self.name}"
 
     def kept_back(self, skipped: Container[str]) -> list[str]:
-        """Return the nodes that people left out and that a RollingUpdate would replace.
+        """Return the nodes that were left out and that a RollingUpdate would replace.
 
         Args:
-            skipped: nodes that people wanted left alone while the run went.
+            skipped: nodes that were to be left alone while the run went.
         """
         left_out = [n.name for n in self.planned.nodes if n.deferred_by in ("excluded", "cordoned")]
         return left_out + [

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.cluster.versions import TOMBSTONES, Verdict, VersionBook
+
+LARGEST = 65_000  # nodes
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,24 @@ def test_faults_44_only_so_many_removed_objects_are_remembered() -> None:
         book.remove(Meta(f"p{number}", str(number + 1)))
     assert book.seen(Meta("p9", "")) == ""
     assert book.seen(Meta("p10", "")) == "11"
+
+
+def test_faults_44_a_fleet_of_65000_that_changes_for_ever_costs_no_more_memory() -> None:
+    """What is kept grows with the objects that are there, never with what has happened to them."""
+    book = VersionBook()
+    sizes: list[int] = []
+    version = 0
+    tracemalloc.start()
+    for _ in range(3):
+        for name in range(LARGEST):
+            version += 1
+            assert book.change(Meta(f"p{name}", str(version))) is Verdict.NEWS
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert book.latest == str(3 * LARGEST)
+    assert book.seen(Meta("p0", "")) == str(2 * LARGEST + 1)
+    assert sizes[2] < 1.1 * sizes[0]
+    assert sizes[2] < 500 * LARGEST  # bytes
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.booleans())))

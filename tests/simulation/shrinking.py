@@ -39,6 +39,9 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     for index in range(len(scenario.operators)):
         operators = scenario.operators[:index] + scenario.operators[index + 1 :]
         yield replace(scenario, operators=operators)
+    for index in range(len(scenario.turns)):
+        yield replace(scenario, turns=scenario.turns[:index] + scenario.turns[index + 1 :])
+    yield from _fewer_gates(scenario)
     for nodes in sorted({1, scenario.nodes // 2, scenario.nodes - 1}):
         if 0 < nodes < scenario.nodes:
             yield replace(scenario, nodes=nodes)
@@ -55,3 +58,12 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     for key in ("limits", "failure"):
         if key in scenario.spec:
             yield replace(scenario, spec={k: v for k, v in scenario.spec.items() if k != key})
+
+
+def _fewer_gates(scenario: Scenario) -> Iterator[Scenario]:
+    """Yield it without one of its gates, and without what turns bad for that."""
+    gates = scenario.spec.get("gates", [])
+    for gate in gates:
+        left = [other for other in gates if other is not gate]
+        turns = tuple(turn for turn in scenario.turns if turn.gate != gate["name"])
+        yield replace(scenario, spec={**scenario.spec, "gates": left}, turns=turns)

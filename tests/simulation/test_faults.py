@@ -14,7 +14,7 @@ from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.requests import Request
-from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES, PODS
+from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES, PDBS, PODS
 from tests.simulation.oracles import _node
 from tests.simulation.threads import Process
 from tests.simulation.virtual import SOMEBODY, Command, World
@@ -104,6 +104,24 @@ def test_fault_01_a_conflict_over_the_template_is_drift() -> None:
         assert world.judge.deletes.total() == before < 4
 
 
+def test_fault_05_budgets_are_named_before_the_run_and_never_met_in_it() -> None:
+    """Pods are deleted, not evicted: two budgets, which no eviction could pass, stop nothing."""
+    with World(default_fleet(3, 1)) as world:
+        for name in ("first", "second"):
+            chosen = {"matchLabels": {"app": "log-agent"}}
+            budget = {"metadata": {"name": name}, "spec": {"minAvailable": 3, "selector": chosen}}
+            world.cluster.registry.create(PDBS, "logging", budget, SOMEBODY)
+        path = world.save(world.plan(spec()))
+        verified = world.run("verify", path)
+
+        assert verified.code == ExitCode.DONE
+        for name in ("first", "second"):
+            assert f"PodDisruptionBudget logging/{name}" in verified.text
+        assert world.run("apply", path).code == ExitCode.DONE
+        assert world.judge.deletes.total() == 3
+        assert not any("/eviction" in write for write in world.judge.writes)
+
+
 def replace_at_once(world: World, pod: dict[str, Any]) -> None:
     name = pod["metadata"]["name"]
     world.cluster.registry.delete(PODS, "logging", name, SOMEBODY, DeleteOptions(0))
@@ -184,10 +202,65 @@ def test_fault_26_a_cordoned_node_is_updated_as_the_controller_does() -> None:
     with World(default_fleet(3, 1)) as world:
         world.patch(NODES, "node-001", {"spec": {"unschedulable": True}})
         world.advance(1.0)
+        taints = world.node("node-001")["spec"]["taints"]
         command = begin(world)
 
+        assert [taint["key"] for taint in taints] == ["node.kubernetes.io/unschedulable"]
         assert command.end() == ExitCode.DONE
         assert world.judge.deletes["log-agent", "node-001"] == 1
+
+
+def taint(world: World, node: str) -> None:
+    """Let no pod be scheduled there any more; the one that runs may stay."""
+    kept = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
+    world.patch(NODES, node, {"spec": {"taints": [kept]}})
+
+
+def test_fault_26_a_tainted_node_is_left_out_of_the_plan_and_keeps_its_pod() -> None:
+    with World(default_fleet(3, 1)) as world:
+        taint(world, "node-001")
+        plan = world.plan(spec())
+        (fate,) = (n for ds in plan.daemon_sets for n in ds.nodes if n.name == "node-001")
+
+        assert fate.fate == "ineligible"
+        assert "dedicated" in fate.reason
+        assert world.run("apply", world.save(plan)).code == ExitCode.DONE
+        assert world.judge.deletes.total() == 2
+        assert world.judge.deletes["log-agent", "node-001"] == 0
+
+
+def test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace() -> None:
+    """The built-in controller would delete and not replace it: guarded before the delete."""
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        last = world.nodes()[-1]
+        uid = pod_on(world, last)["metadata"]["uid"]
+        taint(world, last)
+        world.advance(20.0)
+
+        assert world.judge.deletes["log-agent", last] == 0
+        assert pod_on(world, last)["metadata"]["uid"] == uid
+        assert command.end() == ExitCode.DEFERRED
+        assert f"{last}: skipped: its pod was not touched" in command.text
+        assert "taint dedicated=gpu:NoSchedule is not tolerated" in command.text
+        world.advance(60.0)
+        assert pod_on(world, last)["metadata"]["uid"] == uid  # the strategy stays OnDelete
+
+
+def test_fault_26_a_pod_that_nothing_can_schedule_holds_the_run_and_says_why() -> None:
+    with World(default_fleet(3, 1)) as world:
+        for name in world.nodes():
+            node = world.node(name)
+            full = {**node["status"], "allocatable": {**node["status"]["allocatable"], "pods": "0"}}
+            world.cluster.registry.update(
+                NODES, "", name, {**node, "status": full}, SOMEBODY, subresource="status"
+            )
+        command = begin(world)
+
+        assert command.end() == ExitCode.HELD
+        assert "nschedulable" in command.text or "Too many pods" in command.text
+        assert world.judge.deletes.total() == 1
 
 
 def test_fault_27_a_strategy_that_somebody_turns_back_stops_the_run() -> None:
@@ -228,18 +301,43 @@ def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
         assert world.judge.deletes.total() <= before + 1
 
 
-def test_fault_33_the_way_back_is_known_before_the_run_and_verified() -> None:
+def forget_revisions(world: World) -> None:
+    """Delete the history while no controller is there to write it anew."""
+    world.cluster.stop_controllers()
+    for revision in list(world.cluster.store.scan(CONTROLLER_REVISIONS, "logging")):
+        name = revision["metadata"]["name"]
+        world.cluster.registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY)
+
+
+def test_fault_33_the_way_back_is_pinned_in_the_plan_and_verified_before_the_run() -> None:
     with World(default_fleet(3, 1)) as world:
-        path = world.save(world.plan(spec()))
-        old = world.cluster.store.scan(CONTROLLER_REVISIONS, "logging")
-        assert "can go back" in world.run("verify", path).text
-        for revision in list(old):
-            name = revision["metadata"]["name"]
-            world.cluster.registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY)
-        verified = world.run("verify", path)
+        plan = world.plan(spec())
+        path = world.save(plan)
+        known = world.run("verify", path)
+        forget_revisions(world)
+        lost = world.run("verify", path)
 
         digest = template_digest(world.daemon_set()["spec"]["template"])
-        assert digest in verified.text or "to revision" in verified.text
+        assert [ds.current.template_digest for ds in plan.daemon_sets] == [digest]
+        assert (known.code, lost.code) == (ExitCode.DONE, ExitCode.STALE)
+        assert "to revision 1" in known.text
+        assert f"no revision holds the template of now (digest {digest})" in lost.text
+
+
+def test_fault_33_without_the_old_revision_nothing_is_taken_back_and_it_is_said() -> None:
+    with World(default_fleet(3, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        command.interrupt()
+        assert command.end() == ExitCode.PAUSED
+        forget_revisions(world)
+        before = (world.judge.deletes.total(), world.daemon_set()["spec"])
+
+        back = world.run("rollback", "sim", *THERE)
+
+        assert back.code not in (ExitCode.DONE, ExitCode.ROLLED_BACK)
+        assert "revision" in back.text
+        assert (world.judge.deletes.total(), world.daemon_set()["spec"]) == before
 
 
 # Processes and people
