@@ -8,6 +8,7 @@ from typing import Final
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"
+COMMANDS: Final = "tests/simulation/test_stories.py::"
 LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
 STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
 STRANGERS: Final = "tests/simulation/test_strangers.py::"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DEEDS, FAULTS, Guard
+from scripts.mutations.guard import COMMANDS, DEEDS, FAULTS, Guard
 
 WRITES: Final = (
     Guard(
@@ -33,6 +33,24 @@ WRITES: Final = (
         '            "uid": uid,\n            "labels": {**labels,',
         '            "labels": {**labels,',
         ("tests/executor/test_patches.py::test_the_selector_matches_a_pod_that_was_taken_back",),
+    ),
+    Guard(
+        "fresh-decision",
+        "a pod goes on a decision of long ago, while the server asked for patience (S1)",
+        "rollout/executor/writing.py",
+        " if age > FRESH_S else ",
+        " if age > 600 * FRESH_S else ",
+        (
+            f"{COMMANDS}test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by_then",
+        ),
+    ),
+    Guard(
+        "unfit-node",
+        "a pod is deleted where nothing would take its place (faults.md 26)",
+        "rollout/executor/unfit.py",
+        'return "" if found.should_run else found.reason',
+        'return ""',
+        (f"{FAULTS}test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace",),
     ),
     Guard(
         "patch-version",
