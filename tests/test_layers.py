@@ -44,7 +44,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "report": {"errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"},
     "notify": {
-        *("errors", "quantity", "fleet", "notifyspec", "planner", "gates", "cluster"),
+        *("errors", "quantity", "fleet", "notifyspec", "gatespec", "planner", "gates", "cluster"),
         "executor",
     },
     "sim": {"amounts", "errors", "quantity", "files", "memory", "yamlsource", "fleet"},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import (
     FILE,
     ClusterOptions,
@@ -61,6 +62,7 @@ def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
 @reason_option
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def approve(
     *,
@@ -73,6 +75,7 @@ def approve(
     reason: str,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Let a run of ROLLOUT go on: behind a wave, on a single node, or through a gate.
@@ -96,7 +99,7 @@ def approve(
         raise UsageError("give one of --wave, --node and --gate")
     with hearing(cluster, rollout, reason, plan) as run:
         if nodes:
-            return _approve_nodes(run, nodes, plan_file, output, journal)
+            return _approve_nodes(run, nodes, plan_file, output, journal, allowed)
         if gate := _meant_gate(run, wave, gate):
             voice = run.proven()
             record = run.say(lambda found, _: saying.approve_gate(found, voice, gate))
@@ -125,6 +128,7 @@ def approve(
 @reason_option
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def reject(
     *,
@@ -136,6 +140,7 @@ def reject(
     reason: str,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Refuse an approval that a run of ROLLOUT waits for; it does what its plan says on failure.
@@ -167,9 +172,9 @@ def reject(
         tell(f"Rejected: {about}; run {record.run_id} is to be {record.wish}.")
         match record.wish.verb:
             case "rollback":
-                return roll_back_or_ask(run, output, journal)
+                return roll_back_or_ask(run, output, journal, allowed)
             case _:
-                return end_or_ask(run, journal)
+                return end_or_ask(run, journal, allowed)
 
 
 @click.command()
@@ -229,8 +234,16 @@ def skip(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterO
 @click.argument("rollout")
 @reason_option
 @journal_option
+@allow_options
 @cluster_options
-def abort(*, rollout: str, reason: str, journal: JournalOptions, cluster: ClusterOptions) -> int:
+def abort(
+    *,
+    rollout: str,
+    reason: str,
+    journal: JournalOptions,
+    allowed: Allowed,
+    cluster: ClusterOptions,
+) -> int:
     """End a run of ROLLOUT, or its rollback, with no further step; nodes in flight are watched.
 
     The fleet stays as it is, partly updated, and the strategy stays OnDelete so that nothing moves;
@@ -246,7 +259,7 @@ def abort(*, rollout: str, reason: str, journal: JournalOptions, cluster: Cluste
 
     with hearing(cluster, rollout, reason) as run:
         run.say(saying.abort)
-        return end_or_ask(run, journal)
+        return end_or_ask(run, journal, allowed)
 
 
 def _meant_gate(run: Hearing, wave: str | None, gate: str | None) -> str | None:
@@ -282,6 +295,7 @@ def _approve_nodes(
     plan_file: Path | None,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
 ) -> int:
     from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
     from rollout.cli.resume import kept_or_given  # noqa: PLC0415 - slow to import
@@ -297,7 +311,9 @@ def _approve_nodes(
     if is_at_work(record):
         return ExitCode.DONE
     try:
-        code, result = carry_out_plan(run.client, kept_or_given(run, plan_file), output, journal)
+        code, result = carry_out_plan(
+            run.client, kept_or_given(run, plan_file), output, journal, allowed
+        )
     except LockedError:
         return ExitCode.DONE  # it is at work by now, and hears of it
     moved = not {*nodes} & {run.node for run in result.steps if run.reason or not run.ended_at}

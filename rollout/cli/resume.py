@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from rollout.cli.options import Forgiving
     from rollout.cli.speaking import Hearing
+    from rollout.cluster.client import Client
     from rollout.executor.session import Session
     from rollout.planner.plan import Plan
 
@@ -96,6 +97,7 @@ def resume(
 @reason_option
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def rollback(
     *,
@@ -104,6 +106,7 @@ def rollback(
     reason: str,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Take a run of ROLLOUT back to the old template; always accepted, and never held up by health.
@@ -128,7 +131,7 @@ def rollback(
                 "'rollout undo DAEMONSET' plans a way back from outside a run"
             )
         run.say(saying.roll_back)
-        return roll_back_or_ask(run, output, journal, grace)
+        return roll_back_or_ask(run, output, journal, allowed, grace)
 
 
 def kept_or_given(run: Hearing, given: Path | None) -> Plan:
@@ -149,25 +152,37 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
 
 
 def roll_back_or_ask(
-    run: Hearing, output: str, journal: JournalOptions, grace_s: float = 600.0
+    run: Hearing, output: str, journal: JournalOptions, allowed: Allowed, grace_s: float = 600.0
 ) -> int:
     """Take the run back, or leave that to the process that is at work."""
     from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
-    from rollout.cli.running import reporter_for, stop_on_signals  # noqa: PLC0415
+    from rollout.cli.running import reporter_for, stop_on_signals, teller_for  # noqa: PLC0415
     from rollout.cli.speaking import tell  # noqa: PLC0415
     from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.tuning import Tuning  # noqa: PLC0415
     from rollout.executor.wayback import roll_back  # noqa: PLC0415
+    from rollout.notify.messages import about_record  # noqa: PLC0415
+    from rollout.notify.notifier import Told  # noqa: PLC0415
 
     session = _session(run, journal)
     reporter = reporter_for(output, session.told)
-    inbox = Inbox()
+    inbox, tuning = Inbox(), Tuning(grace_s=grace_s)
+    about = about_record(session.record, run.client.namespace)
+    teller = teller_for(run.client, about, allowed, reporter, output, "goes back")
+
+    def begun(client: Client) -> None:
+        teller.write_through(client)
+        teller.notifier.begin()
+
     if output == "table":
         tell(f"Run {run.record.run_id} of rollout {run.record.name} is to go back.")
     try:
-        with stop_on_signals(inbox, reporter):
-            result = roll_back(run.client, session, inbox, reporter, Tuning(grace_s=grace_s))
+        with teller.notifier as notifier, stop_on_signals(inbox, reporter):
+            told = Told(reporter, notifier)
+            result = roll_back(
+                *(run.client, session, inbox, told, tuning), begun=begun, ended=notifier.end
+            )
     except LockedError:
         tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.")
         return ExitCode.DONE
@@ -177,16 +192,25 @@ def roll_back_or_ask(
     return code
 
 
-def end_or_ask(run: Hearing, journal: JournalOptions) -> int:
+def end_or_ask(run: Hearing, journal: JournalOptions, allowed: Allowed) -> int:
     """End a run that nobody carries out, as was said; leave it to the process that is at work."""
-    from rollout.cli.running import reporter_for  # noqa: PLC0415 - slow to import
+    from rollout.cli.running import reporter_for, teller_for  # noqa: PLC0415 - slow to import
     from rollout.cli.speaking import tell  # noqa: PLC0415
     from rollout.executor.closing import end_now  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
+    from rollout.notify.messages import about_record  # noqa: PLC0415
 
     session = _session(run, journal)
+    reporter = reporter_for("table", session.told)
+    about = about_record(session.record, run.client.namespace)
+    teller = teller_for(run.client, about, allowed, reporter, "table")
     try:
-        ended = end_now(run.client, session, Inbox(), reporter_for("table", session.told))
+        with teller.notifier as notifier:
+            ended = end_now(
+                *(run.client, session, Inbox(), reporter),
+                begun=teller.write_through,
+                ended=notifier.ended_by_hand,
+            )
     except LockedError:
         tell(f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight.")
         return ExitCode.DONE

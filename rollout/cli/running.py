@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Protocol
 
@@ -31,8 +31,10 @@ from rollout.executor.result import Result
 from rollout.executor.saying import ignore_window, speaker
 from rollout.executor.session import Session, begin
 from rollout.executor.tuning import Tuning
+from rollout.executor.wayback import goes_back
 from rollout.fleet.objects import format_time
 from rollout.gates.settings import Settings
+from rollout.notify.messages import About, about_plan
 from rollout.notify.notifier import Notifier, Told
 from rollout.notify.sinks import Sender
 from rollout.planner.plan import Plan
@@ -94,16 +96,21 @@ def carry_out_plan(
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
-    notifier = notifier_for(client, plan, session, allowed, reporter)
-    told = Told(reporter, notifier)
-    with notifier:
-        with stop_on_signals(inbox, reporter):
-            result = carry_out(
-                *(client, plan, session, inbox, told, on_drift, tuning, wave),
-                gates=gates,
-                begun=lambda: tell_begin(reporter, plan, session),
-            )
-        notifier.end(result)
+    about = about_plan(plan, session.record.run_id)
+    teller = teller_for(client, about, allowed, reporter, output, verb_of(session))
+    told = Told(reporter, teller.notifier)
+
+    def begun(client: Client) -> None:
+        tell_begin(reporter, plan, session)
+        teller.write_through(client)
+
+    with teller.notifier as notifier, stop_on_signals(inbox, reporter):
+        result = carry_out(
+            *(client, plan, session, inbox, told, on_drift, tuning, wave),
+            gates=gates,
+            begun=begun,
+            ended=notifier.end,
+        )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     advise(result.plan, result, output, begun=result.wrote or session.resumed)
@@ -115,14 +122,57 @@ def tell_begin(reporter: Reporter, plan: Plan, session: Session) -> None:
     reporter.begin(plan, session.record.run_id, resumed=session.resumed)
 
 
-def notifier_for(
-    client: Client, plan: Plan, session: Session, allowed: Allowed, reporter: Reporter
-) -> Notifier:
-    """Return who tells the plan's sinks; they hear of the run once it has its lock."""
-    settings = allowed.settings() if plan.notify else Settings()
-    sender = Sender(client, plan, settings, plan.namespace)
-    run_id = session.record.run_id
-    return Notifier(plan, run_id, sender.send, reporter.warning, resumed=session.resumed)
+def verb_of(session: Session) -> str:
+    """Return what a run does that takes its lock to carry its plan out."""
+    if goes_back(session.record):
+        return "goes back"
+    return "goes on" if session.resumed else "begins"
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Who tells the sinks of a run; they hear of it once it has its lock."""
+
+    notifier: Notifier
+    sender: Sender
+
+    def write_through(self, client: Client) -> None:
+        """Write to the cluster through this client from now on: its writes ask the lock (S5)."""
+        self.sender.client = client
+
+
+def teller_for(
+    client: Client,
+    about: About,
+    allowed: Allowed,
+    reporter: Observer,
+    output: str,
+    verb: str = "begins",
+) -> Teller:
+    """Return who tells the sinks of a run.
+
+    Args:
+        client: of the cluster.
+        about: the run, and its sinks.
+        allowed: which hosts this machine may ask.
+        reporter: warned of a sink that fails.
+        output: `jsonl`, or anything else for lines: how the reporter tells.
+        verb: what the run does once it has its lock.
+
+    Raises:
+        DocumentError: the configuration is wrong.
+        UsageError: a flag is.
+    """
+    settings = allowed.settings() if about.sinks else Settings()
+    sender = Sender(client, about, settings)
+
+    def warn_late(text: str) -> None:
+        if output == "jsonl":  # whose last event has its number already
+            click.echo(f"warning: {text}", err=True)
+        else:
+            reporter.warning(text)
+
+    return Teller(Notifier(about, sender.send, reporter.warning, warn_late, verb), sender)
 
 
 def _without_windows(gates: GateChoices) -> GateChoices:

@@ -105,15 +105,17 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
     from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
     from rollout.cli.running import (  # noqa: PLC0415
-        notifier_for,
         stop_on_signals,
         tell_begin,
+        teller_for,
+        verb_of,
         write_line,
     )
     from rollout.executor.applying import GateChoices, carry_out  # noqa: PLC0415
     from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
     from rollout.executor.inbox import Inbox  # noqa: PLC0415
     from rollout.executor.session import begin  # noqa: PLC0415
+    from rollout.notify.messages import about_plan  # noqa: PLC0415
     from rollout.notify.notifier import Told  # noqa: PLC0415
     from rollout.report.progress import LineReporter  # noqa: PLC0415
 
@@ -125,20 +127,25 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
     inbox = Inbox()
-    notifier = notifier_for(client, plan, session, allowed, reporter)
-    with notifier:
-        with stop_on_signals(inbox, reporter):
-            result = carry_out(
-                client,
-                plan,
-                session,
-                inbox,
-                Told(reporter, notifier),
-                ask=lambda ask: _ask(ask, plan, inbox),
-                gates=gates,
-                begun=lambda: tell_begin(reporter, plan, session),
-            )
-        notifier.end(result)
+    about = about_plan(plan, session.record.run_id)
+    teller = teller_for(client, about, allowed, reporter, "table", verb_of(session))
+
+    def begun(client: Client) -> None:
+        tell_begin(reporter, plan, session)
+        teller.write_through(client)
+
+    with teller.notifier as notifier, stop_on_signals(inbox, reporter):
+        result = carry_out(
+            client,
+            plan,
+            session,
+            inbox,
+            Told(reporter, notifier),
+            ask=lambda ask: _ask(ask, plan, inbox),
+            gates=gates,
+            begun=begun,
+            ended=notifier.end,
+        )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
     advise(result.plan, result, "table", begun=result.wrote or session.resumed)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rollout.cli.allowing import Allowed, allow_options
 from rollout.cli.options import (
     DAEMON_SET,
     ClusterOptions,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @grace_option
 @output_option("table", "jsonl")
 @journal_option
+@allow_options
 @cluster_options
 def undo(
     *,
@@ -47,6 +49,7 @@ def undo(
     grace: float,
     output: str,
     journal: JournalOptions,
+    allowed: Allowed,
     cluster: ClusterOptions,
 ) -> int:
     """Plan the way back to an earlier revision of a DAEMONSET, show it, and do it.
@@ -55,7 +58,8 @@ def undo(
     one has failed: such a one has to be asked for by its number.
 
     Nodes that are on that revision already are not touched; the others are replaced, unavailable
-    ones first, then the newest, a third of the nodes at once, without gates.
+    ones first, then the newest, a third of the nodes at once, without gates. The sinks of the last
+    run of the DaemonSet are told.
 
     \b
     Examples:
@@ -78,7 +82,10 @@ def undo(
         if not agreed("Go back?", yes=yes, instead="give --yes, or --dry-run"):
             return ExitCode.DONE
         code, result = carry_out_plan(
-            client, plan, output, journal, on_drift="ignore", stop_at=stop_at, grace_s=grace
+            *(client, plan, output, journal, allowed),
+            on_drift="ignore",
+            stop_at=stop_at,
+            grace_s=grace,
         )
         return forgiving.code(code, result)
     finally:
@@ -91,7 +98,7 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
     from rollout.executor.keeper import Keeper  # noqa: PLC0415
     from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415
-    from rollout.executor.undoing import revision_meant  # noqa: PLC0415
+    from rollout.executor.undoing import revision_meant, sinks_of_last_run  # noqa: PLC0415
     from rollout.planner.rollback import rollback_plan  # noqa: PLC0415
 
     where = client.namespace
@@ -104,8 +111,10 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     )
     rollout = f"undo-{name}"
     record = Keeper(client, where, rollout).read()
-    runs = read_runs(client, read_records_widely(client, where))
+    records = read_records_widely(client, where)
+    runs = read_runs(client, records)
     target = revision_meant(fleet, number, record, runs)
     now = time.time() - (client.clock_skew_s or 0.0)
     version = client.server_version()[2]
-    return rollback_plan(rollout, [fleet], {name: target}, version, now)
+    notify = sinks_of_last_run(fleet.daemon_set.metadata.uid, records)
+    return rollback_plan(rollout, [fleet], {name: target}, version, now, notify=notify)

@@ -59,7 +59,8 @@ def carry_out(
     stop_at: int = 0,
     ask: Callable[[Ask], None] | None = None,
     gates: GateChoices | None = None,
-    begun: Callable[[], None] = lambda: None,
+    begun: Callable[[Client], None] = lambda _client: None,
+    ended: Callable[[Result], None] = lambda _result: None,
 ) -> Result:
     """Run the plan, and roll it back where the plan or somebody says so.
 
@@ -76,7 +77,9 @@ def carry_out(
         stop_at: nothing behind this wave (1-based) starts; 0: no such wave.
         ask: asks the person at the terminal about each node, and puts the answer into the inbox.
         gates: what is chosen for the gates of the plan.
-        begun: called once the run has its lock, before anything is told.
+        begun: called once the run has its lock, before anything is told; it gets the client whose
+            writes ask the lock.
+        ended: called at the end, while the lock is still held.
 
     Raises:
         LockedError: when another run works on one of the DaemonSets.
@@ -85,17 +88,32 @@ def carry_out(
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
     with held(client, session, inbox, observer, tuning, begun) as run:
-        if goes_back(session.record):
-            return go_back(run)
-        result, ended = _run(run, plan, on_drift, stop_at, ask, gates or GateChoices())
-        finish = result.finish
-        failed = finish.by_release and plan.failure.on_failure == "rollback"
-        failed = failed or finish.reaction == "rollback"
-        wrote = ended is not None and not run.log.failed
-        if wrote and (failed or wants_back(ended or session.record)):
-            inbox.forget()
-            return replace(go_back(run), gates=result.gates)
+        result = _to_its_end(run, plan, on_drift, stop_at, ask, gates or GateChoices())
+        ended(result)
         return result
+
+
+def _to_its_end(
+    run: Held,
+    plan: Plan,
+    on_drift: DriftPolicy,
+    stop_at: int,
+    ask: Callable[[Ask], None] | None,
+    gates: GateChoices,
+) -> Result:
+    """Carry the plan out, and take it back where that is to be."""
+    record = run.session.record
+    if goes_back(record):
+        return go_back(run)
+    result, ended = _run(run, plan, on_drift, stop_at, ask, gates)
+    finish = result.finish
+    failed = finish.by_release and plan.failure.on_failure == "rollback"
+    failed = failed or finish.reaction == "rollback"
+    wrote = ended is not None and not run.log.failed
+    if wrote and (failed or wants_back(ended or record)):
+        run.inbox.forget()
+        return replace(go_back(run), gates=result.gates)
+    return result
 
 
 def _run(

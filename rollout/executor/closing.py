@@ -60,6 +60,8 @@ def end_now(
     inbox: Inbox,
     observer: Observer,
     tuning: Tuning = DEFAULT_TUNING,
+    begun: Callable[[Client], None] = lambda _client: None,
+    ended: Callable[[RunRecord], None] = lambda _record: None,
 ) -> RunRecord:
     """End a run that nobody carries out, as its record asks: aborted, or held.
 
@@ -69,6 +71,8 @@ def end_now(
         inbox: where a stop can be asked for.
         observer: who is told.
         tuning: how long the run's own parts may take.
+        begun: called once the lock is held; it gets the client whose writes ask the lock.
+        ended: called with the record after that, while the lock is still held.
 
     Returns:
         The record after that; of a run that has ended by itself meanwhile, as it was.
@@ -77,7 +81,7 @@ def end_now(
         LockedError: when somebody carries it out.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
-    with held(client, session, inbox, observer, tuning) as run:
+    with held(client, session, inbox, observer, tuning, begun) as run:
         how_far = _how_far(client, session)
         now = format_time(time.time())
 
@@ -85,7 +89,9 @@ def end_now(
             return ended_as_asked(record, how_far, now)
 
         run.log.intend_record(run.stamped(change)(session.record))
-        return run.update(change)
+        record = run.update(change)
+        ended(record)
+        return record
 
 
 def _how_far(client: Client, session: Session) -> str:

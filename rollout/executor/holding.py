@@ -89,8 +89,9 @@ class Held:
             self.update(lambda record: msgspec.structs.replace(record, gates=gates, gate_wave=wave))
 
 
-def _nobody_asks() -> None:
-    """Whoever only ends a run, or takes it back, does not begin it."""
+def _nobody_asks(client: Client) -> None:
+    """Nothing is to be done at the begin."""
+    del client
 
 
 @contextmanager
@@ -100,7 +101,7 @@ def held(
     inbox: Inbox,
     observer: Observer,
     tuning: Tuning,
-    begun: Callable[[], None] = _nobody_asks,
+    begun: Callable[[Client], None] = _nobody_asks,
 ) -> Iterator[Held]:
     """Hold the lock of a run; the run hears of it when it stops being valid.
 
@@ -110,7 +111,8 @@ def held(
         inbox: where a stop can be asked for, and what the run hears by.
         observer: who is told.
         tuning: how long the run's own parts may take.
-        begun: called once the run has its lock and its journal, before anything else is told.
+        begun: called once the run has its lock and its journal, before anything else is told; it
+            gets the client whose writes ask the lock.
     """
     lock: Lock
 
@@ -135,9 +137,10 @@ def held(
         on_wait=observer.waiting,
     )
     _warn_of_skew(client, observer)
-    with lock, _log(session, observer, begun) as log:
+    asking = client.guarded(lock.objection)
+    with lock, _log(session, observer, lambda: begun(asking)) as log:
         guarded = replace(session, keeper=session.keeper.guarded(lock.objection))
-        yield Held(client.guarded(lock.objection), guarded, inbox, observer, lock, tuning, log)
+        yield Held(asking, guarded, inbox, observer, lock, tuning, log)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def needed_permissions(plan: Plan) -> list[Permission]:
         Permission(verb, "", "configmaps", record)
         for verb in ("get", "list", "watch", "create", "update")
     ]
-    if any(isinstance(sink, EventsSink) for sink in plan.notify):
+    if any(isinstance(sink, EventsSink) for sink in plan.notify) and not plan.goes_back:
         found += [Permission("create", "", "events", ds.namespace) for ds in plan.daemon_sets]
     spaces = sorted({ds.namespace for ds in plan.daemon_sets})
     for gate in plan.gates:

@@ -17,6 +17,7 @@ from rollout.errors import StaleError
 from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.journalheads import JournalHead
 from rollout.fleet.objects import JsonObject, Meta
+from rollout.notifyspec import Sink
 from rollout.planner.plan import Plan
 from rollout.unreadable import UNREADABLE
 
@@ -177,6 +178,7 @@ class RunRecord(Struct, frozen=True):
     gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
     sequence: int = 0  # number of the last event that was told
     journals: tuple[JournalHead, ...] = ()  # where they stood: what is cut off can be proven
+    notify: tuple[Sink, ...] = ()  # of the plan: who is told, also of what is said by hand
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
 
@@ -207,6 +209,7 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
         on_failure=plan.failure.on_failure,
         waves=name_runs(wave.name for wave in plan.waves),
         wave_count=len(plan.waves),
+        notify=plan.notify,
         daemon_sets=tuple(
             RecordedDaemonSet(
                 name=ds.name,

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 
 from rollout.errors import UsageError
 from rollout.executor.record import ENDED, RunRecord
-from rollout.executor.runs import KnownRun
+from rollout.executor.runs import FoundRecord, KnownRun
 from rollout.fleet.objects import ControllerRevision
 from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
+from rollout.notifyspec import Sink
 from rollout.planner.rollback import revision_to_undo_to
 
 
@@ -41,6 +42,22 @@ def revision_meant(
     if number is None and last is not None and not _went_well(last):
         raise UsageError(_refusal(fleet, revision, last))
     return revision
+
+
+def sinks_of_last_run(uid: str, records: Iterable[FoundRecord]) -> tuple[Sink, ...]:
+    """Return who was told of the last run of a DaemonSet, and is so of its undo.
+
+    Args:
+        uid: of the DaemonSet.
+        records: all run records that are known.
+    """
+    found = [
+        found.record
+        for found in records
+        if found.record is not None and any(ds.uid == uid for ds in found.record.daemon_sets)
+    ]
+    last = max(found, key=lambda record: record.started_at, default=None)
+    return last.notify if last is not None else ()
 
 
 def _is_under_way(fleet: Fleet, record: RunRecord | None) -> bool:

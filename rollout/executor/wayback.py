@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -35,6 +36,8 @@ def roll_back(
     inbox: Inbox,
     observer: Observer,
     tuning: Tuning = DEFAULT_TUNING,
+    begun: Callable[[Client], None] = lambda _client: None,
+    ended: Callable[[Result], None] = lambda _result: None,
 ) -> Result:
     """Take a run back: the old template, and the touched nodes only (S10).
 
@@ -44,13 +47,17 @@ def roll_back(
         inbox: where a stop can be asked for.
         observer: who is told.
         tuning: how long the run's own parts may take.
+        begun: called once the lock is held; it gets the client whose writes ask the lock.
+        ended: called at the end, while the lock is still held.
 
     Raises:
         StaleError: when a DaemonSet is gone, or its history does not hold the old template.
         ClusterError: when the cluster cannot be read, or the record not be written.
     """
-    with held(client, session, inbox, observer, tuning) as run:
-        return go_back(run)
+    with held(client, session, inbox, observer, tuning, begun) as run:
+        result = go_back(run)
+        ended(result)
+        return result
 
 
 def goes_back(record: RunRecord) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
 import msgspec
 
 from rollout.executor.actions import Outcome
+from rollout.executor.record import RunRecord
 from rollout.fleet.objects import JsonObject, format_time
-from rollout.notifyspec import Occasion, PagerDutySink
-from rollout.planner.plan import PlannedDaemonSet
+from rollout.notifyspec import Occasion, PagerDutySink, Sink
+from rollout.planner.plan import Plan
 
 SCHEMA = "rollout.notice/v1"
 MOST_TEXT = 1000  # characters; Kubernetes takes 1024 in an Event, PagerDuty as many in a summary
+_LONGEST_KEY = 255  # characters that PagerDuty takes as a dedup_key
 _WARNINGS: tuple[Occasion, ...] = ("held", "failed", "rolled-back")
 _RESOLVES: tuple[Occasion, ...] = ("done",)
 _ENDS: dict[Outcome, Occasion] = {
@@ -47,6 +54,75 @@ class Message(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     total: int = 0  # nodes that the plan updates
 
 
+class Subject(Protocol):
+    """A DaemonSet that a run is about."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+
+    @property
+    def uid(self) -> str:
+        """Which one of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The run that messages are about, and who gets them.
+
+    Attributes:
+        rollout: its name.
+        namespace: of the rollout; Secrets without a namespace are read there.
+        run: its id.
+        plan: id of the plan that it carries out.
+        digest: of that plan.
+        total: nodes that the plan updates.
+        daemon_sets: which Events are left on.
+        sinks: who is told.
+    """
+
+    rollout: str
+    namespace: str
+    run: str
+    plan: str
+    digest: str
+    total: int
+    daemon_sets: Sequence[Subject]
+    sinks: tuple[Sink, ...]
+
+
+def about_plan(plan: Plan, run_id: str) -> About:
+    """Return what the messages of a run are about whose plan is at hand."""
+    return About(
+        rollout=plan.name,
+        namespace=plan.namespace,
+        run=run_id,
+        plan=plan.id,
+        digest=plan.digest,
+        total=plan.totals.update,
+        daemon_sets=plan.daemon_sets,
+        sinks=plan.notify,
+    )
+
+
+def about_record(record: RunRecord, namespace: str) -> About:
+    """Return what the messages of a run are about of which there is only the record."""
+    return About(
+        rollout=record.name,
+        namespace=namespace,
+        run=record.run_id,
+        plan=record.plan_id,
+        digest=record.plan_digest,
+        total=record.counts.total if record.counts is not None else 0,
+        daemon_sets=record.daemon_sets,
+        sinks=record.notify,
+    )
+
+
 def occasion_of(outcome: Outcome) -> Occasion | None:
     """Return what the end of a run is told as; a pause by wish is not told."""
     return _ENDS.get(outcome)
@@ -64,7 +140,7 @@ def for_pagerduty(message: Message, sink: PagerDutySink, routing_key: str) -> Js
     event: JsonObject = {
         "routing_key": routing_key,
         "event_action": "resolve" if message.event in _RESOLVES else "trigger",
-        "dedup_key": f"rollout/{message.namespace}/{message.rollout}/{message.run}",
+        "dedup_key": _alert(message),
     }
     if event["event_action"] == "trigger":
         event["payload"] = {
@@ -80,7 +156,13 @@ def for_pagerduty(message: Message, sink: PagerDutySink, routing_key: str) -> Js
     return event
 
 
-def for_kubernetes(message: Message, ds: PlannedDaemonSet, name: str) -> JsonObject:
+def _alert(message: Message) -> str:
+    """Return what all events of a run have in common, and of no other run."""
+    key = f"rollout/{message.namespace}/{message.rollout}/{message.run}"
+    return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
+
+
+def for_kubernetes(message: Message, ds: Subject, name: str) -> JsonObject:
     """Return the message as a core/v1 Event on a DaemonSet.
 
     Args:

@@ -1,34 +1,35 @@
-"""Tells the sinks of a plan how its run goes, from a thread of its own.
+"""Tells the sinks of a run how it goes, without ever waiting for one while the run goes.
 
-A sink that fails never stops or slows a run: messages wait in a bounded queue, are tried a few
-times, and what could not be told is reported at the end.
+A sink that fails never stops or slows a run: each has a queue and a thread of its own, and what
+could not be told is reported, by the thread of the run.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rollout.errors import RolloutError
+from rollout.executor.actions import Outcome
 from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
 from rollout.executor.observer import Observer
+from rollout.executor.record import RunRecord
 from rollout.executor.result import Result
+from rollout.executor.state import StepState
 from rollout.gates.measurement import plain
-from rollout.notify.messages import MOST_TEXT, SCHEMA, Message, occasion_of, stamp
-from rollout.notifyspec import Occasion, Sink
+from rollout.notify.delivery import PAUSE_S, Delivery, Send
+from rollout.notify.messages import MOST_TEXT, SCHEMA, About, Message, occasion_of, stamp
+from rollout.notifyspec import EventsSink, Occasion, Sink
 from rollout.planner.plan import Plan
 
-MOST_WAITING = 200  # messages; what comes beyond them is not told
 MOST_FAILED_NODES = 20  # that are told one by one
-TRIES = 3
-PAUSE_S = 2.0  # between two tries
-GOODBYE_S = 30.0  # at the end of a run, for what waits
+GOODBYE_S = 10.0  # at the end of a command, for what waits
+_UNDER_LOCK_S = 5.0  # for what is written to the cluster, before the lock is given back
 _OCCASIONS: dict[str, Occasion] = {
     "wave-done": "wave-done",
     "approval-wanted": "approval-wanted",
@@ -37,74 +38,97 @@ _OCCASIONS: dict[str, Occasion] = {
 }
 
 
-class Send(Protocol):
-    """How one message gets to one sink."""
-
-    def __call__(self, sink: Sink, message: Message) -> None:
-        """Send it, or raise a RolloutError."""
-
-
 class Notifier:
     """The sinks of one run.
 
     Args:
-        plan: of the run.
-        run_id: of the run.
+        about: the run, and its sinks.
         send: how a message gets out.
-        warn: told once of each sink that fails, by the thread that sends.
-        resumed: an earlier process of the run has begun it.
+        warn: told once of each sink that fails, by the thread of the run.
+        warn_late: the same, when the end of the run has been told.
+        verb: what the run does when it has its lock: begins, goes on, goes back.
         clock: seconds since the epoch.
-        pause: waits between two tries.
+        pause_s: between two tries.
+        goodbye_s: at the end, for what waits.
     """
 
     def __init__(
         self,
-        plan: Plan,
-        run_id: str,
+        about: About,
         send: Send,
         warn: Callable[[str], None],
+        warn_late: Callable[[str], None],
+        verb: str = "begins",
         clock: Callable[[], float] = time.time,
-        pause: Callable[[float], None] = time.sleep,
-        *,
-        resumed: bool = False,
+        pause_s: float = PAUSE_S,
+        goodbye_s: float = GOODBYE_S,
     ) -> None:
-        self._plan = plan
-        self._run_id = run_id
-        self._send = send
+        self._about = about
         self._warn = warn
+        self._warn_late = warn_late
+        self._verb = verb
         self._clock = clock
-        self._pause = pause
-        self._verb = "goes on" if resumed else "begins"
+        self._goodbye_s = goodbye_s
+        self._deliveries = [Delivery(sink, send, self._lose, pause_s) for sink in about.sinks]
         self._begun = False
-        self._queue: queue.Queue[tuple[Sink, Message] | None] = queue.Queue(MOST_WAITING)
-        self._told: Counter[Occasion] = Counter()
+        self._holds: list[str] = []  # why, each time that it was told
+        self._failed_nodes = 0
+        self._words: deque[str] = deque()  # of warning, for the thread of the run
+        self._counting = threading.Lock()
         self.lost: Counter[str] = Counter()  # name of a sink -> messages that it did not get
-        self._worker = threading.Thread(target=self._work, name="notify", daemon=True)
-        if plan.notify:
-            self._worker.start()
 
     def begin(self) -> None:
-        """Say once that the run begins, or goes on: when it has its lock, and not before."""
+        """Say once what the run does now: when it has its lock, and not before."""
         if not self._begun:
             self._begun = True
-            self._tell("started", f"run {self._run_id} {self._verb}")
+            self._tell("started", f"run {self._about.run} {self._verb}")
 
-    def notice(self, told: Notice) -> None:
-        """Pass on what happened in the run, where somebody may want to know."""
+    def notice(self, told: Notice, plan: Plan) -> None:
+        """Pass on what happened in the run, where somebody may want to know.
+
+        Args:
+            told: what happened.
+            plan: that is carried out at this moment; it may be the way back.
+        """
         event = _OCCASIONS.get(told.kind)
-        if event is None or (event == "failed" and self._told["failed"] >= MOST_FAILED_NODES):
-            return
-        wave = self._plan.waves[told.wave - 1].name if told.wave else ""
+        if event is None or (event == "wave-done" and plan.goes_back):
+            return  # the one wave of a way back is the way back: its end is told
+        if event == "failed":
+            self._failed_nodes += 1
+            if self._failed_nodes > MOST_FAILED_NODES:
+                return
+        if event == "held":
+            self._holds.append(told.message)
+        wave = plan.waves[told.wave - 1].name if told.wave else ""
         text = told.message or (f"wave {wave} is done" if event == "wave-done" else told.kind)
         if told.node:
             text = f"{told.node}: {text}"
-        self._tell(event, text, wave=wave, node=told.node, gate=told.gate, done=told.done)
+        done, total = told.done, plan.totals.update
+        self._tell(event, text, done, total, wave=wave, node=told.node, gate=told.gate)
 
     def end(self, result: Result) -> None:
-        """Say how the run ended."""
-        event = occasion_of(result.finish.outcome)
-        if event is not None and not (event == "held" and self._told["held"]):
-            self._tell(event, result.finish.message)
+        """Say how the run ended; called while it still has its lock."""
+        finish = result.finish
+        done = sum(run.state is StepState.DONE for run in result.steps)
+        if finish.outcome is Outcome.PAUSED and result.unapproved:
+            wave = result.plan.waves[result.unapproved - 1].name
+            self._tell("approval-wanted", finish.message, done, len(result.steps), wave=wave)
+        event = occasion_of(finish.outcome)
+        known = event == "held" and any(why in finish.message for why in self._holds)
+        if event is not None and not known:
+            self._tell(event, finish.message, done, len(result.steps))
+        self._wait_for_events()
+
+    def ended_by_hand(self, record: RunRecord) -> None:
+        """Say that somebody has ended a run that nobody carries out; it is still locked."""
+        if record.phase in ("aborted", "held"):
+            self._tell("held", record.message)
+        self._wait_for_events()
+
+    def report(self) -> None:
+        """Warn of what was lost; for the thread of the run."""
+        while self._words:
+            self._warn(self._words.popleft())
 
     def __enter__(self) -> Self:
         """Tell until the block ends."""
@@ -119,61 +143,48 @@ class Notifier:
         """Say that a run that had begun broke off; wait a moment until all is told."""
         expected = error is None or isinstance(error, RolloutError)
         if error is not None and expected and self._begun:
-            self._tell("failed", f"run {self._run_id} broke off: {error}")
-        if self._plan.notify and expected:
-            self._put(None)
-            self._worker.join(GOODBYE_S)
+            self._tell("failed", f"run {self._about.run} broke off: {error}")
+        end = time.monotonic() + (self._goodbye_s if expected else 0.0)
+        for delivery in self._deliveries:
+            delivery.wait(end - time.monotonic())
+            delivery.close()
+        while self._words:
+            self._warn_late(self._words.popleft())
 
-    def _tell(self, event: Occasion, text: str, *, done: int = 0, **more: str) -> None:
-        self._told[event] += 1
+    def _wait_for_events(self) -> None:
+        """Let what is written to the cluster out before the lock is given back (S5)."""
+        for delivery in self._deliveries:
+            if isinstance(delivery.sink, EventsSink):
+                delivery.wait(_UNDER_LOCK_S)
+
+    def _tell(
+        self, event: Occasion, text: str, done: int = 0, total: int | None = None, **more: str
+    ) -> None:
+        about = self._about
         message = Message(
             schema=SCHEMA,
             event=event,
             time=stamp(self._clock()),
             text=plain(text, MOST_TEXT),
-            rollout=self._plan.name,
-            namespace=self._plan.namespace,
-            run=self._run_id,
-            plan=self._plan.id,
-            digest=self._plan.digest,
+            rollout=about.rollout,
+            namespace=about.namespace,
+            run=about.run,
+            plan=about.plan,
+            digest=about.digest,
             done=done,
-            total=self._plan.totals.update,
+            total=about.total if total is None else total,
             **more,
         )
-        for sink in self._plan.notify:
-            if not sink.events or event in sink.events:
-                self._put((sink, message))
-
-    def _put(self, item: tuple[Sink, Message] | None) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            if item is not None:
-                self._lose(item[0], "too many messages wait")
-
-    def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            self._deliver(*item)
-
-    def _deliver(self, sink: Sink, message: Message) -> None:
-        why = ""
-        for attempt in range(TRIES):
-            if attempt:
-                self._pause(PAUSE_S)
-            try:
-                self._send(sink, message)
-            except RolloutError as error:
-                why = str(error)
-            except Exception as error:  # noqa: BLE001 - a sink that breaks must not end the thread
-                why = type(error).__name__
-            else:
-                return
-        self._lose(sink, why)
+        for delivery in self._deliveries:
+            if not delivery.sink.events or event in delivery.sink.events:
+                delivery.put(message)
 
     def _lose(self, sink: Sink, why: str) -> None:
-        self.lost[sink.name] += 1
-        if self.lost[sink.name] == 1:
-            self._warn(f"notify {sink.name} was not told: {plain(why)}; the run goes on")
+        with self._counting:
+            self.lost[sink.name] += 1
+            first = self.lost[sink.name] == 1
+        if first:
+            self._words.append(f"notify {sink.name} was not told: {plain(why)}; the run goes on")
 
 
 class Told:
@@ -197,15 +208,17 @@ class Told:
         """Something happened."""
         self._observer.notice(told, engine)
         self._notifier.begin()
-        self._notifier.notice(told)
+        self._notifier.notice(told, engine.plan)
 
     def heartbeat(self, why: str, engine: Engine) -> None:
         """Nothing happened for a while."""
+        self._notifier.report()
         self._observer.heartbeat(why, engine)
 
     def look(self, engine: Engine, now: float) -> float:
         """The state may be another one."""
         self._notifier.begin()
+        self._notifier.report()
         return self._observer.look(engine, now)
 
     def waiting(self, why: str) -> None:

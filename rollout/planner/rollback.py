@@ -15,6 +15,7 @@ from rollout.errors import DocumentError, StaleError
 from rollout.fleet.objects import ControllerRevision
 from rollout.fleet.revisions import previous_revision, template_digest
 from rollout.fleet.snapshot import Fleet
+from rollout.notifyspec import Sink
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired
 from rollout.planner.plan import WAY_BACK, Plan
@@ -80,6 +81,7 @@ def rollback_plan(
     now: float,
     surges: Collection[str] = (),
     unfinished: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    notify: tuple[Sink, ...] = (),
 ) -> Plan:
     """Plan the way back.
 
@@ -92,6 +94,7 @@ def rollback_plan(
         surges: DaemonSets whose pods are handed over on the way back, as they were on the way on.
         unfinished: by DaemonSet: nodes that still have a released pod, also one that an earlier
             try at this way back has left.
+        notify: who is told of it.
     """
     items = tuple(
         DaemonSetItem(
@@ -109,6 +112,7 @@ def rollback_plan(
         health=Health(soak=0, max_restarts=_NEVER, fail_fast=(), max_flaps=_NEVER),
         failure=Failure(max_failures="100%", max_unreachable="100%", sequential_test=False),
         limits=Limits(replacements_per_second=_FAST, max_broken_zones=None),
+        notify=notify,
     )
     spec = Spec("rollout/v1", "Rollout", Metadata(name), body)
     subjects = [

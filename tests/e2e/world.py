@@ -204,9 +204,9 @@ class World:
         """Run `rollout` against this cluster."""
         return run(*arguments, stdin=stdin, env=self.environment(**env))
 
-    def start(self, *arguments: str | Path) -> Running:
+    def start(self, *arguments: str | Path, **env: str) -> Running:
         """Start `rollout` against this cluster."""
-        return Running(*arguments, env=self.environment())
+        return Running(*arguments, env=self.environment(**env))
 
     def environment(self, **changes: str) -> dict[str, str]:
         """Return the environment in which this cluster is the current one."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,9 +10,11 @@ import pytest
 from rollout.errors import LockedError, RolloutError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.notices import Notice
-from rollout.notify.messages import Message, for_kubernetes, for_pagerduty, for_slack
-from rollout.notify.notifier import MOST_FAILED_NODES, TRIES, Notifier
+from rollout.notify.delivery import MOST_WAITING, TRIES, Send
+from rollout.notify.messages import Message, about_plan, for_kubernetes, for_pagerduty, for_slack
+from rollout.notify.notifier import MOST_FAILED_NODES, Notifier
 from rollout.notifyspec import PagerDutySink, Sink
+from rollout.planner.plan import Plan
 from tests.planner.worlds import make_fleet, make_spec, plan_of
 
 WEBHOOK = {"name": "ops", "kind": "webhook", "url": "https://example.com/hook"}
@@ -21,6 +24,12 @@ PAGER = {"name": "pager", "kind": "pagerduty", "secretRef": {"env": "KEY"}}
 class Ended:
     def __init__(self, outcome: Outcome, message: str) -> None:
         self.finish = Finish(outcome, message)
+        self.steps = ()
+        self.unapproved = 0
+
+
+def notifier_of(plan: Plan, send: Send, warnings: list[str], **changes: Any) -> Notifier:
+    return Notifier(about_plan(plan, "r1"), send, warnings.append, warnings.append, **changes)
 
 
 def told_by(
@@ -28,13 +37,11 @@ def told_by(
 ) -> list[tuple[str, Message]]:
     plan = plan_of(make_fleet(3), make_spec(notify=list(sinks)))
     sent: list[tuple[str, Message]] = []
-    notifier = Notifier(
-        plan, "r1", lambda sink, message: sent.append((sink.name, message)), lambda _text: None
-    )
+    notifier = notifier_of(plan, lambda sink, message: sent.append((sink.name, message)), [])
     with notifier:
         notifier.begin()
         for notice in notices:
-            notifier.notice(notice)
+            notifier.notice(notice, plan)
         notifier.end(ended)  # type: ignore[arg-type] # of a result it looks at the finish only
     return sent
 
@@ -77,7 +84,7 @@ def test_a_sink_that_fails_is_tried_again_and_reported_once_and_stops_nothing() 
         if sink.name == "ops":
             raise RolloutError("no answer")
 
-    notifier = Notifier(plan, "r1", send, warnings.append, pause=lambda _s: None)
+    notifier = notifier_of(plan, send, warnings, pause_s=0.0)
     with notifier:
         notifier.begin()
         notifier.end(DONE)  # type: ignore[arg-type] # as above
@@ -91,7 +98,7 @@ def test_a_sink_that_fails_is_tried_again_and_reported_once_and_stops_nothing() 
 def test_a_run_that_breaks_off_is_told_only_if_it_had_begun(begun: bool) -> None:  # noqa: FBT001 - a case
     plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
     sent: list[Message] = []
-    notifier = Notifier(plan, "r1", lambda _, message: sent.append(message), lambda _text: None)
+    notifier = notifier_of(plan, lambda _, message: sent.append(message), [])
 
     def run() -> None:
         with notifier:
@@ -107,21 +114,75 @@ def test_a_run_that_breaks_off_is_told_only_if_it_had_begun(begun: bool) -> None
     assert told == ([("started", "run r1 begins"), breaks] if begun else [])
 
 
-def test_a_sink_that_hangs_keeps_nobody_from_going_on() -> None:
-    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """Yield what lets the sink go that hangs until then."""
     release = threading.Event()
-    warnings: list[str] = []
+    yield release
+    release.set()
 
+
+def send_to(hanging: threading.Event, sent: list[tuple[str, str]]) -> Send:
     def send(sink: Sink, message: Message) -> None:
-        del sink, message
-        release.wait()
+        if sink.name == "ops":
+            hanging.wait()
+        sent.append((sink.name, message.event))
 
-    notifier = Notifier(plan, "r1", send, warnings.append)
-    for _ in range(500):
-        notifier.notice(Notice("wave-done", wave=1))
+    return send
+
+
+def test_a_sink_that_hangs_keeps_neither_the_run_nor_another_sink_waiting(
+    hanging: threading.Event,
+) -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK, WEBHOOK | {"name": "good"}]))
+    warnings: list[str] = []
+    sent: list[tuple[str, str]] = []
+    notifier = notifier_of(plan, send_to(hanging, sent), warnings, goodbye_s=0.2)
+    with notifier:
+        notifier.begin()
+        notifier.end(DONE)  # type: ignore[arg-type] # as above
+    assert sent == [("good", "started"), ("good", "done")]
+    assert warnings == [
+        "notify ops was not told: it has not answered by the end of the run; the run goes on"
+    ]
+    assert notifier.lost == {"ops": 2}
+
+
+def test_a_full_queue_loses_the_oldest_and_the_goodbye_is_as_short(
+    hanging: threading.Event,
+) -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+    warnings: list[str] = []
+    sent: list[tuple[str, str]] = []
+    notifier = notifier_of(plan, send_to(hanging, sent), warnings, goodbye_s=0.0)
+    for _ in range(2 * MOST_WAITING):
+        notifier.notice(Notice("wave-done", wave=1), plan)
+    notifier.report()
     assert len(warnings) == 1
     assert "too many messages wait" in warnings[0]
-    release.set()
+    before = notifier.lost["ops"]
+    assert before >= MOST_WAITING - 1
+    with notifier:
+        notifier.end(DONE)  # type: ignore[arg-type] # as above
+    assert notifier.lost["ops"] == 2 * MOST_WAITING + 1  # told by then or not: nothing is forgotten
+
+
+def test_a_sink_that_hangs_at_first_still_hears_of_the_end(hanging: threading.Event) -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+    sent: list[tuple[str, str]] = []
+    notifier = notifier_of(plan, send_to(hanging, sent), [])
+    with notifier:
+        for _ in range(2 * MOST_WAITING):
+            notifier.notice(Notice("wave-done", wave=1), plan)
+        notifier.end(DONE)  # type: ignore[arg-type] # as above
+        hanging.set()
+    assert sent[-1] == ("ops", "done")
+
+
+def test_a_hold_for_another_reason_at_the_end_is_told_besides() -> None:
+    ended = Ended(Outcome.DRIFT, "somebody edited the template")
+    sent = told_by(WEBHOOK, notices=[Notice("held", message="x")], ended=ended)
+    assert [m.text for _, m in sent][1:] == ["x", "somebody edited the template"]
 
 
 def message(event: Any = "held", text: str = "gate <errors> failed") -> Message:
