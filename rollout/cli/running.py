@@ -96,7 +96,7 @@ def carry_out_plan(
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
-    about = about_plan(plan, session.record.run_id)
+    about = about_plan(plan, session.record)
     teller = teller_for(client, about, allowed, reporter, output, verb_of(session))
     told = Told(reporter, teller.notifier)
 

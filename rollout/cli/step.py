@@ -127,7 +127,7 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
     inbox = Inbox()
-    about = about_plan(plan, session.record.run_id)
+    about = about_plan(plan, session.record)
     teller = teller_for(client, about, allowed, reporter, "table", verb_of(session))
 
     def begun(client: Client) -> None:

@@ -112,6 +112,7 @@ class Book:
         self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
         self.waves_begun: set[int] = set()
+        self.last_wave_done = 0  # the highest (1-based) of which that was told
         self.resumed, self.wishes = resumed, wishes
         self.retries = Retries(dict(wishes.retried))
         self.stop_at = stop_at
@@ -228,6 +229,8 @@ class Book:
         run.told = True
         if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))
+            if not self.failures.without_success(run.step.wave):
+                self.last_wave_done = max(self.last_wave_done, run.step.wave)
             weighing.require_a_success(self, run.step.wave)
         for successor in run.successors:
             if not (run.step.kind == "approval" and successor.let_through):

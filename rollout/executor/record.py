@@ -176,6 +176,7 @@ class RunRecord(Struct, frozen=True):
     superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
     gates: tuple[RecordedGate, ...] = ()  # what they said: those that are asked, and the newest
     gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
+    last_wave_done: int = 0  # the highest (1-based) of which sinks have heard, at the last end
     sequence: int = 0  # number of the last event that was told
     journals: tuple[JournalHead, ...] = ()  # where they stood: what is cut off can be proven
     notify: tuple[Sink, ...] = ()  # of the plan: who is told, also of what is said by hand

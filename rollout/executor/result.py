@@ -29,4 +29,5 @@ class Result:
     sets: Mapping[str, DaemonSetRun]  # the DaemonSets as they were seen last
     account: Account  # where the time went
     gates: tuple[RecordedGate, ...] = ()  # what the gates said
+    last_wave_done: int = 0  # the highest (1-based) of which that was told
     wave: int = 0  # the highest (1-based) that has begun, where there are gates

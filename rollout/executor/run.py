@@ -398,6 +398,7 @@ class _Loop:
             wrote=self.wrote,
             gates=(*self._gates(), *never_asked(self.plan, self.engine.gates, self.now())),
             wave=self._highest_wave() if self.plan.gates else 0,
+            last_wave_done=0 if self.plan.goes_back else self.engine.last_wave_done,
             sets=self.engine.daemon_sets,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )

@@ -83,6 +83,8 @@ class About:
         total: nodes that the plan updates.
         daemon_sets: which Events are left on.
         sinks: who is told.
+        waves_done: the waves up to this number (1-based) were told by an earlier process.
+        failed: nodes whose failure an earlier process has told.
     """
 
     rollout: str
@@ -93,19 +95,23 @@ class About:
     total: int
     daemon_sets: Sequence[Subject]
     sinks: tuple[Sink, ...]
+    waves_done: int = 0
+    failed: frozenset[str] = frozenset()
 
 
-def about_plan(plan: Plan, run_id: str) -> About:
+def about_plan(plan: Plan, record: RunRecord) -> About:
     """Return what the messages of a run are about whose plan is at hand."""
     return About(
         rollout=plan.name,
         namespace=plan.namespace,
-        run=run_id,
+        run=record.run_id,
         plan=plan.id,
         digest=plan.digest,
         total=plan.totals.update,
         daemon_sets=plan.daemon_sets,
         sinks=plan.notify,
+        waves_done=record.last_wave_done,
+        failed=frozenset(record.failed),
     )
 
 

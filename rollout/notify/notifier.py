@@ -73,6 +73,7 @@ class Notifier:
         self._begun = False
         self._holds: list[str] = []  # why, each time that it was told
         self._failed_nodes = 0
+        self._repeated = set(about.failed)  # failed nodes of which we shall hear once more
         self._words: deque[str] = deque()  # of warning, for the thread of the run
         self._counting = threading.Lock()
         self.lost: Counter[str] = Counter()  # name of a sink -> messages that it did not get
@@ -91,8 +92,15 @@ class Notifier:
             plan: that is carried out at this moment; it may be the way back.
         """
         event = _OCCASIONS.get(told.kind)
+        if event != "failed":
+            self._repeated.discard(told.node)  # it is tried again: another failure is news
         if event is None or (event == "wave-done" and plan.goes_back):
             return  # the one wave of a way back is the way back: its end is told
+        if event == "wave-done" and told.wave <= self._about.waves_done:
+            return  # an earlier process of this run has told it
+        if event == "failed" and told.node in self._repeated:
+            self._repeated.discard(told.node)
+            return
         if event == "failed":
             self._failed_nodes += 1
             if self._failed_nodes > MOST_FAILED_NODES:
@@ -187,6 +195,11 @@ class Notifier:
             self._words.append(f"notify {sink.name} was not told: {plain(why)}; the run goes on")
 
 
+def _came_to_nothing(told: Notice, engine: Engine) -> bool:
+    """Whether a wave has ended without a success: then its failure is told, not its end."""
+    return told.kind == "wave-done" and engine.failures.without_success(told.wave)
+
+
 class Told:
     """An observer that passes notices on to the sinks as well.
 
@@ -208,7 +221,8 @@ class Told:
         """Something happened."""
         self._observer.notice(told, engine)
         self._notifier.begin()
-        self._notifier.notice(told, engine.plan)
+        if not _came_to_nothing(told, engine):
+            self._notifier.notice(told, engine.plan)
 
     def heartbeat(self, why: str, engine: Engine) -> None:
         """Nothing happened for a while."""

@@ -157,6 +157,8 @@ def test_sinks_hear_of_a_rollback_that_is_asked_for_while_apply_is_at_work(told:
         running.event("node-started")
         asked = told.rollout("rollback", ROLLOUT, *THERE, *ALLOW)
         assert asked.code == 0, asked.err
+        running.event("rolling-back")
+        told.cluster.break_image(NEW, None)
         assert running.end().code == 4
     assert told.new() == ["started", "rolled-back"]
 

@@ -10,6 +10,7 @@ import pytest
 from rollout.errors import LockedError, RolloutError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.notices import Notice
+from rollout.executor.record import new_record
 from rollout.notify.delivery import MOST_WAITING, TRIES, Send
 from rollout.notify.messages import Message, about_plan, for_kubernetes, for_pagerduty, for_slack
 from rollout.notify.notifier import MOST_FAILED_NODES, Notifier
@@ -29,7 +30,8 @@ class Ended:
 
 
 def notifier_of(plan: Plan, send: Send, warnings: list[str], **changes: Any) -> Notifier:
-    return Notifier(about_plan(plan, "r1"), send, warnings.append, warnings.append, **changes)
+    record = new_record(plan, "r1", "2026-01-01T00:00:00Z", "ann")
+    return Notifier(about_plan(plan, record), send, warnings.append, warnings.append, **changes)
 
 
 def told_by(
@@ -177,6 +179,23 @@ def test_a_sink_that_hangs_at_first_still_hears_of_the_end(hanging: threading.Ev
         notifier.end(DONE)  # type: ignore[arg-type] # as above
         hanging.set()
     assert sent[-1] == ("ops", "done")
+
+
+def test_what_an_earlier_process_of_the_run_has_told_is_not_told_again() -> None:
+    plan = plan_of(make_fleet(3), make_spec(notify=[WEBHOOK]))
+    record = new_record(plan, "r1", "2026-01-01T00:00:00Z", "ann")
+    record = msgspec.structs.replace(record, last_wave_done=1, failed=("n1", "n2"))
+    sent: list[Message] = []
+    about = about_plan(plan, record)
+    with Notifier(about, lambda _, message: sent.append(message), print, print) as notifier:
+        for told in (
+            Notice("wave-done", wave=1),
+            Notice("node-failed", node="n1", message="old"),
+            Notice("node-retried", node="n2"),
+            Notice("node-failed", node="n2", message="new"),
+        ):
+            notifier.notice(told, plan)
+    assert [(m.event, m.text) for m in sent] == [("failed", "n2: new")]
 
 
 def test_a_hold_for_another_reason_at_the_end_is_told_besides() -> None:
