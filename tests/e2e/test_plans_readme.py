@@ -12,11 +12,13 @@ import msgspec
 import pytest
 import yaml
 
-from rollout import gatespec, spec
+from rollout import gatespec, notifyspec, spec
 from rollout.fleet.objects import Node
 from rollout.gates.document import describe
 from rollout.gates.settings import load_settings
+from rollout.gates.webhook import SIGNATURE
 from rollout.gatespec import promql
+from rollout.notify.messages import SCHEMA, Message
 from rollout.planner.waves import Candidate, plan_waves
 from rollout.specfile import load_spec
 from tests.gates.worlds import a_context, a_gate
@@ -63,13 +65,24 @@ GATES: dict[str, type[msgspec.Struct]] = {
     "kind: command": gatespec.CommandGate,
     "kind: plugin": gatespec.PluginGate,
 }
-SECTIONS = STRUCTS | GATES
+# What all sinks have, and what a kind has besides.
+SINKS: dict[str, type[msgspec.Struct]] = {
+    "spec.notify[]": notifyspec.SinkBase,
+    "sink: webhook": notifyspec.WebhookSink,
+    "sink: slack": notifyspec.SlackSink,
+    "sink: pagerduty": notifyspec.PagerDutySink,
+    "sink: events": notifyspec.EventsSink,
+}
+SECTIONS = STRUCTS | GATES | SINKS
 ITEM: dict[str, Any] = {"name": "log-agent", "target": {"restart": True}}
 
 
 def fields_of(struct: type[msgspec.Struct]) -> list[msgspec.structs.FieldInfo]:
     """Return the keys of a struct; of a kind of gates those that not all gates have."""
     fields = msgspec.structs.fields(struct)
+    if issubclass(struct, notifyspec.SinkBase) and struct is not notifyspec.SinkBase:
+        defaults = {f.name: f.default for f in msgspec.structs.fields(notifyspec.SinkBase)}
+        return [f for f in fields if f.name not in defaults or f.default != defaults[f.name]]
     if struct is gatespec.GateBase or not issubclass(struct, gatespec.GateBase):
         return list(fields)
     common = {field.name for field in msgspec.structs.fields(gatespec.GateBase)}
@@ -199,6 +212,26 @@ def test_the_document_of_a_webhook_has_the_keys_that_it_is_said_to_have() -> Non
         return [keys(value[0])] if isinstance(value, list) and value else None
 
     assert keys(said) == keys(made)
+
+
+def test_every_kind_of_sink_has_its_section_and_an_example() -> None:
+    kinds = {kind.__struct_config__.tag for kind in get_args(notifyspec.Sink)}
+    assert {h.removeprefix("sink: ") for h in SINKS if h.startswith("sink: ")} == kinds
+    (example,) = (block["notify"] for block in blocks() if "notify" in block)
+    assert {sink["kind"] for sink in example} == kinds
+
+
+def test_every_occasion_is_explained() -> None:
+    said = {row[0].strip("`") for row in rows(section("spec.notify[]"), 2)}
+    assert said == set(get_args(notifyspec.Occasion))
+
+
+def test_the_example_of_a_message_is_one_with_every_key() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", section("sink: webhook"), re.DOTALL)
+    said = msgspec.json.decode(text, type=Message)
+    assert said.schema == SCHEMA
+    assert list(json.loads(text)) == [f.encode_name for f in msgspec.structs.fields(Message)]
+    assert f"`{SIGNATURE}`" in section("sink: webhook")
 
 
 def test_every_key_of_the_order_is_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -116,7 +117,8 @@ def test_a_record_under_a_higher_epoch_is_never_overwritten(tmp_path: Path, plan
         lock = Lock(client, [LeaseName("logging", "log-agent")], Holder("run-1", "ann", "1"))
         with lock:
             nothing = cast("Any", None)
-            held = Held(client, nothing, nothing, nothing, lock, DEFAULT_TUNING, nothing)
+            log = cast("Any", SimpleNamespace(head=None))
+            held = Held(client, nothing, nothing, nothing, lock, DEFAULT_TUNING, log)
             change = held.stamped(lambda record: record)
             assert change(record_of(plan)).epoch == lock.epoch == 1
             with pytest.raises(StaleError, match="taken over under epoch 2, ours is 1"):
