@@ -70,6 +70,7 @@ class Book:
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
     bounded_for: Wish | None = None  # the abort whose wait has an end
+    last_wave_done = 0  # the highest wave (1-based) of which that was told
 
     def __init__(
         self,
@@ -112,7 +113,6 @@ class Book:
         self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
         self.waves_begun: set[int] = set()
-        self.last_wave_done = 0  # the highest (1-based) of which that was told
         self.resumed, self.wishes = resumed, wishes
         self.retries = Retries(dict(wishes.retried))
         self.stop_at = stop_at
