@@ -62,14 +62,14 @@ class Turnstile:
 
     def wait(self, timeout: float) -> bool:
         self.waiting.put(timeout)
-        return self._go.get(timeout=30)
+        return self._go.get(timeout=120)
 
     def set(self) -> None:
         self._go.put(True)
 
     def let_pass(self) -> float:
         """Let the thread's wait end in time; returns how long it was."""
-        timeout = self.waiting.get(timeout=30)
+        timeout = self.waiting.get(timeout=120)
         self.now.now += timeout
         self._go.put(False)
         return timeout

@@ -170,7 +170,7 @@ class Replay:
             self.world.advance_to(times.at(at))
             self._step(setup)
         self.world.advance_to(opened + _timeout(step.call))
-        client.join(10)
+        client.join(120)
         self._compare(step, answers[0])
 
     def send(self, call: Call) -> Answer:
@@ -185,7 +185,7 @@ class Replay:
             if call.body is None
             else json.dumps(self.mapping.body(call.body, self.world.now()))
         )
-        connection = http.client.HTTPConnection(self.world.server.address, timeout=30)
+        connection = http.client.HTTPConnection(self.world.server.address, timeout=120)
         try:
             connection.request(call.method, self.mapping.path(call.path), body, headers)
             response = connection.getresponse()

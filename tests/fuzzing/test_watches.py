@@ -62,7 +62,7 @@ def test_the_reflector_survives_every_line_and_reads_on(tmp_path: Path, lines: l
         return next(streams, Streamed(itertools.chain([event("MODIFIED", pod("end", END + 1))])))
 
     with watching(answer, tmp_path) as news:
-        while not ended(news.get(timeout=10.0)):
+        while not ended(news.get(timeout=120.0)):
             pass
 
 
@@ -101,7 +101,7 @@ def test_a_list_that_cannot_be_read_is_never_an_empty_one(tmp_path: Path, body: 
         return next(answers, Reply(pod_list(pod("real", 9_999_999), version=9_999_999)))
 
     with watching(answer, tmp_path) as news:
-        first = news.get(timeout=10.0)
+        first = news.get(timeout=120.0)
     if isinstance(first, Listed):
         assert isinstance(body, dict)
         assert len(first.items) == len(body["items"])

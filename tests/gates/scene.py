@@ -29,7 +29,7 @@ from rollout.sim.store import Object
 from tests.e2e.world import NAMESPACE, NEW, World, fleet, world
 from tests.gates.worlds import a_context
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Scene:
