@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from rollout.cluster.client import Client
+from rollout.cluster.client import Client, PatchKind
 from rollout.cluster.paths import resource_path
-from rollout.errors import Forbidden, NotFound, NotServed, Unreachable
+from rollout.errors import Conflict, Forbidden, NotFound, NotServed, Rejected, Unreachable
 from rollout.fleet import marks
 from rollout.fleet.objects import (
     ControllerRevision,
@@ -67,8 +67,31 @@ def read_daemon_set(client: Client, namespace: str, name: str) -> tuple[DaemonSe
     return msgspec.convert(raw, DaemonSet), raw
 
 
+def read_from_store(client: Client, namespace: str, name: str) -> tuple[DaemonSet, JsonObject]:
+    """Return a DaemonSet as it is in the server's store, whatever caches show.
+
+    A patch that changes nothing, as a dry run, is answered with the object that a real one would
+    have been made on; where it may not be sent, an ordinary read must do.
+
+    Raises:
+        NotFound: when there is none.
+    """
+    path = daemon_set_path(namespace, name)
+    try:
+        raw = client.patch(path, {}, PatchKind.MERGE, dict, dry_run=True)
+    except (NotFound, Forbidden, Rejected, Conflict):
+        return read_daemon_set(client, namespace, name)
+    return msgspec.convert(raw, DaemonSet), raw
+
+
 def read_fleet(
-    client: Client, namespace: str, name: str, *, cluster_uid: str, nodes: Sequence[Node]
+    client: Client,
+    namespace: str,
+    name: str,
+    *,
+    cluster_uid: str,
+    nodes: Sequence[Node],
+    from_store: bool = False,
 ) -> Fleet:
     """Return the snapshot of one DaemonSet.
 
@@ -78,12 +101,14 @@ def read_fleet(
         name: of the DaemonSet.
         cluster_uid: from `read_cluster_uid`.
         nodes: from `read_nodes`; one list serves all DaemonSets.
+        from_store: see `read_from_store`; for those who may patch it.
 
     Raises:
         NotFound: when the DaemonSet does not exist.
         ClusterError: on any other failure.
     """
-    daemon_set, raw = read_daemon_set(client, namespace, name)
+    read = read_from_store if from_store else read_daemon_set
+    daemon_set, raw = read(client, namespace, name)
     selector = str(selector_of(daemon_set.spec.selector))
     revisions = client.list(
         resource_path(APPS, "controllerrevisions", namespace=namespace),

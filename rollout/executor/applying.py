@@ -18,6 +18,7 @@ from rollout.executor.gaterecord import carried_from
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
+from rollout.executor.planback import taken_away
 from rollout.executor.planstore import keep_plan
 from rollout.executor.record import RunRecord
 from rollout.executor.result import Result
@@ -112,7 +113,7 @@ def _to_its_end(
     wrote = ended is not None and not run.log.failed
     if wrote and (failed or wants_back(ended or record)):
         run.inbox.forget()
-        return replace(go_back(run), gates=result.gates)
+        return replace(go_back(run, taken_away(result)), gates=result.gates)
     return result
 
 

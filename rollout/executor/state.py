@@ -170,6 +170,11 @@ class DaemonSetRun:
             return None
         return pod
 
+    def is_from_before_plan(self, seen: DaemonSet) -> bool:
+        """Whether it is a state that the plan has seen the end of: a lagging server shows it."""
+        same = seen.metadata.uid == self.planned.uid
+        return same and seen.metadata.generation < self.planned.generation
+
     def is_prepared(self, seen: DaemonSet) -> bool:
         """Whether our patch is there: the target template under OnDelete."""
         if template_digest(seen.spec.template) != self.planned.target.template_digest:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 
 from rollout.cluster.client import Client
-from rollout.cluster.fleet import read_fleet, read_nodes, read_released
 from rollout.errors import StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.byhand import commands_by_hand
@@ -17,17 +15,19 @@ from rollout.executor.closing import close
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
+from rollout.executor.planback import NOTHING, Gone, plan_back, strays
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, run_plan
 from rollout.executor.session import Session
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import NONE, wishes_on_the_way_back
-from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
-from rollout.planner.rollback import revision_before, rollback_plan
+from rollout.quantity import cut
 
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
+_MORE = 3  # ways back behind one on which a node was found astray
+_REST_S = 2.0  # before each of them
 
 
 def roll_back(
@@ -70,36 +70,61 @@ def wants_back(record: RunRecord) -> bool:
     return record.wish is not None and record.wish.verb == "rollback"
 
 
-def go_back(run: Held) -> Result:
-    """Take a run back whose lock is held; its arguments and errors are those of `roll_back`."""
-    session, run_id = run.session, run.session.record.run_id
-    run.log.intend_record(run.stamped(_going_back)(session.record))
+def go_back(run: Held, gone: Gone = NOTHING) -> Result:
+    """Take a run back whose lock is held; its errors are those of `roll_back`.
+
+    Args:
+        run: the run.
+        gone: pods that its way forward, in this process, has taken away.
+    """
+    run.log.intend_record(run.stamped(_going_back)(run.session.record))
     run.update(_going_back)
+    plan, result = _once(run, gone)
+    for _ in range(_MORE):
+        missed = _missed(result)
+        if not missed or result.finish.outcome is not Outcome.DONE:
+            break
+        run.observer.warning(f"not back although they looked so: {cut(sorted(missed))}; once more")
+        run.inbox.forget()
+        if run.inbox.stopped_within(_REST_S):
+            break
+        plan, result = _once(run, gone)
+    result = replace(result, finish=_rolled_back(plan, result))
+    close(run, result)
+    return result
+
+
+def _once(run: Held, gone: Gone) -> tuple[Plan, Result]:
+    plan = _plan(run, gone)
+    return plan, _carry_out(run, plan)
+
+
+def _plan(run: Held, gone: Gone) -> Plan:
     try:
-        plan = _way_back(run.client, session)
+        return plan_back(run.client, run.session, gone, run.inbox.stopped_within)
     except StaleError as error:  # there is no way back: the record must not say that it goes
         why = str(error)
         run.update(lambda record: _stuck(record, why))
         raise
-    result = run_plan(
+
+
+def _carry_out(run: Held, plan: Plan) -> Result:
+    return run_plan(
         run.client,
         plan,
         run.inbox,
         run.observer,
         before_first_write=lambda: None,
-        run_id=run_id,
+        run_id=run.session.record.run_id,
         resumed=True,
         heed=Heed(NONE, wishes_on_the_way_back, run.say),
         gatekeeping=Gatekeeping(),
-        cluster_uid=session.cluster_uid,
+        cluster_uid=run.session.cluster_uid,
         on_drift="ignore",
         saw_epoch=run.lock.outrun,
         tuning=run.tuning,
         log=run.log,
     )
-    result = replace(result, finish=_rolled_back(plan, result))
-    close(run, result)
-    return result
 
 
 def _stuck(record: RunRecord, why: str) -> RunRecord:
@@ -110,28 +135,9 @@ def _going_back(record: RunRecord) -> RunRecord:
     return msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
 
 
-def _way_back(client: Client, session: Session) -> Plan:
-    nodes = read_nodes(client)
-    fleets: dict[str, Fleet] = {}
-    targets = {}
-    unfinished: dict[str, frozenset[str]] = {}
-    for ds in session.record.daemon_sets:
-        fleet = read_fleet(
-            client, ds.namespace, ds.name, cluster_uid=session.cluster_uid, nodes=nodes
-        )
-        if fleet.daemon_set.metadata.uid != ds.uid:
-            raise StaleError(
-                f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
-            )
-        fleets[ds.name] = fleet
-        targets[ds.name] = revision_before(ds.previous_digest, fleet)
-        released = read_released(client, ds.namespace, ds.uid)
-        unfinished[ds.name] = frozenset(pod.node for pod in released)
-    surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
-    now = time.time() - (client.clock_skew_s or 0.0)
-    version = client.server_version()[2]
-    name = session.record.name
-    return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+def _missed(result: Result) -> set[str]:
+    """Return the nodes that the way back has no step for, and that are not back."""
+    return strays(result.sets.values()) | _overlooked(result)
 
 
 def _overlooked(result: Result) -> set[str]:
@@ -155,7 +161,7 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
     left = [run for run in result.steps if run.reason or not run.ended_at]
     names = {run.node for run in left}
     names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
-    names |= _overlooked(result)
+    names |= _missed(result)
     if result.finish.outcome is Outcome.DONE and not names:
         return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
     commands = [line for ds in result.sets.values() for line in commands_by_hand(ds, names)]

@@ -1,0 +1,134 @@
+"""The plan of a way back, from what is there now: an old state of the cluster must not pass for it.
+
+A way back that finds nothing to do says that all is as it was before the run. So it goes by no read
+that could come from a cache or a server that lags: the DaemonSet is read through its store, by a
+write that changes nothing, and pods that the run itself has taken away must be gone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from rollout.cluster.client import Client
+from rollout.cluster.fleet import read_fleet, read_nodes, read_released
+from rollout.errors import StaleError, Unreachable
+from rollout.executor.record import RecordedDaemonSet
+from rollout.executor.result import Result
+from rollout.executor.session import Session
+from rollout.executor.state import DaemonSetRun
+from rollout.fleet.objects import HASH_LABEL, Pod
+from rollout.fleet.revisions import revision_hash, template_digest
+from rollout.fleet.snapshot import Fleet
+from rollout.planner.plan import Plan
+from rollout.planner.rollback import revision_before, rollback_plan
+
+AGAIN_S = 1.0  # between two looks at a cluster that shows an old state
+_LOOKS = 15
+
+Gone = Mapping[str, Collection[str]]  # DaemonSet -> UIDs of pods that the run took away
+NOTHING: Gone = MappingProxyType({})
+
+
+def plan_back(
+    client: Client,
+    session: Session,
+    gone: Gone,
+    rest: Callable[[float], bool],
+) -> Plan:
+    """Plan the way back of a run.
+
+    Args:
+        client: of the cluster.
+        session: of the run.
+        gone: pods that serve the DaemonSets no longer, as this process knows.
+        rest: waits so many seconds; returns True, at once, when somebody wants us to stop.
+
+    Raises:
+        StaleError: when a DaemonSet is another one, or its history does not hold the old template.
+        Unreachable: when the cluster goes on showing an old state.
+        ClusterError: when the cluster cannot be read.
+    """
+    nodes = read_nodes(client)
+    fleets: dict[str, Fleet] = {}
+    targets = {}
+    unfinished: dict[str, frozenset[str]] = {}
+
+    def read(ds: RecordedDaemonSet) -> Fleet:
+        for _ in range(_LOOKS):
+            fleet = read_fleet(
+                client,
+                ds.namespace,
+                ds.name,
+                cluster_uid=session.cluster_uid,
+                nodes=nodes,
+                from_store=True,
+            )
+            if not _still_there(fleet, gone.get(ds.name, ())):
+                return fleet
+            if rest(AGAIN_S):
+                break
+        raise Unreachable(
+            f"{client.server} goes on listing pods of DaemonSet {ds.name} that were deleted; try "
+            "again when it has caught up: 'rollout rollback' goes on"
+        )
+
+    for ds in session.record.daemon_sets:
+        fleet = read(ds)
+        if fleet.daemon_set.metadata.uid != ds.uid:
+            raise StaleError(
+                f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
+            )
+        fleets[ds.name] = fleet
+        targets[ds.name] = revision_before(ds.previous_digest, fleet)
+        released = read_released(client, ds.namespace, ds.uid)
+        unfinished[ds.name] = frozenset(pod.node for pod in released)
+    surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
+    now = time.time() - (client.clock_skew_s or 0.0)
+    version = client.server_version()[2]
+    name = session.record.name
+    return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+
+
+def taken_away(result: Result) -> Gone:
+    """Return the pods that a run has taken away, by what it knows itself."""
+    gone: dict[str, set[str]] = {}
+    for run in result.steps:
+        if run.replaced_uid:
+            gone.setdefault(run.step.daemon_set, set()).add(run.replaced_uid)
+    return gone
+
+
+def strays(sets: Iterable[DaemonSetRun]) -> set[str]:
+    """Return the nodes that a way back planned nothing for, and that are not back all the same.
+
+    Args:
+        sets: the DaemonSets as the way back saw them last.
+    """
+    return {
+        node.name
+        for ds in sets
+        for node in ds.planned.nodes
+        if node.fate == "current" and node.name in ds.view.budget_nodes
+        if not _is_back(ds, ds.view.on(node.name))
+    }
+
+
+def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:
+    """Whether a node that looked untouched runs the old revision, as far as that can be told."""
+    if ds.resolved:
+        return any(ds.is_target(pod) and not pod.terminating for pod in pods)
+    wanted = ds.planned.target.template_digest
+    hashes = {revision_hash(r) for r in ds.revisions if template_digest(r.template) == wanted}
+    found = {pod.metadata.labels.get(HASH_LABEL) for pod in pods if not pod.terminating}
+    return not hashes.isdisjoint(found)
+
+
+def _still_there(fleet: Fleet, gone: Collection[str]) -> bool:
+    """Whether the snapshot shows pods at work that were taken away before it was made."""
+    return any(
+        pod.metadata.uid in gone and not pod.terminating
+        for pods in fleet.pods.values()
+        for pod in pods
+    )
