@@ -158,7 +158,9 @@ def node_gone(book: Book, name: str, now: float) -> None:
 
 def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
     """A DaemonSet as it is now: is it as we left it?"""
-    if ds.is_from_before_plan(seen) or (ds.live is not None and _is_older(seen, ds.live)):
+    if ds.is_from_before_plan(seen):
+        return
+    if ds.live is not None and _is_older(seen, ds.live):
         return
     first = ds.live is None
     ds.live = seen

@@ -76,6 +76,36 @@ SIGHTS: Final = (
         ),
     ),
     Guard(
+        "older-than-the-plan",
+        "a DaemonSet from before the plan looks as if it were back already",
+        "rollout/executor/observing.py",
+        "    if ds.is_from_before_plan(seen):\n        return\n",
+        "",
+        (
+            "tests/simulation/test_old_states.py::test_faults_15_a_rollback_sees_the_patch_that_an_old_read_hides",
+        ),
+    ),
+    Guard(
+        "pods-that-were-taken-away",
+        "a way back believes in pods that the run has deleted",
+        "rollout/executor/planback.py",
+        "if not _still_there(fleet, gone.get(ds.name, ())):",
+        "if True:",
+        (
+            "tests/simulation/test_old_states.py::test_updates_41_a_way_back_does_not_believe_in_pods_that_the_run_took_away",
+        ),
+    ),
+    Guard(
+        "astray-behind-a-way-back",
+        "a way back ends although a node that looked untouched is not back",
+        "rollout/executor/planback.py",
+        'if node.fate == "current" and',
+        'if node.fate == "gone" and',
+        (
+            "tests/simulation/test_old_states.py::test_faults_15_a_rollback_behind_a_killed_run_ends_where_it_says",
+        ),
+    ),
+    Guard(
         "blind",
         "something starts while nothing can be seen",
         "rollout/executor/starting.py",
