@@ -17,7 +17,7 @@ EXPECTED = {
         "writes per node beyond the record",
         "beyond the record in a hand-over",
         "memory of a run over 40 changes",
-        "that over the built-in one",
+        "over the built-in one, nothing known",
         "stragglers times, 20 nodes, 10% in flight",
     ],
     "cli": ["rollout --help", "completion of 'rollout apply --'", "over importing click"],

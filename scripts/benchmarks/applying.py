@@ -174,9 +174,9 @@ def _races(sizes: Sizes) -> list[Row]:
                 f"built-in update, {nodes:,} nodes, {flying} in flight, real", f"{builtin:.1f} s"
             ),
             plain("  ours, nothing known of the nodes yet", f"{unknown:.1f} s"),
-            at_most("  that over the built-in one", round(unknown / builtin, 2), 1.0),
+            at_most("  over the built-in one, nothing known", round(unknown / builtin, 2), 1.0),
             plain("  ours, start times known", f"{known:.1f} s"),
-            at_most("  that over the built-in one too", round(known / builtin, 2), 1.0),
+            at_most("  over the built-in one, start times known", round(known / builtin, 2), 1.0),
             plain("  rest of the process: start, checks, end", f"{besides:.1f} s"),
         ]
     return found
