@@ -155,6 +155,11 @@ def error_of_answer(
             f"{request}: the server does not accept the credentials ({code} {said}); "
             "log in again, or choose another --context"
         )
+    if status is not None and status.has_cause("NamespaceTerminating"):
+        return Rejected(
+            f"{said}; nothing can be made there any more: see what its deletion waits for with "
+            "'kubectl describe namespace', or plan anew once it has been made again"
+        )
     if code == HTTPStatus.FORBIDDEN:
         return Forbidden(f"{said or request}; ask for this permission, or choose another --context")
     if status is not None and status.has_cause("DisruptionBudget"):

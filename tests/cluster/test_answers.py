@@ -23,6 +23,7 @@ from rollout.errors import (
     Forbidden,
     Gone,
     NotFound,
+    Rejected,
     TransientError,
     UnknownOutcome,
     Unreachable,
@@ -76,6 +77,19 @@ def test_conflict_and_absence_count_only_from_the_api_server() -> None:
     for code, kind in ((404, NotFound), (409, Conflict), (410, Gone)):
         assert isinstance(error_of_answer("r", Effect.WRITE, code, body(message="m"), {}), kind)
         assert isinstance(error_of_answer("r", Effect.WRITE, code, b"proxy", {}), UnknownOutcome)
+
+
+def test_a_namespace_that_is_being_terminated_is_no_missing_permission() -> None:
+    why = "unable to create new content in namespace logging because it is being terminated"
+    cause = {"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}
+    refused = body(code=403, reason="Forbidden", message=why, details={"causes": [cause]})
+
+    error = error_of_answer("POST x", Effect.WRITE, 403, refused, {})
+
+    assert isinstance(error, Rejected)
+    assert not isinstance(error, Forbidden)
+    assert str(error).startswith(f"{why}; nothing can be made there any more")
+    assert "permission" not in str(error)
 
 
 def test_an_error_in_a_watch_is_the_same_as_in_an_answer() -> None:
