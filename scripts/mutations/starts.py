@@ -138,17 +138,6 @@ STARTS: Final = (
         ("tests/simulation/test_gates.py::test_random_gates_never_let_a_run_go_on_without_a_pass",),
     ),
     Guard(
-        "windows",
-        "a node is begun outside of the windows",
-        "rollout/executor/starting.py",
-        "        if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:\n"
-        "            return None\n",
-        "",
-        (
-            "tests/simulation/test_gates.py::test_nothing_starts_outside_of_a_window_and_the_run_goes_on_by_itself",
-        ),
-    ),
-    Guard(
         "handed-over-node",
         "the old pod goes before its successor has passed (S1)",
         "rollout/executor/starting.py",
