@@ -313,16 +313,6 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
-        "gates-anew-after-a-stop",
-        "a gate that passed before a pause lets the run go on behind it",
-        "rollout/executor/gating.py",
-        "    if book.stopping:\n        _put_back(book)\n        return\n",
-        "",
-        (
-            "tests/simulation/test_gates.py::test_a_stop_leaves_gates_that_nothing_in_flight_waits_for",
-        ),
-    ),
-    Guard(
         "background-since-the-change",
         "a background gate that passed before the last node lets the run end (S8)",
         "rollout/executor/backgroundgates.py",
