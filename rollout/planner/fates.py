@@ -167,7 +167,9 @@ class _Decider:
     ) -> tuple[Fate, str, DeferredBy]:
         if not eligibility.should_run and not self._only_not_ready(node, eligibility):
             return "ineligible", eligibility.reason, ""
-        if alive and not old and node.metadata.name not in self.unfinished:
+        # What ends is followed by a pod of the live template, not of the one that it has.
+        ends = self.changes and all(pod.terminating for pod in alive)
+        if alive and not old and not ends and node.metadata.name not in self.unfinished:
             return "current", "", ""
         if node.metadata.name in self.excluded:
             return "deferred", "excluded by name", "excluded"
