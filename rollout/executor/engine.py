@@ -134,13 +134,21 @@ class Engine(Book):
 
     def _must_watch(self) -> bool:
         """Whether nodes in flight keep the run from its end."""
-        if gatestop.goes_back(self):
+        if gatestop.goes_back(self) or self._goes_back():
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
             left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
             return self.in_flight > left_alone + gatewaiting.idle(self)
         return any(run.awaiting_answer for run in self.busy_nodes.values())
+
+    def _goes_back(self) -> bool:
+        """Whether the run ends in order to go back, which the health of no node may delay (S10)."""
+        if self.drift_why:
+            return False
+        wish, policy = self.wishes.stop, self.plan.failure.on_failure
+        by_policy = bool(self.hold_why) and self.by_release and policy == "rollback"
+        return by_policy or (wish is not None and wish.verb == "rollback")
 
     def _ending(self, now: float) -> Finish | None:
         """Return how the run ends now that no node keeps it; None when it goes on."""

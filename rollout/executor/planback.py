@@ -83,12 +83,21 @@ def plan_back(
         fleets[ds.name] = fleet
         targets[ds.name] = revision_before(ds.previous_digest, fleet)
         released = read_released(client, ds.namespace, ds.uid)
-        unfinished[ds.name] = frozenset(pod.node for pod in released)
+        unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released}
     surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
     now = time.time() - (client.clock_skew_s or 0.0)
     version = client.server_version()[2]
     name = session.record.name
     return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+
+
+def _in_flight(fleet: Fleet) -> frozenset[str]:
+    """Return the nodes that the way forward has left in flight: they are watched on the way back.
+
+    Else another DaemonSet's pod could be taken from a node whose own pod is still on its way.
+    """
+    ends = (node for node, pods in fleet.pods.items() if all(pod.terminating for pod in pods))
+    return frozenset(ends)
 
 
 def taken_away(result: Result) -> Gone:

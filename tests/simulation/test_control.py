@@ -453,3 +453,35 @@ def test_a_bad_pod_that_a_killed_process_left_is_seen_to_fail_behind_an_unheard_
 
     assert finish.outcome is Outcome.HELD, finish
     assert len(world.oracle.order) <= 2
+
+
+def test_s10_a_rollback_waits_for_no_node_in_flight() -> None:
+    world = World(health={"soak": 1, "nodeTimeout": "10h"})
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    world.until_deletes(2)
+    world.advance(5.0)
+    asked = now(world)
+    world.run.say(wish("rollback"))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.PAUSED  # the way back is a plan of its own
+    assert now(world) - asked < 5.0
+
+
+def test_s10_a_release_that_fails_goes_back_without_waiting_for_the_others_in_flight() -> None:
+    world = World(
+        waves=["100%"],
+        health={"soak": 1, "nodeTimeout": "10h"},
+        failure={"maxFailures": 0, "onFailure": "rollback"},
+    )
+    world.cluster.set_image_fault(NEW, read_fault("never-ready"))
+    first = nodes_in(world, 1)[0]
+    world.cluster.set_image_fault(f"{NEW}@{first}", read_fault("crash"))
+    began = now(world)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert finish.by_release
+    assert now(world) - began < 600.0
