@@ -55,6 +55,7 @@ class Judge:
         self.gates = GateJudge(
             machine.clock.now, self.complain, lambda who, gate: machine.outside.good[who, gate]
         )
+        self.retries = 0  # times that somebody asked for another try of failed nodes
         self.let_go: set[str] = set()  # nodes that somebody approved by name: they may always move
         self._on_the_way_back: set[Engine] = set()
         self._cluster = cluster
@@ -270,7 +271,7 @@ class Judge:
         """S3: once for each target; a template that was set anew is another one."""
         key = (*place, self._eras[place[0]])
         self._once[key] += 1
-        if self._once[key] > 1:
+        if self._once[key] > 1 + self.retries:  # another try that somebody asked for is one more
             self.complain(f"S3: {process.name} deletes a second time on {place[1]} for one target")
 
     def _count_eras(self, event: Event) -> None:
