@@ -150,10 +150,15 @@ def search(rules: Rules) -> Found:
 
 
 def new_holders_are_above(before: World, after: World) -> bool:
-    """Whether each process that has become a holder has a higher epoch than all holders before."""
+    """Whether each process that becomes valid has a higher epoch than all holders before it.
+
+    One that hears of its success when its time is over already is no holder: it writes nothing.
+    """
+    pairs = list(zip(before.processes, after.processes, strict=True))[:BREAKER]
     return all(
-        not new.recorded or old.recorded or epoch_in_record(new) > before.record
-        for old, new in list(zip(before.processes, after.processes, strict=True))[:BREAKER]
+        epoch_in_record(new) >= before.record + (not old.recorded)
+        for old, new in pairs
+        if new.valid and not old.valid
     )
 
 
