@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollout.executor.engine import Engine
 
 WAY_BACK = ("rolling back", "rollback incomplete")  # phases of a record
+WARNED = "log-agent"  # the DaemonSet that the warnings of stories are about
 HEARD_S = 3.0  # after which everybody knows of a taint, if nothing hides it
 ROUNDED_S = 2.0  # to whole seconds: the times of events, and of log lines that are asked for
 _WEIGHTS = ("hold", "abort", "rollback")
@@ -116,7 +117,7 @@ class GateJudge:
             case "node" if run.node in self.sick and not self.views_are_late:
                 settled = since - self.sick[run.node] > HEARD_S
                 return "the node is sick" if settled else ""
-            case "events":
+            case "events" if run.daemon_set in ("", WARNED):
                 spoken = any(
                     run.change + ROUNDED_S <= at < since - ROUNDED_S
                     for at, _ in self.marks[gate.name]
