@@ -97,6 +97,8 @@ def _test(tree: Path, killers: Sequence[str]) -> int:
         )
     except subprocess.TimeoutExpired:  # it waits for what never comes: it has noticed
         return TESTS_FAILED
+    if done.returncode < 0:  # a signal has ended the interpreter: that is noticed as well
+        return TESTS_FAILED
     if done.returncode not in (0, TESTS_FAILED):
         print(done.stdout[-2000:], done.stderr[-2000:], sep="\n")
     return done.returncode

@@ -40,7 +40,7 @@ DOCUMENTS: Final = (
         "rollout/journal/chain.py",
         "    if line != _line(body, digest):\n",
         "    if False:\n",
-        ("tests/journal/test_chain.py::test_any_changed_byte_is_found_at_its_line",),
+        ("tests/journal/test_chain.py::test_a_value_that_was_changed_in_the_last_line_is_found",),
     ),
     Guard(
         "chain-order",

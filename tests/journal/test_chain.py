@@ -61,6 +61,13 @@ def test_any_changed_byte_is_found_at_its_line(
     assert reading.head.seq == number
 
 
+def test_a_value_that_was_changed_in_the_last_line_is_found() -> None:
+    *before, last = chained([{"type": "word"}, {"by": "ann"}])
+    changed = last.replace(b'"ann"', b'"bob"')
+    assert changed != last
+    assert "not what its hash was made of" in read([*before, changed]).broken
+
+
 @given(ENTRIES, st.data())
 def test_a_missing_line_is_found(entries: list[dict[str, Any]], data: st.DataObject) -> None:
     lines = chained(entries)
