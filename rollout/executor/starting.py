@@ -320,9 +320,16 @@ def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
     book.at(deadline, lambda at: _expire(book, ds, run, began, at))
 
 
-def _expire(book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float) -> None:
+def _expire(
+    book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float, *, last: bool = False
+) -> None:
     timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING
     if timed and run.started_at == began:
+        if run.awaiting_answer and run.state is not StepState.DELETING and not last:
+            # The node has passed; only its released pod is left, which has just been asked for.
+            until = now + _ANSWER_S
+            book.at(until, lambda at: _expire(book, ds, run, began, at, last=True))
+            return
         what = waiting_for(run, ds, book.nodes.get(run.node), now, book.plan.health)
         limit = format_duration(now - began)
         book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)

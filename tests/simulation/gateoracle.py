@@ -139,7 +139,7 @@ class GateJudge:
                         self._first.setdefault((engine.plan.digest, run_id), self._now())
                 case DeletePod() | ReleasePod():
                     step = engine.daemon_sets[action.daemon_set].steps[action.node]
-                    if step.node in flying:
+                    if step.node in flying or step.inherited:  # what is in flight finishes
                         continue
                     self._check_begin(process, engine, step)
                 case Finish():

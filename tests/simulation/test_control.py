@@ -17,7 +17,7 @@ from rollout.sim.clock import VirtualClock
 from rollout.sim.fleetfile import read_fault
 from rollout.sim.resources import NODES, PODS
 from tests.simulation.driver import VirtualRun, read_fleet
-from tests.simulation.world import SOMEBODY, World
+from tests.simulation.world import SOMEBODY, TARGET, World
 
 NEW = "log-agent:2.4"
 CANARY = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
@@ -485,3 +485,17 @@ def test_s10_a_release_that_fails_goes_back_without_waiting_for_the_others_in_fl
     assert finish.outcome is Outcome.HELD
     assert finish.by_release
     assert now(world) - began < 600.0
+
+
+def test_a_hand_over_that_was_left_overnight_is_finished_where_its_new_pod_is_well() -> None:
+    surging = {"name": "log-agent", "target": TARGET}
+    world = World(
+        4, daemonSets=[surging | {"strategy": {"maxUnavailable": 0, "maxSurge": 1}}], waves="fast"
+    )
+    world.until(lambda: any("node-started" in line for line in world.run.log))
+    world.run.kill()
+    world.advance(12 * 3600.0)
+
+    finish = go_on(world, Wishes()).run()
+
+    assert finish.outcome is Outcome.DONE, finish
