@@ -10,6 +10,7 @@ nothing more.
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import queue
 import random
 import secrets
@@ -305,6 +306,29 @@ class _Lock:
         self.release()
 
 
+class _Condition(_Lock):
+    """`Condition` with a lock of its own."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._clock = machine.clock
+        self._changed = Place(machine)
+
+    def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:
+        end = math.inf if timeout is None else self._clock.now() + timeout
+        while not predicate():
+            left = end - self._clock.now()
+            if left <= 0:
+                return False
+            self.release()
+            self._changed.wait(None if left == math.inf else left)
+            self.acquire()
+        return True
+
+    def notify_all(self) -> None:
+        self._changed.wake_all()
+
+
 class _Thread:
     def __init__(
         self,
@@ -467,6 +491,7 @@ def _fakes(machine: Machine) -> dict[int, Any]:
         "Thread": lambda **given: _Thread(machine, **given),
         "Event": lambda: _Event(machine),
         "Lock": lambda: _Lock(machine),
+        "Condition": lambda: _Condition(machine),
         "RLock": lambda: _Lock(machine),
     }
     fake_threading = _overlay(threading, made)
