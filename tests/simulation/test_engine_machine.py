@@ -136,6 +136,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self.the_process_is_killed_and_another_goes_on()
                 finish = self.run.run()
         assert finish.outcome is Outcome.DONE, finish
+        self.clock.advance(60.0)  # what somebody has deleted just now comes back
         after = read_fleet(self.cluster, "logging", "log-agent")
         assert {n for n, pods in after.pods.items() if all(map(after.is_current, pods))} == set(
             NODES
