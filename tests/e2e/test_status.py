@@ -72,7 +72,8 @@ def test_a_run_in_the_middle_names_itself_and_the_strategy_that_comes_back(
     assert "the original strategy (RollingUpdate) comes back at its end" in said
     assert "strategy OnDelete" in done.out
     others = re.findall(r"^(node-00\d) +outdated +1 ", done.out, re.MULTILINE)
-    assert sorted([*others, node]) == [f"node-00{i}" for i in range(4)]
+    # The node that moves is among them as long as its old pod ends.
+    assert sorted({*others, node}) == [f"node-00{i}" for i in range(4)]
 
 
 def test_a_node_that_may_not_run_it_says_why(tmp_path: Path) -> None:
