@@ -23,6 +23,7 @@ from tests.simulation.world import SOMEBODY, TARGET
 NODES = [f"node-{n:03}" for n in range(6)]
 LIMIT = 2
 NEWS_S = 0.2  # until what happened has surely been told
+COMES_BACK_S = 60.0  # a pod that somebody deletes
 SPEC = {
     "daemonSets": [
         {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": LIMIT}},
@@ -79,6 +80,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.cluster.start()
         self.plan = make_plan(self.cluster, SPEC)
         self.deleted: Counter[str] = Counter()
+        self.stranger_at = float("-inf")
         self.run = self.process(resumed=False)
 
     def process(self, *, resumed: bool) -> Judged:
@@ -101,7 +103,7 @@ class EngineMachine(RuleBasedStateMachine):
     def somebody_deletes_a_pod(self, node: str) -> None:
         for pod in read_fleet(self.cluster, "logging", "log-agent").pods.get(node, ()):
             self.cluster.registry.delete(PODS, "logging", pod.metadata.name, SOMEBODY)
-            self.run.last_stranger = self.clock.now()
+            self.run.last_stranger = self.stranger_at = self.clock.now()
 
     @rule()
     def the_process_is_killed_and_another_goes_on(self) -> None:
@@ -136,7 +138,8 @@ class EngineMachine(RuleBasedStateMachine):
                 self.the_process_is_killed_and_another_goes_on()
                 finish = self.run.run()
         assert finish.outcome is Outcome.DONE, finish
-        self.clock.advance(60.0)  # what somebody has deleted just now comes back
+        if self.clock.now() - self.stranger_at < COMES_BACK_S:  # what they deleted comes back
+            self.clock.advance(COMES_BACK_S)
         after = read_fleet(self.cluster, "logging", "log-agent")
         assert {n for n, pods in after.pods.items() if all(map(after.is_current, pods))} == set(
             NODES
