@@ -69,6 +69,11 @@ HIDDEN_INPUT = {"open", "input", "print", "exec", "eval", "__import__"}
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 
 
+# What a virtual machine puts its own in place of (tests/simulation): it finds these at the top of a
+# module, and in a function it wouldn't.
+SYSTEM = {"time", "threading", "queue", "random", "secrets", "concurrent", "datetime"}
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -163,3 +168,17 @@ def test_layers_have_no_cycle() -> None:
 def test_only_the_edge_knows_the_clients_libraries(module: str) -> None:
     used = {name.partition(".")[0] for name in imports(module)} & ONLY_AT_THE_EDGE
     assert not used or part_of(module) == "cluster"
+
+
+@pytest.mark.parametrize("module", [m for m in TREES if part_of(m) != "sim"])
+def test_time_chance_and_threads_are_imported_at_the_top(module: str) -> None:
+    inside = (
+        node
+        for function in ast.walk(TREES[module])
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+    )
+    for node in inside:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert SYSTEM.isdisjoint(name.partition(".")[0] for name in names), f"line {node.lineno}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, journal_place_option
@@ -42,8 +44,6 @@ def cleanup(
       rollout cleanup -n logging --dry-run
       rollout cleanup log-agent-2.4 -n logging
     """
-    import secrets  # noqa: PLC0415 - imports are slow only together
-
     from rollout.cli.asking import agreed  # noqa: PLC0415 - only where somebody is asked
     from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -25,8 +26,6 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
     Example:
       rollout status log-agent -n logging
     """
-    import time  # noqa: PLC0415 - imports are slow only together
-
     import msgspec  # noqa: PLC0415
 
     from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints

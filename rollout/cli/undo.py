@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -93,8 +94,6 @@ def undo(
 
 
 def _plan(client: Client, name: str, number: int | None) -> Plan:
-    import time  # noqa: PLC0415 - imports are slow only together
-
     from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
     from rollout.executor.keeper import Keeper  # noqa: PLC0415
     from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import click
 
 from rollout.cli.options import ClusterOptions, cluster_options
@@ -21,8 +23,6 @@ def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
     Example:
       rollout unlock 3f2a9c1d -n logging
     """
-    import threading  # noqa: PLC0415 - imports are slow only together
-
     from rollout.cluster.identity import whoami  # noqa: PLC0415
     from rollout.executor.leaseprotocol import DURATION_S  # noqa: PLC0415
     from rollout.executor.leases import LeaseStore  # noqa: PLC0415
