@@ -22,6 +22,7 @@ from rollout.executor.actions import Action, DeletePod, Finish, Prepare, Release
 from rollout.executor.engine import Engine
 from rollout.executor.leaseprotocol import DURATION_S, parse_holder
 from rollout.executor.state import OVER, StepRun, StepState
+from rollout.executor.unlocking import BREAKER
 from rollout.fleet import marks
 from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
@@ -70,6 +71,7 @@ class Judge:
         self._eras: Counter[str] = (
             Counter()
         )  # UID -> how often its template was changed, by anybody
+        self._renewed: dict[tuple[str, str, str], float] = {}  # namespace, lease, process -> when
         self._was_right: set[tuple[str, str, str]] = (
             set()
         )  # UID, node, pod template hash: was ready
@@ -79,6 +81,7 @@ class Judge:
         self._stops = [
             self._store.subscribe(PODS, self._look),
             self._store.subscribe(DAEMONSETS, self._count_eras),
+            self._store.subscribe(LEASES, self._note_renewal),
         ]
 
     @property
@@ -179,20 +182,34 @@ class Judge:
                 yield msgspec.json.decode(text)
 
     def _check_lock(self, process: Process) -> None:
-        """S5: the lease of every DaemonSet of the run is this process's own, and not over."""
+        """S5: the lease of every DaemonSet of the run is this process's own, and not over.
+
+        Whoever breaks a lock takes the lease at once and writes nothing for a full duration: until
+        then the old holder may believe in its last renewal.
+        """
         engine = self.engines.get(process)
         if engine is None and not any(_held_by(lease, process) for lease in self._leases()):
             self.complain(f"S5: {process.name} writes without a lock")
         for ds in engine.plan.daemon_sets if engine is not None else ():
             lease = self._store.get(LEASES, (ds.namespace, f"rollout-{ds.name}"))
             spec: Object = (lease or {}).get("spec") or {}
-            holder = parse_holder(spec.get("holderIdentity") or "").process
-            if holder != process.name:
-                self.complain(f"S5: {process.name} writes under the lock of '{holder}'")
+            holder = parse_holder(spec.get("holderIdentity") or "")
+            own = holder.process == process.name
+            if not own and not holder.run_id.startswith(BREAKER):
+                self.complain(f"S5: {process.name} writes under the lock of '{holder.process}'")
                 continue
-            age = self._machine.clock.now() - parse_time(spec["renewTime"])
+            renewed = self._renewed.get((ds.namespace, f"rollout-{ds.name}", process.name), 0.0)
+            age = self._machine.clock.now() - renewed
             if age > DURATION_S:
                 self.complain(f"S5: {process.name} writes {age:.1f} s after its last renewal")
+
+    def _note_renewal(self, event: Event) -> None:
+        spec: Object = event.object.get("spec") or {}
+        if event.type != "DELETED" and spec.get("renewTime"):
+            meta = event.object["metadata"]
+            holder = parse_holder(spec.get("holderIdentity") or "").process
+            place = (meta["namespace"], meta["name"], holder)
+            self._renewed[place] = parse_time(spec["renewTime"])
 
     def _leases(self) -> list[Object]:
         return list(self._store.scan(LEASES))

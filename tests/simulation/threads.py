@@ -55,7 +55,7 @@ class Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
-        self.tasks: set[Task] = set()
+        self.tasks: dict[Task, None] = {}  # in the order of their start: the same in every run
         self.at_death: list[Callable[[], None]] = []
         self.screen: list[str] = []
         self.inbox: Inbox | None = None  # where signals go, while somebody listens
@@ -76,7 +76,7 @@ class Task(greenlet):
         self.over = False
         self.ended = Place(machine)
         self._target = target
-        process.tasks.add(self)
+        process.tasks[self] = None
 
     def _live(self, *_first: object) -> None:
         try:
@@ -86,7 +86,7 @@ class Task(greenlet):
             pass
         finally:
             self.over = True
-            self.process.tasks.discard(self)
+            self.process.tasks.pop(self, None)
             self.ended.wake_all()
 
 
@@ -181,7 +181,7 @@ class Machine:
         for task in list(process.tasks):
             if task:
                 task.throw(Killed)
-            process.tasks.discard(task)
+            process.tasks.pop(task, None)
 
     def sleep(self, seconds: float) -> None:
         """Wait so long."""
@@ -409,7 +409,7 @@ class _Pool:
         self._machine = machine
         self._most = max_workers
         self._work: deque[tuple[_Future, Callable[[], object]]] = deque()
-        self._busy: set[Task] = set()
+        self._busy: dict[Task, None] = {}
         self._ended = False
 
     def submit(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> _Future:
@@ -417,7 +417,7 @@ class _Pool:
         future = _Future(self._machine)
         self._work.append((future, lambda: function(*args, **kwargs)))
         if len(self._busy) < self._most:
-            self._busy.add(self._machine.spawn(self._machine.current, self._serve))
+            self._busy[self._machine.spawn(self._machine.current, self._serve)] = None
         return future
 
     def _serve(self) -> None:
@@ -429,7 +429,7 @@ class _Pool:
                 future.set_result(call())
             except Exception as error:  # noqa: BLE001 - as the real one
                 future.set_exception(error)
-        self._busy.discard(task)
+        self._busy.pop(task, None)
 
     def map(self, function: Callable[[Any], object], items: Iterable[Any]) -> Iterator[Any]:
         futures = [self.submit(function, item) for item in items]
