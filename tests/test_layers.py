@@ -172,13 +172,8 @@ def test_only_the_edge_knows_the_clients_libraries(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in TREES if part_of(m) != "sim"])
 def test_time_chance_and_threads_are_imported_at_the_top(module: str) -> None:
-    inside = (
-        node
-        for function in ast.walk(TREES[module])
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-    )
-    for node in inside:
+    functions = [n for n in ast.walk(TREES[module]) if isinstance(n, ast.FunctionDef)]
+    for node in (node for function in functions for node in ast.walk(function)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert SYSTEM.isdisjoint(name.partition(".")[0] for name in names), f"line {node.lineno}"
+        assert SYSTEM.isdisjoint(name.partition(".")[0] for name in names), ast.unparse(node)

@@ -37,7 +37,7 @@ class WriteLimiter:
     """
 
     def __init__(
-        self, rate: Rate = DEFAULT_RATE, clock: Callable[[], float] = time.monotonic
+        self, rate: Rate = DEFAULT_RATE, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._lock = threading.Lock()
         self._full = rate

@@ -86,6 +86,7 @@ class LeaseStore:
         client: Client,
         duration_s: float,
         patience_s: float,
+        *,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._client = client.urgent(patience_s)

@@ -99,7 +99,7 @@ class Lock:
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
         self._policy = Policy(duration_s)
-        self._store = LeaseStore(client, duration_s, self._policy.renew_s / 2, wall)
+        self._store = LeaseStore(client, duration_s, self._policy.renew_s / 2, wall=wall)
         self._names = sorted(set(leases))
         self._me = holder
         self._above = above

@@ -50,6 +50,7 @@ def measure_once(
     gate: Gate,
     settings: Settings,
     assumed: Assumed,
+    *,
     pause: Callable[[float], None] = time.sleep,
 ) -> Measurement:
     """Measure a gate now; a Job is waited for.

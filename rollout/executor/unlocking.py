@@ -31,7 +31,7 @@ BREAKER = "unlock-"  # run id of whoever breaks the locks of a run, in front of 
 _ROUNDS = 5  # renewals of the old run that may come between
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Breaking:
     """What breaking a lock needs.
 

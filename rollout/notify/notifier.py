@@ -59,6 +59,7 @@ class Notifier:
         warn: Callable[[str], None],
         warn_late: Callable[[str], None],
         verb: str = "begins",
+        *,
         clock: Callable[[], float] = time.time,
         pause_s: float = PAUSE_S,
         goodbye_s: float = GOODBYE_S,

@@ -14,7 +14,7 @@ class Clock:
 
 def limiter(rate: float, burst: int) -> tuple[WriteLimiter, Clock]:
     clock = Clock()
-    return WriteLimiter(Rate(rate, burst), clock), clock
+    return WriteLimiter(Rate(rate, burst), clock=clock), clock
 
 
 def test_a_burst_goes_at_once_and_the_rest_in_a_queue() -> None:

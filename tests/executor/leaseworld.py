@@ -103,7 +103,7 @@ class LeaseWorld:
         return lock
 
     def store(self) -> LeaseStore:
-        return LeaseStore(self.client, 15.0, 5.0, self.time.wall)
+        return LeaseStore(self.client, 15.0, 5.0, wall=self.time.wall)
 
     def lease(self, name: LeaseName = LEASE) -> dict[str, Any]:
         return self.client.get(f"{LEASES}/{name.name}", dict)

@@ -75,7 +75,7 @@ class Network:
         sender = Sender(
             VirtualTransport(self, process),
             patience=DEFAULT_PATIENCE,
-            limiter=WriteLimiter(DEFAULT_RATE, system["time"].monotonic),
+            limiter=WriteLimiter(DEFAULT_RATE, clock=system["time"].monotonic),
             stop=system["threading"].Event(),
         )
         return Client(sender, "logging")

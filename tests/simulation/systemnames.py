@@ -64,11 +64,15 @@ def places() -> list[tuple[dict[str, Any], str, object]]:
             places += _in_names(vars(module))
             for function in _functions(module):
                 places += _in_names(function.__kwdefaults__ or {})
+                fixed = _in_names(dict(enumerate(function.__defaults__ or ())))
+                assert not fixed, (
+                    f"{function.__qualname__}: only a keyword's default can be another"
+                )
         _known = (len(modules), places)
     return _known[1]
 
 
-def _in_names(names: dict[str, Any]) -> list[tuple[dict[str, Any], str, object]]:
+def _in_names(names: dict[Any, Any]) -> list[tuple[dict[str, Any], str, object]]:
     real = {id(one): one for one in _REAL}
     return [(names, key, real[id(value)]) for key, value in names.items() if id(value) in real]
 
