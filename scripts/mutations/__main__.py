@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from scripts.mutations.guard import Guard
@@ -18,7 +19,8 @@ from scripts.mutations.guards import GUARDS
 PATIENCE_S = 300.0
 ROOT = Path(__file__).parents[2]
 TESTS_FAILED = 1  # pytest's exit code
-_MADE = shutil.ignore_patterns("__pycache__", ".hypothesis")
+_MADE = shutil.ignore_patterns("__pycache__")
+_TRIED = shutil.ignore_patterns(".hypothesis")
 
 
 def mutate(guard: Guard, tree: Path) -> None:
@@ -66,8 +68,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _try(clean: Path, guard: Guard) -> bool:
     tree = clean.with_name(guard.name)
-    shutil.copytree(clean, tree, ignore=_MADE)
+    shutil.copytree(
+        clean, tree, ignore=_TRIED
+    )  # with what is compiled: that is most of a short test's time
     mutate(guard, tree)
+    for place in guard.places:
+        Path(cache_from_source(str(tree / place.file))).unlink(missing_ok=True)
     killed = all(_test(tree, [killer]) == TESTS_FAILED for killer in guard.killers)
     shutil.rmtree(tree)
     print(f"{'killed  ' if killed else 'SURVIVED'}  {guard.name}: {guard.why}", flush=True)
@@ -84,7 +90,7 @@ def _copy(tree: Path) -> None:
 def _test(tree: Path, killers: Sequence[str]) -> int:
     """Run tests in a tree; returns pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *killers]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
     try:
         done = subprocess.run(  # noqa: S603 - our own tests
             command,
