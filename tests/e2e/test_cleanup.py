@@ -51,15 +51,14 @@ def kill_in_mid_hand_over(cluster: World) -> str:
 
 def bring_all_to_the_new_revision(cluster: World) -> None:
     """Delete the old pods by hand; under OnDelete their successors are of the new template."""
-    old = [name for node, name in cluster.pod_names().items() if cluster.images()[node] != NEW]
+    there = cluster.pod_names()
+    old = [name for node, name in there.items() if cluster.images()[node] != NEW]
     done = cluster.kubectl("delete", "pod", *HERE, *old)
     assert done.code == 0, done.err
-    for node in cluster.pod_names():
-        waited = cluster.kubectl(
-            *("wait", "pod", *HERE, "--field-selector", f"spec.nodeName={node}", "-l", "app"),
-            *("--for", "condition=Ready", "--timeout=60s"),
-        )
-        assert waited.code in (0, 1), waited.err
+    for count in ("updatedNumberScheduled", "numberAvailable"):
+        wanted = f"--for=jsonpath={{.status.{count}}}={len(there)}"
+        done = cluster.kubectl("wait", f"daemonset/{NAME}", *HERE, wanted, "--timeout=60s")
+        assert done.code == 0, done.err
 
 
 def test_nothing_left_is_said_so(cluster: World) -> None:

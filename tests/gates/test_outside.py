@@ -109,8 +109,8 @@ def test_an_answer_without_a_length_that_is_still_dripping_is_not_a_short_one() 
 
         thread = threading.Thread(target=drip)
         thread.start()
-        with pytest.raises(OutsideError, match=r"no whole answer within 0.3 s"):
-            ask(Call("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", 0.3), LOOPBACK)
+        with pytest.raises(OutsideError, match=r"no whole answer within 1 s"):
+            ask(Call("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/", 1.0), LOOPBACK)
         stop.set()
         thread.join()
 
