@@ -26,6 +26,7 @@ from rollout.fleet.objects import ClusterEvent, ControllerRevision
 
 CREATION_REFUSED: Final = "FailedCreate"  # the reason of the controller's event
 
+
 class Translator:
     """Turns the news of one run into events.
 
