@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from rollout.cli.main import run
@@ -9,7 +10,9 @@ from rollout.cli.main import run
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # the interpreter would look through all objects for what could still be freed
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ EXPECTED = {
         "writes per node beyond the record",
         "beyond the record in a hand-over",
         "memory of a run over 40 changes",
-        "over the built-in one, nothing known",
+        "ours over the built-in update, 2 nodes, 2 in flight, real: median of 1",
         "stragglers times, 20 nodes, 10% in flight",
     ],
     "cli": ["rollout --help", "completion of 'rollout apply --'", "over importing click"],

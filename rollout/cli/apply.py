@@ -23,6 +23,7 @@ from rollout.cli.options import (
     stop_at_option,
 )
 from rollout.errors import ExitCode, UsageError
+from rollout.memory import nothing_to_collect
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
@@ -80,8 +81,9 @@ def apply(
       rollout apply -f plans/log-agent.yaml --yes -o jsonl
       rollout apply plan.json --stop-at canary --until-paused   # one stage of a pipeline
     """
-    from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
-    from rollout.executor.session import AlreadyApplied  # noqa: PLC0415
+    with nothing_to_collect():
+        from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
+        from rollout.executor.session import AlreadyApplied  # noqa: PLC0415
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rollout.errors import DocumentError
-from rollout.planner.graph import digraph
+from rollout.planner.graph import check_steps
 from rollout.planner.plan import MOST_READ, Plan, decode
 
 
@@ -24,7 +24,7 @@ def read_plan(path: Path) -> Plan:
     if len(data) > MOST_READ:
         raise DocumentError(f"{path}: larger than {MOST_READ:,} bytes; is it the right file?")
     plan = decode(data, str(path))
-    digraph(plan.steps)
+    check_steps(plan.steps)
     return plan
 
 

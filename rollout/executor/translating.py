@@ -7,7 +7,7 @@ to hear as a whole (the revisions of a DaemonSet), reads no clock and decides no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rollout.cluster.watch import (
     Broken,
@@ -23,6 +23,8 @@ from rollout.executor import events as ev
 from rollout.executor.record import ConfigMap, RunRecord, decode_record
 from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ClusterEvent, ControllerRevision
+
+CREATION_REFUSED: Final = "FailedCreate"  # the reason of the controller's event
 
 
 class Translator:
@@ -144,7 +146,7 @@ class Translator:
 
 def _refused(name: str, event: ClusterEvent) -> list[ev.Event]:
     """Return what an event about a DaemonSet says of its new pods (behaviour.md 7, case 37)."""
-    if event.reason != "FailedCreate":
+    if event.reason != CREATION_REFUSED:
         return []
     message = event.message.removeprefix("Error creating: ")
     return [ev.CreationRefused(name, message, event.at)]

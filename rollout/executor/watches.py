@@ -1,7 +1,8 @@
 """All that a run watches: which lists it needs, and how they are before it begins.
 
 Each watch is a thread that puts its news where the loop takes it out. What only explains, the
-events about the DaemonSets, is followed where that is allowed, and nobody waits for it.
+events that say why no pod comes, is followed where that is allowed, and nobody waits for it; each
+pod that comes makes an event as well, and those stay where they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rollout.cluster.watch import Broken, Listed, Reflector, Timing
 from rollout.errors import StaleError
 from rollout.executor.inbox import Inbox
 from rollout.executor.record import ConfigMap, record_name
+from rollout.executor.translating import CREATION_REFUSED
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of
@@ -69,7 +71,7 @@ class Watches:
         return self._await_lists(inbox, waiting, heartbeat_s)
 
     def explain(self) -> None:
-        """Follow the events about the DaemonSets, where that is allowed: they only explain."""
+        """Follow what the DaemonSets are refused, where that is allowed: it only explains."""
         for ds in self._plan.daemon_sets:
             space = ds.namespace
             asked = (
@@ -78,7 +80,7 @@ class Watches:
             )
             if all(asked):
                 events = resource_path(CORE, "events", namespace=space)
-                about = f"involvedObject.uid={ds.uid}"
+                about = f"involvedObject.uid={ds.uid},reason={CREATION_REFUSED}"
                 self._reflect(f"events/{ds.name}", events, ClusterEvent, field_selector=about)
 
     def fleets(self, cluster_uid: str) -> dict[str, Fleet]:

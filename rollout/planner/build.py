@@ -139,7 +139,7 @@ def build_plan(
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),
     )
-    graph.digraph(steps)
+    graph.check_steps(steps)
     return seal(plan)
 
 

@@ -3,18 +3,23 @@
 Built as a list of small rules, each adding one kind of vertex or edge. Waves meet at barrier
 vertices, so edges grow as nodes plus waves and never as nodes times waves. The steps in the plan
 document are the graph in adjacency form; `digraph` is the same as a `networkx.DiGraph`.
+
+That library is loaded only where there is something to search: it takes longer than all else that
+a small plan needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from rollout.errors import DocumentError
 from rollout.gatespec.base import At
 from rollout.planner.plan import Step, VertexKind
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[
     Raises:
         DocumentError: on a cycle, printed vertex by vertex.
     """
+    if not links:
+        return [list(names)] if names else []
+    import networkx as nx  # noqa: PLC0415 - slow to import
+
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(names)
     graph.add_edges_from((link.daemon_set, link.name) for link in links)
@@ -72,6 +81,8 @@ def order_daemon_sets(names: Sequence[str], links: Sequence[Link]) -> list[list[
 
 def cycle_edges(names: Sequence[str], links: Sequence[Link]) -> frozenset[tuple[str, str]]:
     """Return the links (first, then) that lie on a cycle; empty when there is none."""
+    import networkx as nx  # noqa: PLC0415 - slow to import
+
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(names)
     graph.add_edges_from((link.daemon_set, link.name) for link in links)
@@ -108,12 +119,28 @@ def build_steps(given: GraphInput) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def check_steps(steps: Sequence[Step]) -> None:
+    """Prove that each step stands once, and that all of them can be done one after the other.
+
+    Raises:
+        DocumentError: when a step stands twice, a predecessor is missing or there is a cycle.
+    """
+    known: set[str] = set()
+    for step in steps:
+        if step.id in known or not known.issuperset(step.after):
+            digraph(steps)  # out of order, which is no fault, or it says what is wrong
+            return
+        known.add(step.id)
+
+
 def digraph(steps: Sequence[Step]) -> nx.DiGraph[str]:
     """Return the graph with typed vertices: attribute `step` holds the vertex' `Step`.
 
     Raises:
         DocumentError: when a step stands twice, a predecessor is missing or there is a cycle.
     """
+    import networkx as nx  # noqa: PLC0415 - slow to import
+
     graph: nx.DiGraph[str] = nx.DiGraph()
     for step in steps:
         if step.id in graph:
@@ -225,6 +252,8 @@ def _step(
 
 def _cycle(graph: nx.DiGraph[str]) -> str:
     """Name one cycle; searched in one strongly connected component, never in the whole graph."""
+    import networkx as nx  # noqa: PLC0415 - slow to import
+
     component = next(
         c
         for c in nx.strongly_connected_components(graph)

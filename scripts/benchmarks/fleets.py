@@ -17,7 +17,13 @@ SLOWER: Final = 5.0
 
 
 def uneven_fleet(
-    times: str, nodes: int, median_s: float, *, again: float = 0.0, users: tuple[User, ...] = ()
+    times: str,
+    nodes: int,
+    median_s: float,
+    *,
+    again: float = 0.0,
+    seed: int = 1,
+    users: tuple[User, ...] = (),
 ) -> Fleet:
     """Return a fleet of one DaemonSet; which node is slow is a property of the node.
 
@@ -25,7 +31,9 @@ def uneven_fleet(
         times: `constant`, `lognormal` or `stragglers`.
         nodes: how many there are.
         median_s: seconds that a pod takes to start.
-        again: sigma of what each start adds to the property of the node.
+        again: sigma of what each start adds to the property of the node; all of `SIGMA`: only
+            chance decides.
+        seed: of the cluster; of one seed, the k-th start takes the same time whatever node it is.
         users: who may talk to its server.
     """
     rng = random.Random(f"{times}/{nodes}")  # noqa: S311 - a simulation
@@ -33,7 +41,7 @@ def uneven_fleet(
         f"*@{name}": Behaviour(start=Timing(median_s * _factor(times, again, rng), sigma=again))
         for name in NodeGroup(count=nodes).names()
     }
-    return msgspec.structs.replace(default_fleet(nodes, seed=1), images=images, users=users)
+    return msgspec.structs.replace(default_fleet(nodes, seed=seed), images=images, users=users)
 
 
 def _factor(times: str, again: float, rng: random.Random) -> float:

@@ -150,7 +150,9 @@ def _answer(cluster: EmbeddedCluster, notes: list[Notes], words: list[str]) -> A
 def main() -> None:
     """Serve until SIGTERM."""
     nodes, start_s, kubeconfig = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    with EmbeddedCluster(uneven_fleet("lognormal", nodes, start_s, users=(USER,))) as cluster:
+    again, seed = float(sys.argv[4]), int(sys.argv[5])
+    fleet = uneven_fleet("lognormal", nodes, start_s, again=again, seed=seed, users=(USER,))
+    with EmbeddedCluster(fleet) as cluster:
         kubeconfig.write_text(yaml.safe_dump(cluster.kubeconfig(TOKEN)))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         print(json.dumps(cluster.server.url), flush=True)

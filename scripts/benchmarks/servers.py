@@ -53,16 +53,20 @@ class ServedCluster:
 
 
 @contextmanager
-def served_cluster(nodes: int, start_s: float, directory: Path) -> Iterator[ServedCluster]:
+def served_cluster(
+    nodes: int, start_s: float, directory: Path, *, again: float = 0.0, seed: int = 1
+) -> Iterator[ServedCluster]:
     """Run a cluster that takes orders until the block ends.
 
     Args:
         nodes: how many it has.
         start_s: median of the time that its pods take to start.
         directory: where its kubeconfig goes.
+        again: how much of that is chance, as in `uneven_fleet`.
+        seed: of that chance.
     """
     kubeconfig = directory / "kubeconfig"
-    arguments = [str(nodes), str(start_s), str(kubeconfig)]
+    arguments = [str(nodes), str(start_s), str(kubeconfig), str(again), str(seed)]
     command = [PYTHON, "-m", "scripts.benchmarks.served_cluster", *arguments]
     with subprocess.Popen(  # noqa: S603 - ourselves
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE

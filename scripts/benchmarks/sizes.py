@@ -26,6 +26,7 @@ class Sizes:
         churn: changes there.
         churn_s: how long the run lasts at least.
         races: (nodes, nodes in flight) of the races against the built-in controller, real time.
+        pairs: how often each is run where chance decides how long each start takes.
         paced: nodes of the updates whose makespan is compared with the lower bound.
         shares: percent in flight there.
     """
@@ -45,6 +46,7 @@ class Sizes:
     churn: int
     churn_s: int
     races: tuple[tuple[int, int], ...]
+    pairs: int
     paced: int
     shares: tuple[int, ...]
 
@@ -65,6 +67,7 @@ FULL: Final = Sizes(
     churn=50_000,
     churn_s=60,
     races=((200, 20), (1_000, 50)),
+    pairs=3,
     paced=1_000,
     shares=(1, 5, 10),
 )
@@ -84,6 +87,7 @@ TINY: Final = Sizes(
     churn=40,
     churn_s=2,
     races=((2, 2),),
+    pairs=1,
     paced=20,
     shares=(10,),
 )

@@ -53,6 +53,12 @@ print("\n".join(line for name in sys.argv[1:] for line in groups[name]))
 PYTHON
 }
 
+# Compile what is not compiled yet, for that may be switched off for programs that run
+# (PYTHONDONTWRITEBYTECODE): every command of every test would do it again.
+compile_modules() {
+  .venv/bin/python -m compileall -q rollout scripts || fail "a module does not compile; see above"
+}
+
 # prepare_environment [GROUP...]: make .venv hold this package and these dependency groups.
 prepare_environment() {
   local stamp wanted python log
@@ -66,6 +72,7 @@ prepare_environment() {
   fi
   wanted=$({ pwd && .venv/bin/python --version && cat pyproject.toml constraints.txt; } | cksum)
   if [ -x .venv/bin/rollout ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    compile_modules
     return
   fi
   echo "Installing rollout and what it needs into .venv (versions: constraints.txt) ..."
@@ -81,4 +88,5 @@ prepare_environment() {
   fi
   rm -f "$log"
   echo "$wanted" >"$stamp"
+  compile_modules
 }

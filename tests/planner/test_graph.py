@@ -16,6 +16,7 @@ from rollout.planner.graph import (
     GraphInput,
     Link,
     build_steps,
+    check_steps,
     cycle_edges,
     digraph,
     order_daemon_sets,
@@ -193,18 +194,22 @@ def test_the_edges_of_a_cycle_are_known_for_drawing() -> None:
 
 def test_a_step_that_is_named_but_missing_is_refused() -> None:
     with pytest.raises(DocumentError, match="step 'update/a/n9' is named but missing; plan again"):
-        digraph([Step("barrier/1", "barrier", after=("update/a/n9",))])
+        check_steps([Step("barrier/1", "barrier", after=("update/a/n9",))])
 
 
 def test_steps_that_wait_for_each_other_are_refused() -> None:
     ring = [Step("x", "barrier", after=("y",)), Step("y", "barrier", after=("x",))]
     with pytest.raises(DocumentError, match=r"cycle: (x -> y -> x|y -> x -> y); plan again"):
-        digraph(ring)
+        check_steps(ring)
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
     with pytest.raises(DocumentError, match="step 'x' stands twice"):
-        digraph([Step("x", "barrier"), Step("x", "restore")])
+        check_steps([Step("x", "barrier"), Step("x", "restore")])
+
+
+def test_steps_that_stand_before_what_they_wait_for_are_as_good() -> None:
+    check_steps([Step("x", "barrier", after=("y",)), Step("y", "barrier")])
 
 
 # Any spec that a user may write: one `after` for each DaemonSet, waves of any shape.
