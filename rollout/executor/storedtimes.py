@@ -144,15 +144,16 @@ def _look(book: Book, asked: float, now: float) -> None:
         return
     times.looks_at = inf
     flying = [run for run in book.busy_nodes.values() if run.state in _BEGUN]
-    young = [due for run in flying if (due := _due(book, run)) > now]
+    settles = book.progress.changed_at + times.bound_s
+    later = [due for due in (settles, *(_due(book, run) for run in flying)) if due > now]
     times.failed = {i: run for i, run in times.failed.items() if run.state is StepState.FAILED}
     started = left_behind(run for run in flying if _due(book, run) <= now)
     started |= {run.id: float(floor(run.started_at)) for run in times.failed.values()}
     wanted = StoredTimes(started, _counts_from(book, now))
     if wanted != times.stored:
         times.store(wanted, now)
-    if young:
-        _look_at(book, min(young), now)
+    if later:
+        _look_at(book, min(later), now)
 
 
 def _counts_from(book: Book, now: float) -> float | None:

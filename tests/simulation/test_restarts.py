@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.resources import CONFIG_MAPS, PODS
 from tests.simulation import virtual
+from tests.simulation.driver import VirtualRun
 from tests.simulation.world import SOMEBODY, TARGET, World
 
 
@@ -107,6 +109,23 @@ def test_a_pod_that_is_made_anew_again_and_again_gives_its_node_no_more_time() -
 
     assert finish.outcome is Outcome.HELD
     assert world.step(node).reason.startswith("not done after 10m: pod log-agent-")
+    assert 599 <= world.now - deleted <= 601
+
+
+def test_what_was_not_written_down_yet_is_told_by_the_old_pod() -> None:
+    world = World(5, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
+    world.cluster.set_image_fault("log-agent:2.3", read_fault("stuck-terminating"))
+    world.until_deletes(1)
+    deleted = world.now
+    world.advance(5.0)
+    world.run.kill()
+    assert not world.run.recorded.started
+    world.advance(470.0)
+    world.begin(resumed=True)
+
+    world.finish()
+
+    assert world.step(world.oracle.order[0]).state is StepState.FAILED
     assert 599 <= world.now - deleted <= 601
 
 
@@ -238,6 +257,40 @@ def test_a_pause_is_not_counted_by_the_process_behind_it() -> None:
 
     assert finish.outcome is Outcome.DEADLINE
     assert 600 <= world.now - went_on <= 612
+
+
+def test_the_time_of_an_open_question_is_not_counted_not_even_by_the_process_behind_it() -> None:
+    world = World(
+        8,
+        before=used_up,
+        nodes={"exclude": ["node-006", "node-007"]},
+        health={"soak": 1, "nodeTimeout": "5m", "progressDeadline": "10m"},
+    )
+    world.run.kill()
+    world.run = VirtualRun(world.cluster, world.plan, random.Random(7), stepping=True)
+    world.run.start()
+    world.advance(60.0)
+    world.run.answer(world.run.asked[0].node, "go")
+    world.advance(60.0)
+    world.run.kill()
+    world.run = VirtualRun(
+        world.cluster,
+        world.plan,
+        random.Random(7),
+        resumed=True,
+        stepping=True,
+        times=world.run.recorded,
+    )
+    world.run.start()
+    world.advance(3600.0)
+    assert world.run.finish is None
+    assert world.run.asked
+    world.run.kill()
+    world.begin(resumed=True)
+    went_on = world.now
+
+    assert world.finish().outcome is Outcome.DEADLINE
+    assert 600 <= world.now - went_on <= 602
 
 
 def test_a_bake_time_is_not_counted_by_the_process_behind_it() -> None:
