@@ -20,12 +20,13 @@ from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
 from rollout.executor.planback import taken_away
 from rollout.executor.planstore import keep_plan
-from rollout.executor.record import RunRecord
+from rollout.executor.record import AT_WORK, RunRecord
 from rollout.executor.result import Result
-from rollout.executor.run import Gatekeeping, Heed, run_plan
+from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.saying import answered_at_prompt, speaker
 from rollout.executor.session import Session
 from rollout.executor.superseding import mark_others
+from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wayback import go_back, goes_back, wants_back
 from rollout.executor.wishes import wishes_of
@@ -132,7 +133,8 @@ def _run(
     """
     session = run.session
     first = session.record
-    started = run.stamped(lambda record: _begun(record, gates))
+    counts_from = first.counts_from if _was_killed(session) else run.now()
+    started = run.stamped(lambda record: _begun(record, gates, counts_from))
     if session.resumed:
         run.log.intend_record(started(first))
         first = session.keeper.update(first.run_id, started)
@@ -176,6 +178,7 @@ def _run(
             keep=run.keep_gates,
             earlier=first.gates if session.resumed else (),
         ),
+        lasting=Lasting(times_from(first.starts, counts_from), run.keep_times),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         saw_epoch=run.lock.outrun,
@@ -197,8 +200,13 @@ def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:
     return record
 
 
-def _begun(record: RunRecord, gates: GateChoices) -> RunRecord:
-    running = _running(record)
+def _was_killed(session: Session) -> bool:
+    """Whether an earlier process of the run has not come to its own end."""
+    return session.resumed and session.record.phase in AT_WORK
+
+
+def _begun(record: RunRecord, gates: GateChoices, counts_from: str) -> RunRecord:
+    running = msgspec.structs.replace(_running(record), counts_from=counts_from)
     return gates.override(running) if gates.override is not None else running
 
 

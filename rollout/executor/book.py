@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import deadlines, guarding, unreachable, weighing
+from rollout.executor import deadlines, guarding, storedtimes, unreachable, weighing
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
@@ -33,6 +33,7 @@ from rollout.executor.state import (
     StepState,
 )
 from rollout.executor.stepping import Stepping
+from rollout.executor.storedtimes import StoredTimes, TimeStore
 from rollout.executor.timers import Timers
 from rollout.executor.wishes import NONE, Wishes
 from rollout.fleet.objects import Node
@@ -60,6 +61,7 @@ class Book:
         grace_s: how long what is in flight is awaited after somebody wants the run to stop.
         blind_s: the same, while nothing of the cluster can be seen.
         carried: what an earlier process of this run has written down of its gates.
+        times: the same of its nodes and deadlines.
         ignore_windows: somebody wants the run to go on outside of its windows.
     """
 
@@ -69,6 +71,7 @@ class Book:
     by_release = False  # whether that is the release's fault
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
+    nodes_listed = False
     bounded_for: Wish | None = None  # the abort whose wait has an end
     last_wave_done = 0  # the highest wave (1-based) of which that was told
 
@@ -83,6 +86,7 @@ class Book:
         grace_s: float = GRACE_S,
         blind_s: float = BLIND_S,
         carried: Carried | None = None,
+        times: StoredTimes | None = None,
         ignore_windows: bool = False,
     ) -> None:
         self.plan = plan
@@ -119,11 +123,11 @@ class Book:
         self.stepping = Stepping(stepping)
         self.guards = {ds.name: guarding.Guard() for ds in plan.daemon_sets}
         self.progress = deadlines.Progress()
+        self.times = TimeStore(times or StoredTimes(), plan.health.node_timeout_s)
         self.unreachable = unreachable.Unreachable()
         self.unfit: set[str] = set()  # nodes whose pod nothing would have replaced at their turn
         self.unapproved: StepRun | None = None  # the approval that the run waits for
         self.joined: set[str] = set()
-        self.nodes_listed = False
         self.daemon_sets = {
             ds.name: DaemonSetRun(ds, plan.digest, self._wake_node(ds.name))
             for ds in plan.daemon_sets
@@ -220,8 +224,6 @@ class Book:
 
     def finish_step(self, run: StepRun, now: float) -> None:
         """A step is over: those that waited for it may go on."""
-        if run.step.kind == "barrier" and run.state is StepState.SOAKING:
-            self.progress.opened_at = now
         if run.state not in OVER:
             run.state = StepState.DONE
         run.ended_at = run.ended_at or max(now, 0.0)
@@ -333,8 +335,9 @@ class Book:
         held = run.state in IN_FLIGHT
         self.gating.leave(run)
         run.state, run.reason, run.ended_at = state, reason, now
+        storedtimes.over(self, run, now)
         if state is StepState.FAILED:
-            weighing.find_fault(self, ds, run)
+            weighing.find_fault(self, ds, run, now)
         if held:
             self.release(ds, run)
         if state is StepState.FAILED and was_asked_before(self, ds, run):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.executor import guarding
+from rollout.executor import guarding, storedtimes
 from rollout.executor.actions import Outcome
-from rollout.executor.state import DaemonSetRun, Phase, StepRun
+from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun
 from rollout.quantity import cut, format_duration
 
 if TYPE_CHECKING:
@@ -24,45 +24,35 @@ if TYPE_CHECKING:
 class Progress:
     """What the deadline is counted from; seconds."""
 
-    last_at: float = float("-inf")  # when the last node got done
-    began_at: float = float("inf")  # when the first step that is not over began
-    opened_at: float = float("-inf")  # when the last bake time was over
-    paused: bool = False  # nothing may start
+    counts_from: float | None = None  # since when the run waits for its nodes; None: it does not
+    changed_at: float = BEFORE  # when it began to wait for them, or for something else
+    done_at: float = BEFORE  # when the last node got done
     looks_at: float | None = None  # when the timer is due
 
 
+FIRST_LOOK_S = 2.0  # a new process has to see first what got done before it
 _PATCHING = (Phase.PREPARING, Phase.OBSERVING, Phase.RESTORING)
 
 
 def watch(book: Book, now: float) -> None:
-    """See to it that somebody looks when the deadline is due; a pause is not counted."""
-    if book.stopping:
-        book.progress.paused = True
-        return
-    if book.progress.paused:
-        book.progress.paused = False
-        book.progress.last_at = now
-    if book.progress.looks_at is None and book.finished is None:
-        book.progress.began_at = min(book.progress.began_at, now)
-        _look_at(book, book.progress.began_at + book.plan.health.progress_deadline_s)
+    """See to it that somebody looks when the deadline is due; other waits are not counted."""
+    progress = book.progress
+    counts = _counts(book, now)
+    first = progress.changed_at == BEFORE
+    if first or counts is not (progress.counts_from is not None):
+        earlier = book.times.stored.counts_from if first else None
+        progress.changed_at = now
+        progress.counts_from = (now if earlier is None else min(now, earlier)) if counts else None
+        storedtimes.counting_changed(book, now)
+    if progress.counts_from is not None and progress.looks_at is None and book.finished is None:
+        soonest = now + FIRST_LOOK_S if first else now
+        limit = book.plan.health.progress_deadline_s
+        _look_at(book, max(progress.counts_from + limit, soonest))
 
 
 def _look_at(book: Book, when: float) -> None:
-    """Set the timer; one that is later than this one has nothing to say any more."""
     book.progress.looks_at = when
-    book.at(when, lambda at: _look(book, when, at))
-
-
-def begun(book: Book, run: StepRun, now: float) -> None:
-    """A step has begun, or is found begun; one that is long over its time says nothing.
-
-    Such a one was stopped, or failed, before: while nobody worked on the run.
-    """
-    if run.started_at + book.plan.health.node_timeout_s > now:
-        book.progress.began_at = min(book.progress.began_at, run.started_at)
-        due = run.started_at + book.plan.health.progress_deadline_s
-        if book.progress.looks_at is None or due < book.progress.looks_at:
-            _look_at(book, due)
+    book.at(when, lambda at: _look(book, at))
 
 
 def got_done(book: Book, run: StepRun, now: float) -> None:
@@ -70,14 +60,12 @@ def got_done(book: Book, run: StepRun, now: float) -> None:
     ds = book.daemon_sets[run.step.daemon_set]
     since = [ds.view.ready_since.get(pod.metadata.uid, now) for pod in ds.view.on(run.node)]
     soaked = max(since, default=now) + max(book.plan.health.soak_s, ds.view.min_ready_s)
-    book.progress.last_at = max(book.progress.last_at, min(now, soaked))
+    book.progress.done_at = max(book.progress.done_at, min(now, soaked))
 
 
-def _look(book: Book, asked: float, now: float) -> None:
-    if book.progress.looks_at != asked:
-        return
+def _look(book: Book, now: float) -> None:
     book.progress.looks_at = None
-    if book.stopping or book.finished is not None:
+    if book.finished is not None or not _counts(book, now):
         return
     limit = book.plan.health.progress_deadline_s
     due = _waiting_since(book, now) + limit
@@ -118,18 +106,15 @@ def _cause(ds: DaemonSetRun) -> str:
 
 def _waiting_since(book: Book, now: float) -> float:
     """Return since when the run waits for its nodes, or for room for them."""
-    if book.gating.keep_waiting(now):
-        book.progress.last_at = now
+    began = now if book.progress.counts_from is None else book.progress.counts_from
     flying = book.flying
-    if flying:
-        return max(book.progress.last_at, flying[0].started_at)
-    if not _waits_for_room(book):
-        book.progress.last_at = now
-    return max(book.progress.last_at, book.progress.opened_at, book.progress.began_at)
+    return max(book.progress.done_at, began, flying[0].started_at if flying else BEFORE)
 
 
-def _waits_for_room(book: Book) -> bool:
-    """Whether anything but a bake time or a person keeps the run from going on."""
-    return any(
+def _counts(book: Book, now: float) -> bool:
+    """Whether nothing but nodes, or the lack of room for them, keeps the run from going on."""
+    if book.stopping or book.stepping.asked is not None or book.gating.keep_waiting(now):
+        return False
+    return bool(book.in_flight) or any(
         ds.waits or ds.phase in _PATCHING or not ds.resolved for ds in book.daemon_sets.values()
     )

@@ -8,6 +8,8 @@ from rollout.executor.actions import Finish, Outcome
 from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
 from rollout.executor.result import Result
 from rollout.executor.state import OVER, StepState
+from rollout.executor.storedtimes import left_behind
+from rollout.executor.timerecord import recorded_starts
 
 MOST_MESSAGE = 4000  # characters; what is shown at the end of a run is whole
 MOST_FAILED = 100  # failed nodes that are named; all are counted
@@ -67,6 +69,8 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
         gates=result.gates or record.gates,
         gate_wave=result.wave or record.gate_wave,
         last_wave_done=max(result.last_wave_done, record.last_wave_done),
+        starts=recorded_starts(left_behind(result.steps)),
+        counts_from="",
         approved_nodes=tuple(node for node in record.approved_nodes if node not in over),
         wish=_still_wanted(record.wish, finish.outcome),
     )

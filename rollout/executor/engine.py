@@ -25,6 +25,7 @@ from rollout.executor import (
     starting,
     stepping,
     stopping,
+    storedtimes,
     timekeeping,
 )
 from rollout.executor import events as ev
@@ -89,6 +90,8 @@ class Engine(Book):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why)
+            case ev.TimesNotStored():
+                storedtimes.not_stored(self, now)
             case ev.JournalLost(why):
                 self.hold(why)
             case ev.StopAsked(why):
@@ -106,10 +109,10 @@ class Engine(Book):
         """Return what may be done now; each action comes out once."""
         self.timers.run(now)
         stopping.take_up(self, now)
-        deadlines.watch(self, now)
         gating.take_up(self, now)
         starting.start_updates(self, now)
         gating.take_up(self, now)  # a step that is only verified may have ended at once
+        deadlines.watch(self, now)
         timekeeping.note_block(self, now)
         self._check_end(now)
         if self.checked:

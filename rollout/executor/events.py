@@ -180,6 +180,11 @@ class JournalLost:
 
 
 @dataclass(frozen=True, slots=True)
+class TimesNotStored:
+    """The run record could not be told the times that it is to hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The user wants nothing new to start (first Ctrl-C, SIGTERM)."""
 
@@ -222,6 +227,7 @@ Event: TypeAlias = (
     | Measured
     | LockLost
     | JournalLost
+    | TimesNotStored
     | StopAsked
     | Said
     | Decided

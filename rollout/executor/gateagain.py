@@ -87,9 +87,8 @@ def _ask(book: Book, run: StepRun, now: float) -> None:
     )
 
 
-def _judged(book: Book, gate_run: GateRun, now: float) -> None:
+def _judged(book: Book, gate_run: GateRun, _now: float) -> None:
     book.gating.again.discard(gate_run.id)
-    book.progress.opened_at = now
     if not lets_go_on(gate_run):
         stop_for(book, gate_run)
 

@@ -24,7 +24,6 @@ def look_at_windows(book: Book, now: float) -> None:
             kind = "window-open" if is_open else "window-closed"
             book.tell(Notice(kind, message=said.reason, gate=guard.gate.name))
         guard.told = is_open
-        book.progress.opened_at = now
         if is_open:
             _let_go(book, guard)
 

@@ -107,7 +107,6 @@ def _is_behind_us(book: Book, run: StepRun) -> bool:
 
 def _vertex_judged(book: Book, run: StepRun, gate_run: GateRun, now: float) -> None:
     book.gating.vertices.pop(run.step.id, None)
-    book.progress.opened_at = now
     if lets_go_on(gate_run):
         book.finish_step(run, now)
     else:

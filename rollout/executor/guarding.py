@@ -55,8 +55,9 @@ def look_at(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     if not waits:
         slot_given_back(book, ds, run.node)
     elif run.node not in guard.bereft and run.node not in guard.on_their_own:
-        guard.bereft[run.node] = now
-        book.at(now + PATIENCE_S, lambda _: _overdue(book, ds, run.node, now))
+        since = run.started_at if run.inherited else now
+        guard.bereft[run.node] = since
+        book.at(now + PATIENCE_S, lambda _: _overdue(book, ds, run.node, since))
         _weigh(book, ds)
 
 
@@ -107,6 +108,14 @@ def successor_seen(book: Book, ds: DaemonSetRun, node: str) -> None:
     if guard.silent:
         guard.silent = False
         book.note("controller-back", ds, message="pods come back; the run goes on")
+
+
+def is_unserved(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> bool:
+    """Whether a node has no pod because the controller makes none, now or in a process before."""
+    guard = book.guards[ds.name]
+    if ds.pods_refused or run.node not in guard.bereft:
+        return False
+    return guard.silent or now >= guard.bereft[run.node] + PATIENCE_S
 
 
 def is_trusted(book: Book, ds: DaemonSetRun) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,7 +24,10 @@ from rollout.executor.processes import this_process
 from rollout.executor.record import AT_WORK, RunRecord
 from rollout.executor.runlog import RunLog, open_log
 from rollout.executor.session import Session
+from rollout.executor.storedtimes import StoredTimes
+from rollout.executor.timerecord import recorded_starts, written
 from rollout.executor.tuning import Tuning
+from rollout.fleet.objects import format_time
 
 _SKEW_S = 5.0  # of the two wall clocks, above which it is said
 
@@ -49,6 +53,10 @@ class Held:
     lock: Lock
     tuning: Tuning
     log: RunLog
+
+    def now(self) -> str:
+        """Return the server's time as the record holds it."""
+        return format_time(time.time() - (self.client.clock_skew_s or 0.0))
 
     def stamped(self, change: Callable[[RunRecord], RunRecord]) -> Callable[[RunRecord], RunRecord]:
         """Return the change of a record under our epoch; a higher one is never overwritten.
@@ -87,6 +95,19 @@ class Held:
         """Keep in the record what the gates say, for people and for the next process."""
         with suppress(ClusterError, StaleError):  # the end of the run writes it once more
             self.update(lambda record: msgspec.structs.replace(record, gates=gates, gate_wave=wave))
+
+    def keep_times(self, times: StoredTimes) -> bool:
+        """Keep in the record what a restart must not forget; returns whether it stands there."""
+        starts, counts_from = recorded_starts(times.started), written(times.counts_from)
+        try:
+            self.update(
+                lambda record: msgspec.structs.replace(
+                    record, starts=starts, counts_from=counts_from
+                )
+            )
+        except (ClusterError, StaleError):
+            return False
+        return True
 
 
 def _nobody_asks(client: Client) -> None:

@@ -8,6 +8,8 @@ holders are never valid at once, whatever is lost, late, stale or asleep:
 - A contender counts from the moment at which it *received* the lease that it takes over, and
   takes it only after a full duration without a sign of life. The renewal was sent before it could
   be received, so the old validity is over by then. A stale read only makes the swap fail.
+- A read that finds no lease takes nothing from its holder: it may be of before the lease was made.
+  Only the answer to a write over it says that it was deleted, and until then time runs out as ever.
 - A lease that is not there, although a run under way has held it, was deleted by somebody. Its
   holder may live, so a contender waits from the moment at which it saw that nothing is there.
 - Each holder has a higher epoch than all before it, in the lease or in the run record. So whoever
@@ -87,6 +89,14 @@ class LeaseState:
         return (self.uid, self.holder, self.epoch, self.renewed) == (
             (other.uid, other.holder, other.epoch, other.renewed)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The answer to a write over a lease: there is none, or not this one, any more."""
+
+
+Found: TypeAlias = LeaseState | Deleted | None  # what there is after a write; None: a read saw none
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +231,14 @@ def releasing(lease: LeaseState, renewed: str, sent: float) -> Attempt:
     return Attempt(lease, "", lease.epoch, lease.acquired, renewed, sent)
 
 
-def confirm(attempt: Attempt, found: LeaseState | None) -> Tenure | None:
+def confirm(attempt: Attempt, found: Found) -> Tenure | None:
     """Return what is held if the lease is what the attempt made of it, else None.
 
     Args:
         attempt: the write.
         found: what there is after it, by its answer or by a later read.
     """
-    if found is None:
+    if not isinstance(found, LeaseState):
         return None
     wanted = (attempt.holder, attempt.epoch, attempt.renewed)
     if (found.holder, found.epoch, found.renewed) != wanted:
@@ -257,7 +267,7 @@ class Lost:
     why: str
 
 
-def settle(tenure: Tenure, attempt: Attempt, found: LeaseState | None) -> Kept | Again | Lost:
+def settle(tenure: Tenure, attempt: Attempt, found: Found) -> Kept | Again | Lost:
     """Decide what became of a lease after a renewal.
 
     Args:
@@ -269,7 +279,9 @@ def settle(tenure: Tenure, attempt: Attempt, found: LeaseState | None) -> Kept |
     if kept is not None:
         return Kept(kept)
     held = tenure.lease
-    if found is None or found.uid != held.uid:
+    if found is None:  # maybe a stale read: another write tells
+        return Again(tenure)
+    if isinstance(found, Deleted) or found.uid != held.uid:
         return Lost("was deleted")
     if found.epoch < held.epoch:  # epochs never fall: the read was stale
         return Again(tenure)

@@ -17,13 +17,14 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, Conflict, NotFound, UnknownOutcome
-from rollout.executor.leaseprotocol import Attempt, LeaseState
+from rollout.executor.leaseprotocol import Attempt, Deleted, Found, LeaseState
 from rollout.executor.record import MANAGED_BY
 from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
 
 COORDINATION = "coordination.k8s.io/v1"
 PREFIX = "rollout-"
 _MICRO = 1_000_000
+_OTHER_UID = "Precondition failed: UID"  # says the store itself: that object is no more
 _SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
@@ -106,16 +107,20 @@ class LeaseStore:
         leases = dict(self._understand(namespace, raw) for raw in found)
         return {name: lease for name, lease in leases.items() if lease.holder}
 
-    def write(self, name: LeaseName, attempt: Attempt) -> LeaseState | None:
-        """Try a write, and return what there is after it; None: no lease.
+    def write(self, name: LeaseName, attempt: Attempt) -> Found:
+        """Try a write, and return what there is after it, by the answer or by a read.
 
         Raises:
             ClusterError: when the write is refused, or it can't be found out what came of it.
         """
         try:
             return self._understand(name.namespace, self._send(name, attempt))[1]
-        except (Conflict, UnknownOutcome):
-            return self.read(name)
+        except NotFound:
+            if attempt.base is None:  # it is the namespace that isn't there
+                raise
+            return Deleted()
+        except (Conflict, UnknownOutcome) as error:
+            return Deleted() if _OTHER_UID in str(error) else self.read(name)
 
     def stamp(self) -> str:
         """Return the server's time as `MicroTime`, later than every stamp before it."""
@@ -154,10 +159,7 @@ class LeaseStore:
         if base is None:
             return self._client.create(_collection(name.namespace), body, dict)
         metadata |= {"uid": base.uid, "resourceVersion": base.version}
-        try:
-            return self._client.replace(_path(name), body, dict)
-        except NotFound as error:
-            raise Conflict(str(error)) from None
+        return self._client.replace(_path(name), body, dict)
 
     def _spec(self, attempt: Attempt) -> JsonObject:
         return {

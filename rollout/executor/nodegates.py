@@ -82,7 +82,6 @@ def _node_judged(book: Book, run: StepRun, gate_run: GateRun, now: float) -> Non
 
 def _node_passed(book: Book, run: StepRun, now: float) -> None:
     state = book.gating
-    book.progress.opened_at = now
     del state.missing[run.step.id]
     if run.step.id in state.asking:
         del state.asking[run.step.id]

@@ -92,12 +92,15 @@ def plan_back(
 
 
 def _in_flight(fleet: Fleet) -> frozenset[str]:
-    """Return the nodes that the way forward has left in flight: they are watched on the way back.
+    """Return the nodes that a process before has left in flight: they are watched on the way back.
 
-    Else another DaemonSet's pod could be taken from a node whose own pod is still on its way.
+    Else another DaemonSet's pod could be taken from a node whose own pod is still on its way, and
+    the way back would not wait for pods that are to come.
     """
-    ends = (node for node, pods in fleet.pods.items() if all(pod.terminating for pod in pods))
-    return frozenset(ends)
+    pods = fleet.pods
+    return frozenset(
+        node for node in fleet.nodes if all(pod.terminating for pod in pods.get(node, ()))
+    )
 
 
 def taken_away(result: Result) -> Gone:

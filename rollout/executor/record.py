@@ -16,6 +16,7 @@ import msgspec
 from rollout.errors import StaleError
 from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.journalheads import JournalHead
+from rollout.executor.timerecord import RecordedStart
 from rollout.fleet.objects import JsonObject, Meta
 from rollout.notifyspec import Sink
 from rollout.planner.plan import Plan
@@ -175,6 +176,8 @@ class RunRecord(Struct, frozen=True):
     counts: Counts | None = None  # of the run's last part
     superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
     gates: tuple[RecordedGate, ...] = ()  # what they said: those that are asked, and the newest
+    starts: tuple[RecordedStart, ...] = ()  # when nodes in flight, and failed ones, were begun
+    counts_from: str = ""  # since when the progress deadline counts; "": it does not
     gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
     last_wave_done: int = 0  # the highest (1-based) of which sinks have heard, at the last end
     sequence: int = 0  # number of the last event that was told

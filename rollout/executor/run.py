@@ -45,6 +45,7 @@ from rollout.executor.record import RunRecord
 from rollout.executor.result import Result
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.steadyclock import steady_clock
+from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
@@ -105,6 +106,19 @@ class Gatekeeping:
     earlier: tuple[RecordedGate, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """Times of a part of a run that outlast its process.
+
+    Attributes:
+        earlier: what the record says of them.
+        keep: writes them into the record; returns whether they stand there.
+    """
+
+    earlier: StoredTimes
+    keep: Callable[[StoredTimes], bool]
+
+
 def run_plan(
     client: Client,
     plan: Plan,
@@ -116,6 +130,7 @@ def run_plan(
     resumed: bool,
     heed: Heed,
     gatekeeping: Gatekeeping,
+    lasting: Lasting,
     cluster_uid: str,
     on_drift: DriftPolicy,
     saw_epoch: Callable[[int, str], None],
@@ -134,6 +149,7 @@ def run_plan(
         resumed: an earlier process has begun this run; then pods may differ from the plan.
         heed: what people say to the run, and who hears how it stops.
         gatekeeping: what gates may do, and who writes down what they say.
+        lasting: times that a restart must not forget.
         cluster_uid: of the cluster that the client talks to.
         on_drift: what to do about soft drift at the start.
         saw_epoch: told the epoch of each record that is seen, and whose it is (S9).
@@ -156,6 +172,7 @@ def run_plan(
         resumed=resumed,
         heed=heed,
         gatekeeping=gatekeeping,
+        lasting=lasting,
         tuning=tuning,
     )
     try:
@@ -180,6 +197,7 @@ class _Loop:
         resumed: bool,
         heed: Heed,
         gatekeeping: Gatekeeping,
+        lasting: Lasting,
         tuning: Tuning,
     ) -> None:
         self.client = client
@@ -192,6 +210,7 @@ class _Loop:
         self.resumed = resumed
         self.heed = heed
         self.gatekeeping = gatekeeping
+        self.lasting = lasting
         self.tuning = tuning
         self.engine: Engine  # made when the plan is known to fit, and so is its writer
         self.writer: Writer
@@ -230,6 +249,7 @@ class _Loop:
             grace_s=self.tuning.grace_s,
             blind_s=self.tuning.blind_s,
             carried=self.gatekeeping.carried,
+            times=self.lasting.earlier,
             ignore_windows=self.gatekeeping.ignore_windows,
         )
         around = Surroundings(
@@ -261,6 +281,7 @@ class _Loop:
                 self._carry_out(action)
             self._tell()
             self._say()
+            self._keep_times()
             if self.engine.finished is not None:
                 return self._result(self.engine.finished)
             look_at = self.observer.look(self.engine, self.now())
@@ -377,6 +398,17 @@ class _Loop:
         if self.engine.in_flight != self.said:
             self.said = self.engine.in_flight
             self.scribe.submit(self.heed.say, explain(self.engine, self.now()))
+
+    def _keep_times(self) -> None:
+        """Write down what a restart must not forget, once there is a record to write it into."""
+        if self.wrote or self.resumed:
+            times = self.engine.times.take()
+            if times is not None:
+                self.scribe.submit(self._store_times, times)
+
+    def _store_times(self, times: StoredTimes) -> None:
+        if not self.lasting.keep(times):
+            self.inbox.put(ev.TimesNotStored())
 
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]

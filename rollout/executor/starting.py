@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from rollout.executor import (
     backgroundgates,
     controlling,
-    deadlines,
     gatewindows,
     guarding,
     nodegates,
     stepping,
+    storedtimes,
     unfit,
     zones,
 )
@@ -244,11 +244,13 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     if run.inherited:
         run.known_restarts = sum(restarts_of(pod) for pod in pods)
     run.state = StepState.REPLACING
-    run.started_at = now if write is not None or run.reopened else _begun(pods, now)
+    earlier = storedtimes.began_before(book, run)
+    found = write is None and not run.reopened
+    run.started_at = min(earlier, _begun(pods, now)) if found else now
     if write is not None:
         run.state = StepState.DELETING
     set_deadline(book, ds, run)
-    deadlines.begun(book, run, now)
+    storedtimes.begun(book, run, now)
     _note_wave(book, run)
     if write is not None:
         run.asked_at = run.asked_at or now

@@ -14,6 +14,7 @@ from rollout.errors import LockedError, NotFound, RolloutError
 from rollout.executor.leaseprotocol import (
     Again,
     Attempt,
+    Deleted,
     Holder,
     LeaseState,
     Tenure,
@@ -129,10 +130,11 @@ def _fence(do: Breaking, name: LeaseName, lease: LeaseState | None, run_id: str)
                 f"the lease of {name} is not that of run {run_id} any more; look again"
             )
         attempt = taking(lease, lease.epoch + 1, do.me, do.store.stamp(), do.clock())
-        lease = do.store.write(name, attempt)
-        tenure = confirm(attempt, lease)
+        found = do.store.write(name, attempt)
+        tenure = confirm(attempt, found)
         if tenure is not None:
             return tenure
+        lease = None if isinstance(found, Deleted) else found
     raise LockedError(f"the lease of {name} changes all the time; try again")
 
 

@@ -18,8 +18,10 @@ from rollout.executor.observer import Observer
 from rollout.executor.planback import NOTHING, Gone, plan_back, strays
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
-from rollout.executor.run import Gatekeeping, Heed, run_plan
+from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.session import Session
+from rollout.executor.storedtimes import StoredTimes
+from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wishes import NONE, wishes_on_the_way_back
 from rollout.planner.plan import Plan
@@ -77,8 +79,13 @@ def go_back(run: Held, gone: Gone = NOTHING) -> Result:
         run: the run.
         gone: pods that its way forward, in this process, has taken away.
     """
-    run.log.intend_record(run.stamped(_going_back)(run.session.record))
-    run.update(_going_back)
+    begins = run.now()
+
+    def going_back(record: RunRecord) -> RunRecord:
+        return _going_back(record, begins)
+
+    run.log.intend_record(run.stamped(going_back)(run.session.record))
+    run.update(going_back)
     plan, result = _once(run, gone)
     for _ in range(_MORE):
         missed = _missed(result)
@@ -119,6 +126,7 @@ def _carry_out(run: Held, plan: Plan) -> Result:
         resumed=True,
         heed=Heed(NONE, wishes_on_the_way_back, run.say),
         gatekeeping=Gatekeeping(),
+        lasting=Lasting(_earlier(run), run.keep_times),
         cluster_uid=run.session.cluster_uid,
         on_drift="ignore",
         saw_epoch=run.lock.outrun,
@@ -131,8 +139,23 @@ def _stuck(record: RunRecord, why: str) -> RunRecord:
     return msgspec.structs.replace(record, phase="rollback incomplete", message=why)
 
 
-def _going_back(record: RunRecord) -> RunRecord:
-    return msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
+def _going_back(record: RunRecord, begins: str) -> RunRecord:
+    """Return the record of a run on its way back; the times of the way forward don't count there.
+
+    Args:
+        record: as it is.
+        begins: now; a way back whose process was killed goes on with its own times.
+    """
+    going = msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
+    if record.phase == "rolling back":
+        return going
+    return msgspec.structs.replace(going, starts=(), counts_from=begins)
+
+
+def _earlier(run: Held) -> StoredTimes:
+    record = run.session.keeper.found
+    assert record is not None
+    return times_from(record.starts, record.counts_from)
 
 
 def _missed(result: Result) -> set[str]:

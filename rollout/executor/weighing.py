@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.executor import zones
+from rollout.executor import guarding, zones
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from rollout.executor.book import Book
 
 
-def find_fault(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
+def find_fault(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """Say whether a failure speaks against the release."""
     zone_down = zones.went_down(book, ds, run)
-    silent = book.guards[ds.name].silent and run.node in book.guards[ds.name].bereft
-    run.excused = bool(zone_down) or silent or run.node in ds.broken_before
+    unserved = guarding.is_unserved(book, ds, run, now)
+    run.excused = bool(zone_down) or unserved or run.node in ds.broken_before
     run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
 
 
@@ -31,7 +31,7 @@ def lapse(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.reason = "the node turned not ready after its update"
     book.done_count -= 1
     book.failures.lapsed(run.step.wave)
-    find_fault(book, ds, run)
+    find_fault(book, ds, run, now)
     book.note("node-failed", ds, node=run.node, wave=run.step.wave, message=run.reason)
     weigh_failure(book, run)
 

@@ -44,7 +44,7 @@ class Subject:
     desired: Desired
     selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
-    unfinished: frozenset[str] = frozenset()  # nodes whose hand-over this plan brings to its end
+    unfinished: frozenset[str] = frozenset()  # nodes under way, which this plan brings to their end
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,8 +104,8 @@ def node_fates(
         template: the target template.
         rules: which nodes the user wants in.
         now: when the fleet was read, seconds since the epoch.
-        unfinished: nodes whose hand-over was begun: they have a step even where their pod is
-            current, for the released pod must go.
+        unfinished: nodes that are under way: they have a step even where their pod is current, for
+            a released pod must go, and even where there is none, for one must come.
     """
     decide = _Decider(fleet, template, rules, now, unfinished)
     return [decide(node) for node in fleet.nodes.values()]
@@ -185,9 +185,10 @@ class _Decider:
             return "deferred", f"pod {stuck.metadata.name} is stuck terminating", "stuck"
         if alive:
             return "update", "", ""
-        # The controller is about to create the pod; of which template is our affair only where
-        # that changes.
-        fate: Fate = "update" if self.changes else "current"
+        # The controller is about to create the pod; that is our affair only where the template
+        # changes, or where the run took the old pod away.
+        ours = self.changes or node.metadata.name in self.unfinished
+        fate: Fate = "update" if ours else "current"
         return fate, "no pod yet; the controller creates it", ""
 
     def _only_not_ready(self, node: Node, eligibility: Eligibility) -> bool:

@@ -92,8 +92,8 @@ def rollback_plan(
         server_version: what the server calls itself.
         now: when the fleets were read, seconds since the epoch.
         surges: DaemonSets whose pods are handed over on the way back, as they were on the way on.
-        unfinished: by DaemonSet: nodes that still have a released pod, also one that an earlier
-            try at this way back has left.
+        unfinished: by DaemonSet: nodes that still have a released pod, or have no pod at work, also
+            those that an earlier try at this way back has left so.
         notify: who is told of it.
     """
     items = tuple(

@@ -109,7 +109,7 @@ VERDICTS: Final = (
         "    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])\n",
         "    return now\n",
         (
-            "tests/simulation/test_time_limits.py::test_the_time_of_an_old_pod_that_terminates_counts_too_after_a_restart",
+            "tests/simulation/test_restarts.py::test_what_was_not_written_down_yet_is_told_by_the_old_pod",
         ),
     ),
     Guard(
@@ -126,18 +126,68 @@ VERDICTS: Final = (
         "progress-not-while-paused",
         "a pause uses up the time of the nodes behind it",
         "rollout/executor/deadlines.py",
-        "        book.progress.paused = False\n        book.progress.last_at = now\n",
-        "        book.progress.paused = False\n",
+        "    if book.stopping or book.stepping.asked",
+        "    if book.stepping.asked",
         ("tests/simulation/test_time_limits.py::test_a_pause_is_not_counted_against_the_deadline",),
     ),
     Guard(
         "progress-from-the-cluster",
         "a restart of ours gives a run more time",
         "rollout/executor/deadlines.py",
-        "        book.progress.began_at = min(book.progress.began_at, run.started_at)\n        due",
-        "        due",
+        "        earlier = book.times.stored.counts_from if first else None\n",
+        "        earlier = None\n",
         (
-            "tests/simulation/test_time_limits.py::test_a_restart_of_ours_gives_the_deadline_no_extra_time",
+            "tests/simulation/test_restarts.py::test_a_run_with_nothing_in_flight_ends_at_its_deadline_however_often_we_are_killed",
+        ),
+    ),
+    Guard(
+        "waits-outlast-a-restart",
+        "a wait with a deadline of its own uses up the run's time behind a restart",
+        "rollout/executor/storedtimes.py",
+        "        return None if now >= progress.changed_at + bound_s else stored\n",
+        "        return stored\n",
+        (
+            "tests/simulation/test_restarts.py::test_the_time_of_an_open_question_is_not_counted_not_even_by_the_process_behind_it",
+        ),
+    ),
+    Guard(
+        "node-time-from-the-record",
+        "a restart of ours gives a node without a pod its whole time again",
+        "rollout/executor/starting.py",
+        "    run.started_at = min(earlier, _begun(pods, now)) if found else now\n",
+        "    run.started_at = _begun(pods, now) if found else now\n",
+        (
+            "tests/simulation/test_restarts.py::test_a_pod_that_is_made_anew_again_and_again_gives_its_node_no_more_time",
+        ),
+    ),
+    Guard(
+        "found-in-flight-is-kept-at-once",
+        "processes that are killed soon one after the other give a node time without end",
+        "rollout/executor/storedtimes.py",
+        "    found = run.inherited and book.resumed\n",
+        "    found = False\n",
+        (
+            "tests/simulation/test_restarts.py::test_nodes_03_a_node_without_any_pod_fails_at_its_deadline_however_often_we_are_killed[4.0]",
+        ),
+    ),
+    Guard(
+        "failed-node-stays-failed",
+        "a node that has failed gets its whole time again by a restart",
+        "rollout/executor/storedtimes.py",
+        "    if run.state is StepState.FAILED:\n        book.times.failed[run.id] = run\n    elif",
+        "    if",
+        (
+            "tests/simulation/test_restarts.py::test_a_node_that_has_failed_gets_no_second_turn_from_a_restart",
+        ),
+    ),
+    Guard(
+        "retry-begins-anew",
+        "a node that somebody wants tried again fails at once behind a restart",
+        "rollout/executor/storedtimes.py",
+        "    return started if asked <= started else inf\n",
+        "    return started\n",
+        (
+            "tests/simulation/test_restarts.py::test_a_retry_gives_a_node_its_whole_time_again_also_behind_a_restart",
         ),
     ),
     Guard(

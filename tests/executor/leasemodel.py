@@ -23,6 +23,7 @@ from rollout.executor.leaseprotocol import (
     Again,
     Attempt,
     Busy,
+    Deleted,
     Holder,
     Kept,
     LeaseState,
@@ -39,6 +40,9 @@ from rollout.executor.leaseprotocol import (
     renewing,
     settle,
     taking,
+)
+from rollout.executor.leaseprotocol import (
+    Found as FoundLease,
 )
 
 DURATION = 2  # ticks; with the margin a renewal is good for the tick it was sent in and the next
@@ -93,7 +97,7 @@ class Rules:
     late_writes: bool = True
     same_run: bool = False  # both processes execute the same run
     judge: Callable[..., Verdict] = judge
-    settle: Callable[[Tenure, Attempt, LeaseState | None], Kept | Again | Lost] = settle
+    settle: Callable[[Tenure, Attempt, FoundLease], Kept | Again | Lost] = settle
     counts_from_answer: bool = False  # a holder's time begins when it hears that a write is done
     counts_from_question: bool = False  # a contender's time begins when it asks
     stops_before_release: bool = True
@@ -112,12 +116,16 @@ class Found:
 
     states: int
     violation: tuple[str, ...]  # the steps to two valid holders, or to an epoch of before
+    given_up: tuple[str, ...]  # the steps to a holder that gave up a lease which was still its own
     epochs: tuple[int, int]  # the highest under which each of the two was valid
     replaced_a_dead_holder: bool
 
 
 def search(rules: Rules) -> Found:
-    """Visit every state; stops at the first in which two are valid, or an epoch is not new."""
+    """Visit every state; stops at the first in which two are valid, or an epoch is not new.
+
+    It stops as well where a holder gives up what nobody has taken from it.
+    """
     processes = (Process(),) * (3 if rules.breaker else 2)
     start = World(
         processes,
@@ -138,7 +146,11 @@ def search(rules: Rules) -> Found:
                 following.append(state)
                 valid = [i for i in (0, 1) if state.processes[i].valid]
                 if len(valid) > 1 or not new_holders_are_above(world, state):
-                    return Found(len(came_from), story(came_from, state), (0, 0), replaced)
+                    told = story(came_from, state)
+                    return Found(len(came_from), told, (), (0, 0), replaced)
+                if gives_up_its_own(rules, world, state):
+                    told = story(came_from, state)
+                    return Found(len(came_from), (), told, (0, 0), replaced)
                 for i in valid:
                     tenure = state.processes[i].tenure
                     assert tenure is not None
@@ -146,7 +158,20 @@ def search(rules: Rules) -> Found:
                     replaced |= tenure.lease.epoch > 1 and state.processes[1 - i].mode == "dead"
         frontier = following
         assert len(came_from) < LIMIT, "the state space is not as small as it should be"
-    return Found(len(came_from), (), (epochs[0], epochs[1]), replaced)
+    return Found(len(came_from), (), (), (epochs[0], epochs[1]), replaced)
+
+
+def gives_up_its_own(rules: Rules, before: World, after: World) -> bool:
+    """Whether a process that lives stops holding a lease in which it still stands."""
+    lease = before.lease
+    return lease is not None and any(
+        old.mode == "holding"
+        and new.mode == "looking"
+        and (old.recorded or old.saw == before.record)  # else it was outrun in the record
+        and old.tenure is not None
+        and (lease.holder, lease.epoch) == (holder(rules, i).identity, old.tenure.lease.epoch)
+        for i, (old, new) in enumerate(zip(before.processes, after.processes, strict=True))
+    )
 
 
 def new_holders_are_above(before: World, after: World) -> bool:
@@ -223,6 +248,9 @@ def free_steps(rules: Rules, world: World, i: int, process: Process) -> Iterator
     match process.mode:
         case "looking":
             yield from look_steps(rules, world, i, process)
+        case "holding" | "releasing" if rules.swaps and world.lease is None:
+            gone = refused(rules, i, process, Deleted())
+            yield "is told that the lease is deleted", put(world, i, gone)
         case "holding" | "releasing" if is_outdated(rules, world, process.tenure):
             for what, after, found in reads(world):
                 yield f"is refused and {what}", put(after, i, refused(rules, i, process, found))
@@ -329,7 +357,7 @@ def arrived(rules: Rules, world: World, i: int, attempt: Attempt) -> World:
     return put(world, i, replace(process, answered=True, answer=stored))
 
 
-def settled(rules: Rules, i: int, process: Process, found: LeaseState | None) -> Process:
+def settled(rules: Rules, i: int, process: Process, found: FoundLease) -> Process:
     """Return what a process makes of its write when it knows what is there now."""
     attempt = process.attempt
     assert attempt is not None
@@ -350,7 +378,7 @@ def settled(rules: Rules, i: int, process: Process, found: LeaseState | None) ->
     return Process()
 
 
-def refused(rules: Rules, i: int, process: Process, found: LeaseState | None) -> Process:
+def refused(rules: Rules, i: int, process: Process, found: FoundLease) -> Process:
     """Return what a process makes of a write that was not stored."""
     assert process.tenure is not None
     attempt = renewing(process.tenure, "never stored", 0.0)

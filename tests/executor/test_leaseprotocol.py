@@ -11,6 +11,8 @@ from rollout.executor.leaseprotocol import (
     Again,
     Attempt,
     Busy,
+    Deleted,
+    Found,
     Holder,
     Kept,
     LeaseState,
@@ -169,6 +171,7 @@ def test_a_renewal_that_was_not_stored_gives_no_time() -> None:
 
 def test_a_stale_read_is_no_loss() -> None:
     assert settle(TENURE, RENEWAL, replace(HELD, epoch=2, version="5")) == Again(TENURE)
+    assert settle(TENURE, RENEWAL, None) == Again(TENURE)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +182,10 @@ def test_a_stale_read_is_no_loss() -> None:
         (replace(HELD, holder=""), "released"),
         (replace(TENURE.lease, epoch=4), "taken over"),
         (replace(TENURE.lease, uid="another"), "deleted"),
-        (None, "deleted"),
+        (Deleted(), "deleted"),
     ],
 )
-def test_whatever_else_is_found_the_lease_is_lost(found: LeaseState | None, why: str) -> None:
+def test_whatever_else_is_found_the_lease_is_lost(found: Found, why: str) -> None:
     outcome = settle(TENURE, RENEWAL, found)
     assert isinstance(outcome, Lost)
     assert why in outcome.why
@@ -204,6 +207,7 @@ DELETING = Rules(deletions=1, stale_reads=0, crashes=0, late_writes=False)
 def test_two_holders_are_never_valid_at_once() -> None:
     found = search(Rules())
     assert not found.violation
+    assert not found.given_up
     assert found.states > 10_000
     assert found.epochs == (2, 2)
     assert found.replaced_a_dead_holder
@@ -223,6 +227,7 @@ def test_two_holders_are_never_valid_at_once() -> None:
 def test_nor_when_more_happens(rules: Rules) -> None:
     found = search(rules)
     assert not found.violation
+    assert not found.given_up
     assert found.epochs == (rules.takeovers, rules.takeovers)
 
 
@@ -244,9 +249,7 @@ def judge_by_run_alone(
     return judge(seen, now, policy, me, **{**known, "ended": True})
 
 
-def settle_by_holder_alone(
-    tenure: Tenure, attempt: Attempt, found: LeaseState | None
-) -> Kept | Again | Lost:
+def settle_by_holder_alone(tenure: Tenure, attempt: Attempt, found: Found) -> Kept | Again | Lost:
     outcome = settle(tenure, attempt, found)
     if isinstance(outcome, Again):
         return Kept(Tenure(outcome.tenure.lease, attempt.sent))
@@ -288,3 +291,11 @@ def settle_by_holder_alone(
 )
 def test_without_any_one_rule_two_can_be_valid_at_once(broken: Rules) -> None:
     assert search(broken).violation
+
+
+def settle_by_any_read(tenure: Tenure, attempt: Attempt, found: Found) -> Kept | Again | Lost:
+    return settle(tenure, attempt, Deleted() if found is None else found)
+
+
+def test_a_holder_that_believed_an_old_read_would_give_up_what_is_its_own() -> None:
+    assert search(Rules(settle=settle_by_any_read)).given_up

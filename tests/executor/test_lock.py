@@ -293,6 +293,49 @@ def test_a_deleted_lease_is_lost_and_not_made_again(world: LeaseWorld) -> None:
     assert not world.client.list(LEASES, dict).items
 
 
+# Reads of before there was a lease; the first one is that of `held`, which finds none either.
+STALE = "faults: [{match: {verbs: [get], resources: [leases*]}, stale: 1h, count: COUNT}]"
+
+
+def annotate(world: LeaseWorld) -> None:
+    """Change the lease behind the holder's back: its next renewal meets a conflict."""
+    body = {"metadata": {"annotations": {"team": "storage"}}}
+    world.client.patch(f"{LEASES}/{LEASE.name}", body, PatchKind.MERGE, dict)
+
+
+def test_a_conflict_and_an_old_read_that_finds_no_lease_lose_nothing(tmp_path: Path) -> None:
+    with lease_world(tmp_path, STALE.replace("COUNT", "2")) as world:
+        lock = world.held()
+        annotate(world)
+        world.time.now += 8
+
+        assert lock.renew() == 5.0
+
+        assert hits(world) == 2
+        world.time.now += 8
+        assert lock.valid()
+        assert not world.told
+
+
+def test_a_lease_that_no_read_shows_is_valid_until_its_time_is_over(tmp_path: Path) -> None:
+    with lease_world(tmp_path, STALE.replace("COUNT", "11")) as world:
+        lock = world.held()
+        annotate(world)
+        world.time.now += 8
+        assert lock.renew() == 1.0
+        assert lock.valid()
+        world.time.now += 2
+        assert lock.renew() == 1.0
+        assert (lock.valid(), lock.lost) == (False, "")
+        assert "its lease changes, or cannot be written" in world.told[0]
+
+        lock.renew()
+
+        assert hits(world) == 11
+        assert lock.valid()
+        assert world.told[1:] == [""]
+
+
 LOST_ANSWER = "faults: [{match: {verbs: [update], resources: [leases*]}, count: 1, ACTION: true}]"
 
 

@@ -41,6 +41,7 @@ from rollout.executor.patches import (
     take_back_patch,
 )
 from rollout.executor.picture import Surroundings, take_picture
+from rollout.executor.storedtimes import StoredTimes, left_behind
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
@@ -130,6 +131,7 @@ class VirtualRun:
         stop_at: nothing behind this wave starts.
         stepping: each node is asked for; the questions are in `asked`.
         carried: what an earlier process has written down of the gates.
+        times: what the record says of the run's times.
         ignore_windows: somebody wants it to go on outside of its windows.
         look: how a gate is measured; gates that look at nothing but the picture are real.
     """
@@ -147,6 +149,7 @@ class VirtualRun:
         stop_at: int = 0,
         stepping: bool = False,
         carried: Carried | None = None,
+        times: StoredTimes | None = None,
         ignore_windows: bool = False,
         look: Callable[[Gate, Context], Measurement] = measure,
     ) -> None:
@@ -160,8 +163,11 @@ class VirtualRun:
             stop_at=stop_at,
             stepping=stepping,
             carried=carried,
+            times=times,
             ignore_windows=ignore_windows,
         )
+        self.recorded = times or StoredTimes()  # as the record would say
+        self.records = 0  # how often that was written
         self.asked: list[Ask] = []
         self.measured: Counter[str] = Counter()  # name of a gate -> measurements
         self._look = look
@@ -313,6 +319,7 @@ class VirtualRun:
         for action in self.engine.decide(self.clock.now()):
             if isinstance(action, Finish):
                 self.finish = action
+                self.recorded = StoredTimes(left_behind(self.engine.steps.values()))
             elif isinstance(action, Ask):
                 self.asked.append(action)
             elif isinstance(action, Measure):
@@ -321,6 +328,8 @@ class VirtualRun:
                 self.clock.call_later(
                     self._rng.uniform(0.001, 0.02), partial(self._perform, action)
                 )
+        if (times := self.engine.times.take()) is not None:
+            self.clock.call_later(0.01, partial(self._record, times))
         for notice in self.engine.notices:
             self.log.append(f"{self.clock.now():.3f} {notice}")
         self.engine.notices.clear()
@@ -328,6 +337,11 @@ class VirtualRun:
         if wake is not None and wake != self._wake_at:
             self._wake_at = wake
             self.clock.call_later(max(wake - self.clock.now(), 1e-6), self._wake)
+
+    def _record(self, times: StoredTimes) -> None:
+        if self._alive:
+            self.recorded = times
+            self.records += 1
 
     def _wake(self) -> None:
         """Decide; a clock that rounds may come a hair too soon, and is asked again then."""

@@ -10,6 +10,7 @@ from typing import Any
 from rollout.executor.actions import Finish
 from rollout.executor.explain import explain
 from rollout.executor.state import StepRun
+from rollout.executor.wishes import Wishes
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import Fleet, default_fleet, read_fault
@@ -52,9 +53,17 @@ class World:
         self.oracle = Oracle(self.cluster, self.plan)
         self.begin()
 
-    def begin(self, *, resumed: bool = False) -> None:
+    def begin(self, *, resumed: bool = False, wishes: Wishes | None = None) -> None:
         """Start the process that carries the plan out, or one that goes on with it."""
-        self.run = VirtualRun(self.cluster, self.plan, random.Random(7), resumed=resumed)
+        times = self.run.recorded if resumed else None
+        self.run = VirtualRun(
+            self.cluster,
+            self.plan,
+            random.Random(7),
+            resumed=resumed,
+            wishes=wishes,
+            times=times,
+        )
         self.run.start()
 
     def advance(self, seconds: float) -> None:
