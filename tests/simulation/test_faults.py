@@ -216,7 +216,7 @@ def taint(world: World, node: str) -> None:
     world.patch(NODES, node, {"spec": {"taints": [kept]}})
 
 
-def test_fault_26_a_tainted_node_is_left_out_of_the_plan_and_keeps_its_pod() -> None:
+def test_fault_26_a_tainted_node_is_left_out_of_the_plan_which_says_what_becomes_of_it() -> None:
     with World(default_fleet(3, 1)) as world:
         taint(world, "node-001")
         plan = world.plan(spec())
@@ -224,9 +224,12 @@ def test_fault_26_a_tainted_node_is_left_out_of_the_plan_and_keeps_its_pod() -> 
 
         assert fate.fate == "ineligible"
         assert "dedicated" in fate.reason
+        assert "the pods on node-001 are removed for good" in plan.warnings[0]
         assert world.run("apply", world.save(plan)).code == ExitCode.DONE
         assert world.judge.deletes.total() == 2
         assert world.judge.deletes["log-agent", "node-001"] == 0
+        world.advance(60.0)
+        assert "node-001" not in {_node(pod) for pod in world.pods()}  # the controller did it
 
 
 def test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace() -> None:

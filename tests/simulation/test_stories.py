@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +87,30 @@ def test_what_a_gate_says_on_failure_happens(reaction: str, code: ExitCode) -> N
         assert world.run("apply", path).code == code
         assert world.judge.gates.measured["http"] == 1
         assert set(world.judge.gates.failed) == {"process-0"}
+
+
+def test_an_alarm_that_trips_in_mid_run_takes_every_node_back() -> None:
+    alarm = {
+        "name": "alarm",
+        "kind": "webhook",
+        "at": "background",
+        "url": f"https://{HOST}/alarm/trip",
+        "trip": True,
+        "interval": "5s",
+    }
+    with played([alarm], Turn("alarm", 7.0, 1000.0)) as (world, path):
+        before = {_image(pod) for pod in world.pods()}
+        apply = world.run("apply", path)
+
+        assert apply.code == ExitCode.ROLLED_BACK, apply.text
+        assert "tripped: the receiver says 200" in apply.text
+        assert world.judge.deletes.total() > 0, "nothing was to be taken back"
+        assert {_image(pod) for pod in world.pods()} == before
+        assert _image(world.daemon_set()["spec"]["template"]) in before
+
+
+def _image(pod: Mapping[str, Any]) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
 
 
 @pytest.mark.parametrize("at", ["preflight", "before-wave", "before-node", "after-node"])
