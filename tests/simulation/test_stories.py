@@ -15,10 +15,11 @@ from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.gatespec import HttpGate
 from rollout.sim.fleetfile import read_fault
+from rollout.sim.resources import PODS
 from tests.simulation.outsideworld import HOST, LIMIT, Turn
 from tests.simulation.scenarios import Scenario, fleet_of, script_of
 from tests.simulation.turning import begin_turns
-from tests.simulation.virtual import World
+from tests.simulation.virtual import SOMEBODY, World
 
 FEW = Scenario(1, 3, 1, 0, 0, 1, 0.0, {}, {}, "heal")
 TARGET = {"set": {"image": {"agent": "log-agent:2"}}}
@@ -111,6 +112,30 @@ def test_an_alarm_that_trips_in_mid_run_takes_every_node_back() -> None:
 
 def _image(pod: Mapping[str, Any]) -> str:
     return str(pod["spec"]["containers"][0]["image"])
+
+
+def test_what_a_kubelet_says_of_a_pod_steers_no_terminal_and_stays_on_its_line() -> None:
+    with played([]) as (world, path):
+        world.cluster.set_image_fault("log-agent:2", read_fault("never-ready"))
+        apply = world.start("apply", path)
+        world.wait_until(lambda: "log-agent:2" in map(_image, world.pods()))
+        pod = next(pod for pod in world.pods() if _image(pod) == "log-agent:2")
+        said = {"reason": "ErrImagePull", "message": "denied\x1b[2J\nn-001: done (1 of 3)"}
+        status = {**pod["status"], "containerStatuses": [_waiting(said)]}
+        name, body = pod["metadata"]["name"], {**pod, "status": status}
+        world.cluster.registry.update(PODS, "logging", name, body, SOMEBODY, subresource="status")
+
+        assert apply.end() == ExitCode.HELD
+        told = [line for line in apply.text.splitlines() if "ErrImagePull" in line]
+        assert all(line.endswith("denied [2J n-001: done (1 of 3)") for line in told[:1]), told
+        assert len(told) > 1, "the table at the end says it too"
+        assert not any(c < " " for c in apply.text if c != "\n")
+        assert not any(line.startswith("n-001: done") for line in apply.text.splitlines())
+
+
+def _waiting(why: dict[str, str]) -> dict[str, Any]:
+    image = {"name": "agent", "image": "log-agent:2", "imageID": "", "ready": False}
+    return {**image, "restartCount": 0, "state": {"waiting": why}}
 
 
 @pytest.mark.parametrize("at", ["preflight", "before-wave", "before-node", "after-node"])
