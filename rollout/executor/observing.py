@@ -158,6 +158,10 @@ def node_gone(book: Book, name: str, now: float) -> None:
 
 def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
     """A DaemonSet as it is now: is it as we left it?"""
+    if seen.metadata.uid != ds.planned.uid:
+        ds.gone = True  # its generation begins anew: it is not to be compared with ours
+        book.stop_for_drift(ds.drift(seen))
+        return
     if ds.is_from_before_plan(seen):
         return
     if ds.live is not None and _is_older(seen, ds.live):
@@ -173,6 +177,13 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     if drift:
         book.stop_for_drift(drift)
     resolve(book, ds, now)
+
+
+def daemon_set_gone(book: Book, ds: DaemonSetRun, *, is_certain: bool) -> None:
+    """A DaemonSet is not there any more, or a list lacks it: then what is in flight is watched."""
+    ds.gone = ds.gone or is_certain
+    lacks = "is not listed any more: it was deleted, or the list lacks it"
+    book.stop_for_drift(f"DaemonSet {ds.name} {'was deleted' if is_certain else lacks}")
 
 
 def _is_older(seen: DaemonSet, known: DaemonSet) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout.executor.result import Result
+from rollout.executor.result import GONE, Result
 from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.printable import lines
@@ -66,16 +66,19 @@ def summary_text(plan: Plan, result: Result) -> str:
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
     verb = "are back after" if plan.goes_back else "updated in"
     lines = [f"{head} {verb} {took}: {message}."]
-    lines += [
-        f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
-        for ds in plan.daemon_sets
-    ]
+    lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
     lines += [*time_text(result.account)]
     if result.joined:
         lines.append(
             f"Joined during the run, updated by the controller, not verified: {cut(result.joined)}."
         )
     return "\n".join(lines)
+
+
+def _strategy_text(key: str, strategy: str) -> str:
+    if strategy == GONE:
+        return f"DaemonSet {key}, as this run knew it, does not exist any more."
+    return f"The strategy of DaemonSet {key} is {strategy}."
 
 
 def _took(run: StepRun) -> str:

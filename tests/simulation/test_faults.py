@@ -298,10 +298,39 @@ def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
         command = begin(world)
         after_deletes(world, 1)
         world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
-        before = world.judge.deletes.total()
+        before, since = world.judge.deletes.total(), world.clock.now()
 
         assert command.end() == ExitCode.STALE
         assert world.judge.deletes.total() <= before + 1
+        assert world.clock.now() < since + 5.0, "nobody makes the pods that it would wait for"
+        assert "DaemonSet logging/log-agent, as this run knew it, does not exist" in command.text
+        assert "rollout rollback" not in command.text
+
+
+def recreate(world: World) -> None:
+    """Delete the DaemonSet, and make it again as it is in the end."""
+    old = copy.deepcopy(world.daemon_set())
+    world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+    metadata = {"name": "log-agent", "namespace": "logging", "labels": old["metadata"]["labels"]}
+    body = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata}
+    made = {**body, "spec": {**old["spec"], "updateStrategy": {"type": "RollingUpdate"}}}
+    world.cluster.registry.create(DAEMONSETS, "logging", made, SOMEBODY)
+
+
+def test_fault_32_a_run_that_goes_on_knows_a_recreated_daemon_set_for_another_one() -> None:
+    with World(default_fleet(6, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        first.kill()
+        recreate(world)
+        world.advance(60.0)
+        before, since = world.judge.deletes.total(), world.clock.now()
+        second = world.run("apply", first.arguments[1])
+
+        assert second.code == ExitCode.STALE
+        assert "DaemonSet log-agent was recreated" in second.text
+        assert world.clock.now() < since + 30.0
+        assert world.judge.deletes.total() == before
 
 
 def forget_revisions(world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome, Prepare, ReadDaemonSet, Restore
-from rollout.executor.events import Answer, Answered
+from rollout.executor.events import Answer, Answered, DaemonSetGone, DaemonSetSeen
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import Phase
 from rollout.fleet import marks
@@ -59,6 +59,36 @@ def test_a_deleted_daemon_set_ends_the_run_and_nothing_else_is_touched() -> None
 
     assert finish.outcome is Outcome.DRIFT
     assert "deleted" in finish.message
+
+
+def test_a_recreated_daemon_set_is_known_although_no_watch_told_of_its_end() -> None:
+    """Its generation begins anew, so it must not pass for an older state of ours."""
+    world = World()
+    world.until_deletes(2)
+    live = world.run.engine.daemon_sets["log-agent"].live
+    assert live is not None
+    metadata = msgspec.structs.replace(live.metadata, uid="another", generation=1)
+    other = msgspec.structs.replace(live, metadata=metadata)
+    world.run._take(DaemonSetSeen("log-agent", other))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "was recreated" in finish.message
+    assert len(world.oracle.order) == 2
+
+
+def test_what_a_list_without_the_daemon_set_leaves_in_flight_is_watched_to_its_end() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run._take(DaemonSetGone("log-agent", is_certain=False))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "the list lacks it" in finish.message
+    assert {s.state for s in world.run.engine.flying} == set()
+    assert world.run.engine.done_count == 2
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RESTORING])
