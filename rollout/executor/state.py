@@ -208,7 +208,9 @@ class DaemonSetRun:
         if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
             return ""
         template = template_digest(seen.spec.template)
-        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING):
+        patched_by = seen.metadata.annotations.get(marks.PLAN)
+        begun = patched_by is not None and patched_by == self._plan_digest
+        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING) and not begun:
             if template != self.planned.current.template_digest:
                 return f"the template of DaemonSet {self.name} was edited since the plan was made"
             if seen.spec.update_strategy != self.planned.live_strategy:
@@ -220,6 +222,11 @@ class DaemonSetRun:
             return (
                 f"the strategy of DaemonSet {self.name} was set back to {seen.strategy_type} "
                 "during the run: the controller now replaces pods on its own"
+            )
+        if patched_by is None and not self.planned.owner_on_delete:
+            return (
+                f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout "
+                "rollback' or 'rollout cleanup' brings its strategy back from the record"
             )
         return f"another run took over DaemonSet {self.name}"
 

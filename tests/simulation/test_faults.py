@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
+from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
 from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
@@ -279,6 +280,39 @@ def test_fault_27_a_strategy_that_somebody_turns_back_stops_the_run() -> None:
         assert command.end() == ExitCode.STALE
         assert "RollingUpdate" in command.text
         assert world.judge.deletes.total() == before
+
+
+def test_fault_27_without_the_runs_annotations_the_way_back_knows_the_strategy_all_the_same() -> (
+    None
+):
+    with World(default_fleet(4, 1)) as world:
+        before = world.daemon_set()["spec"]["updateStrategy"]
+        command = begin(world)
+        after_deletes(world, 1)
+        world.patch(
+            DAEMONSETS, "log-agent", {"metadata": {"annotations": dict.fromkeys(marks.ALL)}}
+        )
+
+        assert command.end() == ExitCode.STALE
+        assert "the annotations of the run were taken from DaemonSet log-agent" in command.text
+        assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert world.run("rollback", "sim", *THERE).code == ExitCode.ROLLED_BACK
+        assert world.daemon_set()["spec"]["updateStrategy"] == before
+
+
+def test_fault_27_a_run_that_goes_on_says_what_somebody_changed_since_its_patch() -> None:
+    with World(default_fleet(4, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        first.kill()
+        old = {"name": "agent", "image": "log-agent:2.3"}
+        world.patch(
+            DAEMONSETS, "log-agent", {"spec": {"template": {"spec": {"containers": [old]}}}}
+        )
+        second = world.run("apply", first.arguments[1])
+
+        assert second.code == ExitCode.STALE
+        assert "the template of DaemonSet log-agent was edited during the run" in second.text
 
 
 def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
