@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rollout.executor import guarding, unreachable
+from rollout.executor import guarding, returning, unreachable
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
 from rollout.executor.notices import Notice
@@ -135,7 +135,9 @@ def node_seen(book: Book, node: Node, now: float) -> None:
     known = book.nodes.get(name)
     book.nodes[name] = node
     unreachable.note_readiness(book, node, now)
-    if name not in book.planned_nodes and name not in book.joined:
+    if name in book.gone_nodes:
+        returning.node_returned(book, name, now)
+    elif name not in book.planned_nodes and name not in book.joined:
         book.joined.add(name)
         book.tell(Notice("node-joined", node=name))
     if known is None or known.ready != node.ready:

@@ -40,10 +40,17 @@ def played(
     *turns: Turn,
     story: Scenario = FEW,
     strategy: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[tuple[World, str]]:
     """A small world, and the path of a plan with these gates in it."""
     item = {"name": "log-agent", "target": TARGET, "strategy": strategy or {"maxUnavailable": 1}}
-    spec = {"daemonSets": [item], "waves": [1, "100%"], "health": {"soak": 1}, "gates": gates}
+    spec = {
+        "daemonSets": [item],
+        "waves": [1, "100%"],
+        "health": {"soak": 1},
+        "gates": gates,
+        **more,
+    }
     with World(fleet_of(story), faults=script_of(story)) as world:
         path = world.save(world.plan(spec))
         world.begin_faults()
@@ -112,6 +119,20 @@ def test_an_alarm_that_trips_in_mid_run_takes_every_node_back() -> None:
 
 def _image(pod: Mapping[str, Any]) -> str:
     return str(pod["spec"]["containers"][0]["image"])
+
+
+def test_a_node_is_tried_again_although_its_wave_is_done() -> None:
+    """S7: its wave passed with the failure that was allowed; what follows has begun by then."""
+    limits = {"health": {"soak": 1, "nodeTimeout": "1m"}, "failure": {"maxFailures": 1}}
+    with played([], strategy={"maxUnavailable": 2}, waves=[2, "100%"], **limits) as (world, path):
+        world.cluster.set_image_fault("log-agent:2@n-000", read_fault("never-ready"))
+        apply = world.start("apply", path)
+        world.wait_until(lambda: "wave 2 (wave-2) begins" in apply.text)
+        world.cluster.clear_image_faults()
+
+        assert world.run("retry", "sim", *THERE).code == ExitCode.DONE
+        assert apply.end() == ExitCode.DONE, apply.text
+        assert "n-000: is tried again" in apply.text
 
 
 def test_what_a_kubelet_says_of_a_pod_steers_no_terminal_and_stays_on_its_line() -> None:
