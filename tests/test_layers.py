@@ -19,6 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "amounts": set(),
     "errors": set(),
     "quantity": set(),
+    "printable": set(),
     "openings": {"quantity"},
     "patterns": set(),
     "unreadable": set(),
@@ -35,14 +36,17 @@ LAYERS: dict[str, set[str]] = {
     "cluster": {"errors", "quantity", "fleet", "unreadable"},
     "gates": {
         *("amounts", "errors", "quantity", "openings", "patterns", "files", "yamlsource"),
-        *("fleet", "gatespec", "cluster", "unreadable"),
+        *("fleet", "gatespec", "cluster", "unreadable", "printable"),
     },
     "journal": {"errors", "unreadable"},
     "executor": {
         *("errors", "quantity", "fleet", "notifyspec", "gatespec", "planner"),
-        *("gates", "cluster", "journal", "unreadable"),
+        *("gates", "cluster", "journal", "unreadable", "printable"),
     },
-    "report": {"errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"},
+    "report": {
+        *("errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"),
+        "printable",
+    },
     "notify": {
         *("errors", "quantity", "fleet", "notifyspec", "gatespec", "planner", "gates", "cluster"),
         "executor",
@@ -51,7 +55,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": {
         *("errors", "quantity", "files", "memory", "yamlsource", "fleet", "spec", "specfile"),
         *("gatespec", "planner", "gates", "cluster", "journal", "executor", "report", "notify"),
-        "sim",
+        *("sim", "printable"),
     },
     "__main__": {"cli"},
 }

@@ -70,8 +70,8 @@ class Engine(Book):
                 observing.take_nodes(self, nodes, now)
             case ev.DaemonSetSeen(name, daemon_set):
                 observing.daemon_set_seen(self, self.daemon_sets[name], daemon_set, now)
-            case ev.DaemonSetGone(name):
-                self.stop_for_drift(f"DaemonSet {name} was deleted")
+            case ev.DaemonSetGone(name, is_certain):
+                observing.daemon_set_gone(self, self.daemon_sets[name], is_certain=is_certain)
             case ev.CreationRefused(name, message, at):
                 guarding.refusal_seen(self, self.daemon_sets[name], message, at)
             case ev.RevisionsSeen(name, revisions):
@@ -142,6 +142,7 @@ class Engine(Book):
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
             left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
+            left_alone += len(self.forsaken)
             return self.in_flight > left_alone + gatewaiting.idle(self)
         return any(run.awaiting_answer for run in self.busy_nodes.values())
 

@@ -94,9 +94,10 @@ class DaemonSetSeen:
 
 @dataclass(frozen=True, slots=True)
 class DaemonSetGone:
-    """A DaemonSet was deleted."""
+    """A DaemonSet was deleted, or is missing from a list, which a broken proxy may have cut."""
 
     name: str
+    is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

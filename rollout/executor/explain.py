@@ -9,6 +9,7 @@ from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
 from rollout.executor.state import DaemonSetRun, Phase, StepState
+from rollout.printable import one_line
 from rollout.quantity import cut, format_duration
 
 NOTHING = "nothing is left to wait for"  # a run that is not over never says this
@@ -22,6 +23,10 @@ def explain(engine: Engine, now: float) -> str:
         engine: the run.
         now: seconds, by the clock of the run.
     """
+    return one_line(_sentence(engine, now))
+
+
+def _sentence(engine: Engine, now: float) -> str:
     if engine.finished is not None:
         return engine.finished.message
     if engine.lost_views:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from rollout.executor.state import DaemonSetRun, StepRun
 from rollout.fleet.objects import Condition, ContainerStatus, Node, Pod, parse_time
 from rollout.planner.plan import HealthRules
+from rollout.printable import one_line
 from rollout.quantity import format_duration
 
 _STUCK_MARGIN_S = 15.0  # beyond the grace period, for a kubelet that is a little late
@@ -147,7 +148,7 @@ def _fail_fast(pod: Pod, rules: HealthRules) -> ContainerStatus | None:
 def _waiting_text(status: ContainerStatus) -> str:
     waiting = status.state.waiting
     assert waiting is not None
-    return f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
+    return one_line(f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason)
 
 
 def _restart_text(pod: Pod) -> str:

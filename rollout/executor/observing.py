@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rollout.executor import guarding, unreachable
+from rollout.executor import guarding, returning, unreachable
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
 from rollout.executor.notices import Notice
@@ -135,7 +135,9 @@ def node_seen(book: Book, node: Node, now: float) -> None:
     known = book.nodes.get(name)
     book.nodes[name] = node
     unreachable.note_readiness(book, node, now)
-    if name not in book.planned_nodes and name not in book.joined:
+    if name in book.gone_nodes:
+        returning.node_returned(book, name, now)
+    elif name not in book.planned_nodes and name not in book.joined:
         book.joined.add(name)
         book.tell(Notice("node-joined", node=name))
     if known is None or known.ready != node.ready:
@@ -158,6 +160,10 @@ def node_gone(book: Book, name: str, now: float) -> None:
 
 def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
     """A DaemonSet as it is now: is it as we left it?"""
+    if seen.metadata.uid != ds.planned.uid:
+        ds.gone = True  # its generation begins anew: it is not to be compared with ours
+        book.stop_for_drift(ds.drift(seen))
+        return
     if ds.is_from_before_plan(seen):
         return
     if ds.live is not None and _is_older(seen, ds.live):
@@ -173,6 +179,13 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     if drift:
         book.stop_for_drift(drift)
     resolve(book, ds, now)
+
+
+def daemon_set_gone(book: Book, ds: DaemonSetRun, *, is_certain: bool) -> None:
+    """A DaemonSet is not there any more, or a list lacks it: then what is in flight is watched."""
+    ds.gone = ds.gone or is_certain
+    lacks = "is not listed any more: it was deleted, or the list lacks it"
+    book.stop_for_drift(f"DaemonSet {ds.name} {'was deleted' if is_certain else lacks}")
 
 
 def _is_older(seen: DaemonSet, known: DaemonSet) -> bool:

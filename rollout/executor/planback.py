@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from rollout.cluster.client import Client
@@ -80,7 +81,7 @@ def plan_back(
             raise StaleError(
                 f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
             )
-        fleets[ds.name] = fleet
+        fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)
         targets[ds.name] = revision_before(ds.previous_digest, fleet)
         released = read_released(client, ds.namespace, ds.uid)
         unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released}

@@ -11,6 +11,8 @@ from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.state import DaemonSetRun, StepRun
 from rollout.planner.plan import Plan
 
+GONE = "gone"  # the strategy of a DaemonSet that does not exist any more
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -20,7 +22,7 @@ class Result:
     steps: tuple[StepRun, ...]  # the updates, in the order of the plan
     joined: tuple[str, ...]
     plan: Plan  # as it was carried out: reconciled, where that was asked for
-    strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now
+    strategies: Mapping[str, str]  # DaemonSet -> type of the strategy it has now, or `GONE`
     duration_s: float
     unapproved: int  # the wave (1-based) behind which the run waits for an approval; 0: none
     interrupted: bool  # a signal stopped it

@@ -42,8 +42,9 @@ from rollout.executor.notices import Notice
 from rollout.executor.observer import Observer
 from rollout.executor.picture import Surroundings
 from rollout.executor.record import RunRecord
-from rollout.executor.result import Result
+from rollout.executor.result import GONE, Result
 from rollout.executor.runlog import WRITES, RunLog
+from rollout.executor.state import DaemonSetRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.timekeeping import account_of
@@ -412,10 +413,7 @@ class _Loop:
 
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]
-        strategies = {
-            name: ds.live.strategy_type if ds.live is not None else "unknown"
-            for name, ds in self.engine.daemon_sets.items()
-        }
+        strategies = {name: _strategy(ds) for name, ds in self.engine.daemon_sets.items()}
         waits = self.engine.unapproved
         return Result(
             finish=finish,
@@ -434,3 +432,9 @@ class _Loop:
             sets=self.engine.daemon_sets,
             account=account_of(self.engine, self._began, self.now(), self.client.held_back_s),
         )
+
+
+def _strategy(ds: DaemonSetRun) -> str:
+    if ds.gone:
+        return GONE
+    return ds.live.strategy_type if ds.live is not None else "unknown"

@@ -135,6 +135,7 @@ class DaemonSetRun:
         self.generation = planned.generation  # the one that must have been observed
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
+        self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
         self.released_listed = False  # the handed-over pods are known
         self.pods_refused = ""  # what the API server says against the new pods
@@ -151,6 +152,12 @@ class DaemonSetRun:
             and self.live is not None
             and self.live.strategy_type == ON_DELETE
         )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its controller does nothing for it any more (behaviour.md 9, cases 34, 35)."""
+        deleted = self.live is not None and self.live.metadata.deletion_timestamp is not None
+        return self.gone or deleted
 
     @property
     def is_patched(self) -> bool:
@@ -172,8 +179,7 @@ class DaemonSetRun:
 
     def is_from_before_plan(self, seen: DaemonSet) -> bool:
         """Whether it is a state that the plan has seen the end of: a lagging server shows it."""
-        same = seen.metadata.uid == self.planned.uid
-        return same and seen.metadata.generation < self.planned.generation
+        return seen.metadata.generation < self.planned.generation
 
     def is_prepared(self, seen: DaemonSet) -> bool:
         """Whether our patch is there: the target template under OnDelete."""
@@ -202,7 +208,9 @@ class DaemonSetRun:
         if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
             return ""
         template = template_digest(seen.spec.template)
-        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING):
+        patched_by = seen.metadata.annotations.get(marks.PLAN)
+        begun = patched_by is not None and patched_by == self._plan_digest
+        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING) and not begun:
             if template != self.planned.current.template_digest:
                 return f"the template of DaemonSet {self.name} was edited since the plan was made"
             if seen.spec.update_strategy != self.planned.live_strategy:
@@ -214,6 +222,11 @@ class DaemonSetRun:
             return (
                 f"the strategy of DaemonSet {self.name} was set back to {seen.strategy_type} "
                 "during the run: the controller now replaces pods on its own"
+            )
+        if patched_by is None and not self.planned.owner_on_delete:
+            return (
+                f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout "
+                "rollback' or 'rollout cleanup' brings its strategy back from the record"
             )
         return f"another run took over DaemonSet {self.name}"
 

@@ -90,7 +90,9 @@ class Translator:
             case "revisions":
                 self._revisions[name] = {item.metadata.uid: item for item in items}
                 return [self._all_revisions(name)]
-        return [ev.DaemonSetSeen(name, items[0]) if items else ev.DaemonSetGone(name)]
+        return [
+            ev.DaemonSetSeen(name, items[0]) if items else ev.DaemonSetGone(name, is_certain=False)
+        ]
 
     def _changed(self, source: str, obj: Any) -> list[ev.Event]:  # noqa: ANN401 - an object of any kind
         kind, _, name = source.partition("/")

@@ -45,6 +45,7 @@ class PodView:
         self._zones = zones
         self._blamed: set[str] = set()  # nodes on which our step failed
         self.released: dict[str, Pod] = {}  # by node: old pods that were handed over
+        self._left: set[str] = set()  # nodes that left the cluster, of those in the budget
         self._gone: dict[str, int] = {}  # UID -> version at which it left our sight
         self._wake = wake
 
@@ -106,10 +107,19 @@ class PodView:
 
     def drop_node(self, node: str) -> None:
         """Take a node that left the cluster out of the budget."""
-        self.budget_nodes.discard(node)
+        if node in self.budget_nodes:
+            self.budget_nodes.discard(node)
+            self._left.add(node)
         self.unavailable.discard(node)
         self.used.discard(node)
         self._count_zone(node)
+
+    def take_node_back(self, node: str, now: float) -> None:
+        """Count a node in the budget again that left the cluster and is back with its pod."""
+        if node in self._left:
+            self._left.discard(node)
+            self.budget_nodes.add(node)
+            self.reassess(node, now)
 
     def hold(self, node: str) -> None:
         """Charge the budget for a node whose step starts."""

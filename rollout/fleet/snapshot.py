@@ -32,6 +32,7 @@ class Fleet:
     revisions: tuple[ControllerRevision, ...]  # owned, lowest number first
     nodes: Mapping[str, Node]
     pods: Mapping[str, tuple[Pod, ...]]  # owned, in the controller's order of precedence
+    recorded_strategy: JsonObject | None = None  # of before a run, from its record
 
     @property
     def current(self) -> ControllerRevision | None:
@@ -46,11 +47,16 @@ class Fleet:
 
     @property
     def owner_strategy(self) -> JsonObject:
-        """The strategy that the owner wrote: the stored one while a run has set OnDelete."""
+        """The strategy that the owner wrote: the stored one while a run has set OnDelete.
+
+        Where somebody took the run's annotation away, its record still tells.
+        """
         stored = self.daemon_set.metadata.annotations.get(marks.ORIGINAL_STRATEGY)
-        if stored is None:
-            return self.daemon_set.spec.update_strategy
-        return marks.decode_strategy(stored)
+        if stored is not None:
+            return marks.decode_strategy(stored)
+        if self.recorded_strategy is not None and self.daemon_set.strategy_type == "OnDelete":
+            return self.recorded_strategy
+        return self.daemon_set.spec.update_strategy
 
     def is_current(self, pod: Pod) -> bool:
         """Whether the pod is of the DaemonSet's current template."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 
+from rollout.printable import one_line
+
 VALUE_LENGTH = 120  # of a value that is shown; the rest is cut
 REASON_LENGTH = 400
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
 
 
 class Outcome(Enum):
@@ -61,5 +61,5 @@ def plain(text: str, most: int = REASON_LENGTH) -> str:
 
     Control characters (also the invisible ones that turn the direction of text) become spaces.
     """
-    clean = " ".join(_CONTROL.sub(" ", text).split())
+    clean = " ".join(one_line(text).split())
     return clean if len(clean) <= most else f"{clean[: most - 1]}…"

@@ -18,6 +18,7 @@ def plan_warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -
         warnings.extend(_budget_warning(ds))
         warnings.extend(_dead_node_warning(ds))
         warnings.extend(_strategy_warning(ds))
+        warnings.extend(_bereft_node_warning(ds))
         warnings.extend(_manager_warnings(ds))
         warnings.extend(_hand_over_warnings(ds))
     return warnings
@@ -72,9 +73,42 @@ def _dead_node_warning(ds: PlannedDaemonSet) -> list[str]:
 
 def _strategy_warning(ds: PlannedDaemonSet) -> list[str]:
     """Say so when the strategy cannot come back without undoing what the user left out."""
-    kept = [node.name for node in ds.nodes if node.deferred_by in ("excluded", "cordoned")]
+    kept = _left_out_by_choice(ds)
     if not kept or ds.owner_on_delete or not any(n.fate == "update" for n in ds.nodes):
         return []
     why = f"RollingUpdate would at once replace the pods of the nodes left out ({cut(kept)})"
     text = f"DaemonSet {ds.name}: the strategy stays OnDelete after the run: {why}"
     return [f"{text}; a later plan without them restores it"]
+
+
+def _left_out_by_choice(ds: PlannedDaemonSet) -> list[str]:
+    return [node.name for node in ds.nodes if node.deferred_by in ("excluded", "cordoned")]
+
+
+def _bereft_node_warning(ds: PlannedDaemonSet) -> list[str]:
+    """Name the nodes whose pod the controller removes for good once it rolls by itself again.
+
+    OnDelete keeps the old pod of a node that has got an untolerated `NoSchedule` taint;
+    RollingUpdate deletes it as outdated and makes no other (behaviour.md 2.4, case 5).
+    """
+    bereft = [
+        node
+        for node in ds.nodes
+        if node.fate == "ineligible"
+        and not node.removes_pod
+        and node.pod is not None
+        and node.pod.hash != ds.target.hash
+    ]
+    works = ds.changes_template or any(n.fate == "update" for n in ds.nodes)
+    stays = ds.final_strategy.get("type") == "OnDelete" or _left_out_by_choice(ds)
+    if not bereft or not works or stays:
+        return []
+    why = cut(list(dict.fromkeys(node.reason for node in bereft)), 3)
+    names = cut([node.name for node in bereft])
+    return [
+        (
+            f"DaemonSet {ds.name}: the pods on {names} are removed for good when RollingUpdate is "
+            f"back after the run, because new ones do not fit there ({why}). Way out: tolerate "
+            "the taint in the template, or take it away"
+        )
+    ]

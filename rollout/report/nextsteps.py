@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollout.executor.actions import Outcome
 from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.result import Result
+from rollout.executor.result import GONE, Result
 from rollout.executor.state import StepState
 from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
@@ -58,7 +58,8 @@ def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[N
         case Outcome.PAUSED:
             return [*_approvals(plan, result, where), on, back]
         case Outcome.DRIFT:
-            return [anew, to_run("abort", "ends the run; what is updated stays so"), back]
+            end = to_run("abort", "ends the run; what is updated stays so")
+            return [anew, end] if GONE in result.strategies.values() else [anew, end, back]
         case Outcome.ABORTED:
             return [anew, back]
         case Outcome.FAILED_NODES:

@@ -13,6 +13,7 @@ from rollout.executor.engine import Engine
 from rollout.executor.notices import Notice
 from rollout.executor.result import Result
 from rollout.planner.plan import Plan
+from rollout.printable import one_line
 from rollout.report.accounts import time_object
 from rollout.report.events import EventStream
 from rollout.report.result import outcome_word, result_text
@@ -25,6 +26,7 @@ SENTENCES = {
     "node-done": "{node}: done ({done} of {total})",
     "node-failed": "{node}: FAILED: {message}",
     "node-gone": "{node}: left the cluster",
+    "node-returned": "{node}: is back in the cluster with its old pod: it has its turn after all",
     "node-joined": "{node}: joined the cluster; the controller gives it the new template",
     "controller-silent": "{message}",
     "controller-back": "DaemonSet {daemon_set}: {message}",
@@ -146,7 +148,7 @@ class LineReporter:
         self._write(result_text(plan, result))
 
     def _line(self, text: str) -> None:
-        self._write(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
+        self._write(f"{datetime.now().astimezone():%H:%M:%S}  {one_line(text)}")
 
 
 class JsonReporter:

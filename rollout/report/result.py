@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rollout.executor.result import Result
+from rollout.executor.result import GONE, Result
 from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
+from rollout.printable import lines
 from rollout.quantity import cut, format_duration
 from rollout.report.accounts import time_text
 from rollout.report.gates import results_text
@@ -42,7 +43,7 @@ def result_text(plan: Plan, result: Result) -> str:
     headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
     said = results_text(result.gates, [wave.name for wave in plan.waves])
     gates = f"\n\n{said}" if said else ""
-    return f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}"
+    return lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
 
 
 def outcome_word(run: StepRun) -> str:
@@ -65,16 +66,19 @@ def summary_text(plan: Plan, result: Result) -> str:
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
     verb = "are back after" if plan.goes_back else "updated in"
     lines = [f"{head} {verb} {took}: {message}."]
-    lines += [
-        f"The strategy of DaemonSet {ds.key} is {result.strategies[ds.name]}."
-        for ds in plan.daemon_sets
-    ]
+    lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
     lines += [*time_text(result.account)]
     if result.joined:
         lines.append(
             f"Joined during the run, updated by the controller, not verified: {cut(result.joined)}."
         )
     return "\n".join(lines)
+
+
+def _strategy_text(key: str, strategy: str) -> str:
+    if strategy == GONE:
+        return f"DaemonSet {key}, as this run knew it, does not exist any more."
+    return f"The strategy of DaemonSet {key} is {strategy}."
 
 
 def _took(run: StepRun) -> str:

@@ -23,6 +23,7 @@ from rollout.executor.notices import Notice
 from rollout.executor.result import Result
 from rollout.executor.steadyclock import steady_clock
 from rollout.planner.plan import Plan
+from rollout.printable import one_line
 from rollout.quantity import format_duration
 from rollout.report.gatelines import GateLine
 from rollout.report.liveview import Picture, Viewer, WaveLine
@@ -130,7 +131,7 @@ class LiveReporter:
             self._live.start()  # for the first time only
 
     def _say(self, text: str, style: str = "") -> None:
-        line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {text}", style)
+        line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {one_line(text)}", style)
         self._console.print(line, soft_wrap=True)
 
     def _frame(self) -> RenderableType:
@@ -139,7 +140,7 @@ class LiveReporter:
         now = self._clock()
         if shown is None:
             waited = format_duration(now - self._began)
-            return Group(Text(self._title, "bold"), Text(f"{why} ({waited})"))
+            return Group(Text(self._title, "bold"), Text(f"{one_line(why)} ({waited})"))
         taken, picture = shown
         return frame(self._title, picture, now - taken, now - self._began)
 
@@ -209,7 +210,7 @@ def _flying(picture: Picture, age_s: float) -> Table:
     table = _table("NODE", "DAEMONSET", "PHASE", "AGE", wide="WAITS FOR")
     for run in picture.flying:
         age = format_duration(max(0.0, picture.now + age_s - run.since))
-        table.add_row(run.node, run.daemon_set, run.phase, age, Text(run.lacks))
+        table.add_row(run.node, run.daemon_set, run.phase, age, Text(one_line(run.lacks)))
     if picture.flying_hidden:
         table.add_row(f"and {picture.flying_hidden} more")
     return table

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rollout.errors import DocumentError
 from rollout.fleet import marks
+from rollout.fleet.snapshot import Fleet
 from rollout.planner.graph import digraph
 from rollout.planner.plan import Plan
 from tests.planner.worlds import (
@@ -284,6 +285,35 @@ def test_a_budget_that_broken_pods_use_up_is_said_with_names_and_the_way_out() -
     assert "already used up by n0, n1" in warning
     assert "nodes.exclude" in warning
     assert plan_of(broken_fleet(5, 0)).warnings == ()
+
+
+TAINTED = [make_node("n1"), make_node("n2", taints=[("gpu", "NoSchedule")])]
+
+
+def test_a_pod_that_the_controller_will_remove_for_good_is_named_with_the_way_out() -> None:
+    plan = plan_of(make_fleet(TAINTED))
+    (warning,) = plan.warnings
+    assert "the pods on n2 are removed for good when RollingUpdate is back" in warning
+    assert "taint gpu:NoSchedule is not tolerated" in warning
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        make_fleet(TAINTED, strategy=ON_DELETE),
+        make_fleet(TAINTED, [make_pod("n1")]),
+        make_fleet(TAINTED, template=NEW),
+    ],
+    ids=["it never rolls by itself", "there is no pod", "nothing is to be done"],
+)
+def test_no_removal_is_announced_where_none_comes(fleet: Fleet) -> None:
+    assert plan_of(fleet).warnings == ()
+
+
+def test_a_strategy_that_stays_on_delete_removes_no_pod_of_a_tainted_node() -> None:
+    fleet = make_fleet([*TAINTED, make_node("n3")])
+    (warning,) = plan_of(fleet, make_spec(nodes={"exclude": ["n3"]})).warnings
+    assert "stays OnDelete" in warning
 
 
 def test_broken_nodes_go_first() -> None:

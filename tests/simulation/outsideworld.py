@@ -2,8 +2,9 @@
 
 A gate `NAME` of kind http, webhook or prometheus asks `https://gates.example/NAME`. What it hears
 is good, unless a `Turn` says otherwise at that time. Every good answer is kept, so that a judge can
-hold the verdict of a gate against it. Of the program only `rollout.gates.outside.ask` is not the
-real one: its check of the target is.
+hold the verdict of a gate against it. Below `https://gates.example/NAME/trip` stands an alarm, for
+webhooks that mean roll back: good is a clear no there. Of the program only
+`rollout.gates.outside.ask` is not the real one: its check of the target is.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Outside:
         """
         target = parse_target(call.url)
         check_host(target, settings)
-        gate = target.path.split("/")[1].partition("?")[0]
+        gate, _, below = target.path.partition("?")[0].strip("/").partition("/")
         self._sleep(0.01)
         how = self.state(gate)
         if how == "good":
@@ -83,6 +84,8 @@ class Outside:
             return Answer(200, b'{"status": "succ')
         if "/api/v1/" in target.path:
             return self._prometheus(how, ages="timestamp" in call.url)
+        if below == "trip":
+            return Answer({"good": 404, "bad": 200}.get(how, 500), b"")
         if call.method == "POST":
             return Answer({"good": 204, "wait": 409}.get(how, 500), b"")
         return self._http(how)

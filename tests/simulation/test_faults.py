@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
+from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
 from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
@@ -216,7 +217,7 @@ def taint(world: World, node: str) -> None:
     world.patch(NODES, node, {"spec": {"taints": [kept]}})
 
 
-def test_fault_26_a_tainted_node_is_left_out_of_the_plan_and_keeps_its_pod() -> None:
+def test_fault_26_a_tainted_node_is_left_out_of_the_plan_which_says_what_becomes_of_it() -> None:
     with World(default_fleet(3, 1)) as world:
         taint(world, "node-001")
         plan = world.plan(spec())
@@ -224,9 +225,12 @@ def test_fault_26_a_tainted_node_is_left_out_of_the_plan_and_keeps_its_pod() -> 
 
         assert fate.fate == "ineligible"
         assert "dedicated" in fate.reason
+        assert "the pods on node-001 are removed for good" in plan.warnings[0]
         assert world.run("apply", world.save(plan)).code == ExitCode.DONE
         assert world.judge.deletes.total() == 2
         assert world.judge.deletes["log-agent", "node-001"] == 0
+        world.advance(60.0)
+        assert "node-001" not in {_node(pod) for pod in world.pods()}  # the controller did it
 
 
 def test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace() -> None:
@@ -278,6 +282,39 @@ def test_fault_27_a_strategy_that_somebody_turns_back_stops_the_run() -> None:
         assert world.judge.deletes.total() == before
 
 
+def test_fault_27_without_the_runs_annotations_the_way_back_knows_the_strategy_all_the_same() -> (
+    None
+):
+    with World(default_fleet(4, 1)) as world:
+        before = world.daemon_set()["spec"]["updateStrategy"]
+        command = begin(world)
+        after_deletes(world, 1)
+        world.patch(
+            DAEMONSETS, "log-agent", {"metadata": {"annotations": dict.fromkeys(marks.ALL)}}
+        )
+
+        assert command.end() == ExitCode.STALE
+        assert "the annotations of the run were taken from DaemonSet log-agent" in command.text
+        assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert world.run("rollback", "sim", *THERE).code == ExitCode.ROLLED_BACK
+        assert world.daemon_set()["spec"]["updateStrategy"] == before
+
+
+def test_fault_27_a_run_that_goes_on_says_what_somebody_changed_since_its_patch() -> None:
+    with World(default_fleet(4, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        first.kill()
+        old = {"name": "agent", "image": "log-agent:2.3"}
+        world.patch(
+            DAEMONSETS, "log-agent", {"spec": {"template": {"spec": {"containers": [old]}}}}
+        )
+        second = world.run("apply", first.arguments[1])
+
+        assert second.code == ExitCode.STALE
+        assert "the template of DaemonSet log-agent was edited during the run" in second.text
+
+
 def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
     with World(default_fleet(6, 1)) as world:
         command = begin(world)
@@ -295,10 +332,39 @@ def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
         command = begin(world)
         after_deletes(world, 1)
         world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
-        before = world.judge.deletes.total()
+        before, since = world.judge.deletes.total(), world.clock.now()
 
         assert command.end() == ExitCode.STALE
         assert world.judge.deletes.total() <= before + 1
+        assert world.clock.now() < since + 5.0, "nobody makes the pods that it would wait for"
+        assert "DaemonSet logging/log-agent, as this run knew it, does not exist" in command.text
+        assert "rollout rollback" not in command.text
+
+
+def recreate(world: World) -> None:
+    """Delete the DaemonSet, and make it again as it is in the end."""
+    old = copy.deepcopy(world.daemon_set())
+    world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+    metadata = {"name": "log-agent", "namespace": "logging", "labels": old["metadata"]["labels"]}
+    body = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata}
+    made = {**body, "spec": {**old["spec"], "updateStrategy": {"type": "RollingUpdate"}}}
+    world.cluster.registry.create(DAEMONSETS, "logging", made, SOMEBODY)
+
+
+def test_fault_32_a_run_that_goes_on_knows_a_recreated_daemon_set_for_another_one() -> None:
+    with World(default_fleet(6, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        first.kill()
+        recreate(world)
+        world.advance(60.0)
+        before, since = world.judge.deletes.total(), world.clock.now()
+        second = world.run("apply", first.arguments[1])
+
+        assert second.code == ExitCode.STALE
+        assert "DaemonSet log-agent was recreated" in second.text
+        assert world.clock.now() < since + 30.0
+        assert world.judge.deletes.total() == before
 
 
 def forget_revisions(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,11 @@ from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.gatespec import HttpGate
 from rollout.sim.fleetfile import read_fault
+from rollout.sim.resources import PODS
 from tests.simulation.outsideworld import HOST, LIMIT, Turn
 from tests.simulation.scenarios import Scenario, fleet_of, script_of
 from tests.simulation.turning import begin_turns
-from tests.simulation.virtual import World
+from tests.simulation.virtual import SOMEBODY, World
 
 FEW = Scenario(1, 3, 1, 0, 0, 1, 0.0, {}, {}, "heal")
 TARGET = {"set": {"image": {"agent": "log-agent:2"}}}
@@ -39,10 +40,17 @@ def played(
     *turns: Turn,
     story: Scenario = FEW,
     strategy: dict[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[tuple[World, str]]:
     """A small world, and the path of a plan with these gates in it."""
     item = {"name": "log-agent", "target": TARGET, "strategy": strategy or {"maxUnavailable": 1}}
-    spec = {"daemonSets": [item], "waves": [1, "100%"], "health": {"soak": 1}, "gates": gates}
+    spec = {
+        "daemonSets": [item],
+        "waves": [1, "100%"],
+        "health": {"soak": 1},
+        "gates": gates,
+        **more,
+    }
     with World(fleet_of(story), faults=script_of(story)) as world:
         path = world.save(world.plan(spec))
         world.begin_faults()
@@ -87,6 +95,68 @@ def test_what_a_gate_says_on_failure_happens(reaction: str, code: ExitCode) -> N
         assert world.run("apply", path).code == code
         assert world.judge.gates.measured["http"] == 1
         assert set(world.judge.gates.failed) == {"process-0"}
+
+
+def test_an_alarm_that_trips_in_mid_run_takes_every_node_back() -> None:
+    alarm = {
+        "name": "alarm",
+        "kind": "webhook",
+        "at": "background",
+        "url": f"https://{HOST}/alarm/trip",
+        "trip": True,
+        "interval": "5s",
+    }
+    with played([alarm], Turn("alarm", 7.0, 1000.0)) as (world, path):
+        before = {_image(pod) for pod in world.pods()}
+        apply = world.run("apply", path)
+
+        assert apply.code == ExitCode.ROLLED_BACK, apply.text
+        assert "tripped: the receiver says 200" in apply.text
+        assert world.judge.deletes.total() > 0, "nothing was to be taken back"
+        assert {_image(pod) for pod in world.pods()} == before
+        assert _image(world.daemon_set()["spec"]["template"]) in before
+
+
+def _image(pod: Mapping[str, Any]) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
+
+
+def test_a_node_is_tried_again_although_its_wave_is_done() -> None:
+    """S7: its wave passed with the failure that was allowed; what follows has begun by then."""
+    limits = {"health": {"soak": 1, "nodeTimeout": "1m"}, "failure": {"maxFailures": 1}}
+    with played([], strategy={"maxUnavailable": 2}, waves=[2, "100%"], **limits) as (world, path):
+        world.cluster.set_image_fault("log-agent:2@n-000", read_fault("never-ready"))
+        apply = world.start("apply", path)
+        world.wait_until(lambda: "wave 2 (wave-2) begins" in apply.text)
+        world.cluster.clear_image_faults()
+
+        assert world.run("retry", "sim", *THERE).code == ExitCode.DONE
+        assert apply.end() == ExitCode.DONE, apply.text
+        assert "n-000: is tried again" in apply.text
+
+
+def test_what_a_kubelet_says_of_a_pod_steers_no_terminal_and_stays_on_its_line() -> None:
+    with played([]) as (world, path):
+        world.cluster.set_image_fault("log-agent:2", read_fault("never-ready"))
+        apply = world.start("apply", path)
+        world.wait_until(lambda: "log-agent:2" in map(_image, world.pods()))
+        pod = next(pod for pod in world.pods() if _image(pod) == "log-agent:2")
+        said = {"reason": "ErrImagePull", "message": "denied\x1b[2J\nn-001: done (1 of 3)"}
+        status = {**pod["status"], "containerStatuses": [_waiting(said)]}
+        name, body = pod["metadata"]["name"], {**pod, "status": status}
+        world.cluster.registry.update(PODS, "logging", name, body, SOMEBODY, subresource="status")
+
+        assert apply.end() == ExitCode.HELD
+        told = [line for line in apply.text.splitlines() if "ErrImagePull" in line]
+        assert all(line.endswith("denied [2J n-001: done (1 of 3)") for line in told[:1]), told
+        assert len(told) > 1, "the table at the end says it too"
+        assert not any(c < " " for c in apply.text if c != "\n")
+        assert not any(line.startswith("n-001: done") for line in apply.text.splitlines())
+
+
+def _waiting(why: dict[str, str]) -> dict[str, Any]:
+    image = {"name": "agent", "image": "log-agent:2", "imageID": "", "ready": False}
+    return {**image, "restartCount": 0, "state": {"waiting": why}}
 
 
 @pytest.mark.parametrize("at", ["preflight", "before-wave", "before-node", "after-node"])

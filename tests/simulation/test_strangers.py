@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome, Prepare, ReadDaemonSet, Restore
-from rollout.executor.events import Answer, Answered
+from rollout.executor.events import Answer, Answered, DaemonSetGone, DaemonSetSeen
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import Phase
 from rollout.fleet import marks
@@ -59,6 +60,36 @@ def test_a_deleted_daemon_set_ends_the_run_and_nothing_else_is_touched() -> None
 
     assert finish.outcome is Outcome.DRIFT
     assert "deleted" in finish.message
+
+
+def test_a_recreated_daemon_set_is_known_although_no_watch_told_of_its_end() -> None:
+    """Its generation begins anew, so it must not pass for an older state of ours."""
+    world = World()
+    world.until_deletes(2)
+    live = world.run.engine.daemon_sets["log-agent"].live
+    assert live is not None
+    metadata = msgspec.structs.replace(live.metadata, uid="another", generation=1)
+    other = msgspec.structs.replace(live, metadata=metadata)
+    world.run._take(DaemonSetSeen("log-agent", other))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "was recreated" in finish.message
+    assert len(world.oracle.order) == 2
+
+
+def test_what_a_list_without_the_daemon_set_leaves_in_flight_is_watched_to_its_end() -> None:
+    world = World()
+    world.until_deletes(2)
+    world.run._take(DaemonSetGone("log-agent", is_certain=False))
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT
+    assert "the list lacks it" in finish.message
+    assert {s.state for s in world.run.engine.flying} == set()
+    assert world.run.engine.done_count == 2
 
 
 @pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.RESTORING])
@@ -122,6 +153,46 @@ def test_a_node_that_leaves_is_dropped_and_one_that_joins_is_reported() -> None:
     assert steps["node-006"].reason == "the node left the cluster"
     assert world.run.engine.joined == {"node-new"}
     assert world.oracle.deletes["log-agent", "node-new"] == 0
+
+
+def register_anew(world: World, name: str, after: float) -> None:
+    """Delete a node, and let it join again under its name."""
+    registry = world.cluster.registry
+    node = copy.deepcopy(world.cluster.store.get(NODES, ("", name)))
+    assert node is not None
+    node["metadata"] = {"name": name, "labels": node["metadata"]["labels"]}
+    registry.delete(NODES, "", name, SOMEBODY)
+    world.advance(after)
+    registry.create(NODES, "", node, SOMEBODY)
+
+
+@pytest.mark.parametrize("waves", ["fast", [1, "100%"]], ids=["its turn had come", "it had not"])
+def test_a_node_that_comes_back_under_its_name_with_its_old_pod_has_its_turn(waves: Any) -> None:
+    world = World(6, waves=waves)
+    world.until_deletes(1)
+    last = world.plan.daemon_sets[0].nodes[-1].name
+    register_anew(world, last, after=1.0)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert world.run.engine.done_count == 6
+    assert world.run.engine.joined == set()
+    assert world.oracle.deletes["log-agent", last] == 1
+    assert any("node-returned" in line and last in line for line in world.run.log)
+
+
+def test_a_node_that_comes_back_without_a_pod_is_a_new_one() -> None:
+    world = World(6, health={"soak": 40, "nodeTimeout": "2m"})
+    world.until_deletes(2)
+    first = world.oracle.order[0]
+    world.oracle.close()  # the garbage collector takes its pod, which is no deed of ours
+    register_anew(world, first, after=60.0)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DONE
+    assert world.run.engine.joined == {first}
 
 
 def test_a_pod_that_somebody_deletes_by_hand_counts_as_done_and_is_not_deleted_again() -> None:

@@ -1,0 +1,49 @@
+"""A node of the plan that left and is back under its name.
+
+What came back with the pod that it had is the same node to us (it was registered anew, or a list
+lacked it for a moment): it counts in the budget again, and a step that its leaving ended has its
+turn after all; else its old pod would outlive the run. What came back without one is a new node:
+the controller gives it the new template.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollout.executor.notices import Notice
+from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
+
+if TYPE_CHECKING:
+    from rollout.executor.book import Book
+
+_CLOSED = (Phase.RESTORING, Phase.RESTORED)  # whatever is old then is the controller's
+
+
+def node_returned(book: Book, name: str, now: float) -> None:
+    """A node that was gone is seen again."""
+    book.gone_nodes.discard(name)
+    sets = book.daemon_sets.values()
+    kept = [ds for ds in sets if any(not pod.terminating for pod in ds.view.on(name))]
+    for ds in kept:
+        ds.view.take_node_back(name, now)
+        run = ds.steps.get(name)
+        if run is not None and run.state is StepState.GONE and ds.phase not in _CLOSED:
+            _begin_anew(book, ds, run, now)
+    if not kept:
+        book.joined.add(name)
+        book.tell(Notice("node-joined", node=name))
+
+
+def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    """Let a step wait for its turn again, or begin where that has come already."""
+    run.reason, run.lane, run.replaced_uid = "", None, ""
+    run.asked_at, run.ended_at = 0.0, 0.0
+    book.note("node-returned", ds, node=run.node, wave=run.step.wave)
+    if not run.told:
+        run.state = StepState.BLOCKED
+        return
+    book.gating.forget(run)
+    run.state, run.ready_at = StepState.READY, now
+    book.pending += 1
+    book.retries.open[run.step.id] = run
+    book.enqueue(ds, run)
