@@ -178,7 +178,7 @@ DOCUMENTS: Final = (
         "terminal-controls",
         "text from outside steers the terminal",
         "rollout/gates/measurement.py",
-        '    clean = " ".join(_CONTROL.sub(" ", text).split())\n',
+        '    clean = " ".join(one_line(text).split())\n',
         "    clean = text\n",
         ("tests/gates/test_measurement.py::test_what_steers_a_terminal_is_taken_out",),
     ),

@@ -123,7 +123,10 @@ def _image(pod: Mapping[str, Any]) -> str:
 
 def test_a_node_is_tried_again_although_its_wave_is_done() -> None:
     """S7: its wave passed with the failure that was allowed; what follows has begun by then."""
-    limits = {"health": {"soak": 1, "nodeTimeout": "1m"}, "failure": {"maxFailures": 1}}
+    limits: dict[str, Any] = {
+        "health": {"soak": 1, "nodeTimeout": "1m"},
+        "failure": {"maxFailures": 1},
+    }
     with played([], strategy={"maxUnavailable": 2}, waves=[2, "100%"], **limits) as (world, path):
         world.cluster.set_image_fault("log-agent:2@n-000", read_fault("never-ready"))
         apply = world.start("apply", path)

@@ -51,6 +51,7 @@ class World:
         self.body = body
         self.plan = make_plan(self.cluster, body)
         self.oracle = Oracle(self.cluster, self.plan)
+        self.run: VirtualRun
         self.begin()
 
     def begin(self, *, resumed: bool = False, wishes: Wishes | None = None) -> None:
