@@ -21,7 +21,11 @@ from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
+from rollout.executor.earlier import template_before
+from rollout.executor.history import PastRun
+from rollout.executor.runs import past_runs, read_records
 from rollout.fleet.objects import Pod, format_time
+from rollout.fleet.revisions import template_digest
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
@@ -71,10 +75,22 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
         completed = _completed(client, where, item.name, desired)
-        subjects.append(Subject(fleet, completed, selecting, released))
+        live = fleet.daemon_set
+        led_from = template_before(
+            live.metadata.uid, template_digest(live.spec.template), _runs(client, where)
+        )
+        subjects.append(Subject(fleet, completed, selecting, released, led_from=led_from))
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
     )
+
+
+def _runs(client: Client, namespace: str) -> list[PastRun]:
+    """Return what is known of earlier runs; who may not read their records knows of none."""
+    try:
+        return past_runs(read_records(client, namespace))
+    except Forbidden:
+        return []
 
 
 def _own_node(client: Client) -> str:

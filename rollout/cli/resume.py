@@ -111,8 +111,9 @@ def rollback(
 ) -> int:
     """Take a run of ROLLOUT back to the old template; always accepted, and never held up by health.
 
-    Only the nodes that the run has touched are replaced. While 'apply' is at work, it is asked to
-    do it; during a rollback, and after one that is not complete, it goes on.
+    Only the nodes that the run has touched are replaced. Where an earlier run had left the template
+    of before half-way, it goes back to the one before that, as the plan says. While 'apply' is at
+    work, it is asked to do it; during a rollback, and after one that is not complete, it goes on.
 
     \b
     Example:

@@ -83,6 +83,12 @@ def plan_back(
             )
         fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)
         targets[ds.name] = revision_before(ds.previous_digest, fleet)
+        if ds.previous_digest == ds.target_digest and _is_mixed(fleet):
+            raise StaleError(
+                f"DaemonSet {ds.namespace}/{ds.name}: nothing tells which template its nodes had "
+                "before the run, whose target was there already; 'rollout undo "
+                f"{ds.name} -n {ds.namespace} --to-revision N' goes to one that you name"
+            )
         released = read_released(client, ds.namespace, ds.uid)
         unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released}
     surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
@@ -90,6 +96,11 @@ def plan_back(
     version = client.server_version()[2]
     name = session.record.name
     return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+
+
+def _is_mixed(fleet: Fleet) -> bool:
+    """Whether some nodes are not on the current revision: going "back" to it would replace them."""
+    return not all(any(map(fleet.is_current, pods)) for pods in fleet.pods.values())
 
 
 def _in_flight(fleet: Fleet) -> frozenset[str]:

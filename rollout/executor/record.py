@@ -63,7 +63,7 @@ class RecordedDaemonSet(Struct, frozen=True):
     original_strategy: JsonObject
     final_strategy: JsonObject
     target_digest: str
-    previous_digest: str  # of the template of before the run
+    previous_digest: str  # of the template that a rollback goes back to
     surges: bool  # pods are handed over
 
 
@@ -222,7 +222,7 @@ def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> Run
                 original_strategy=ds.original_strategy,
                 final_strategy=ds.final_strategy,
                 target_digest=ds.target.template_digest,
-                previous_digest=ds.current.template_digest,
+                previous_digest=ds.stable.template_digest,
                 surges=ds.hand_over is not None,
             )
             for ds in plan.daemon_sets

@@ -99,6 +99,14 @@ def read_records_widely(client: Client, namespace: str) -> list[FoundRecord]:
         return read_records(client, namespace)
 
 
+def past_runs(records: Iterable[FoundRecord]) -> list[PastRun]:
+    """Return all runs of these records, whoever holds which lock."""
+    found = []
+    for item in records:
+        found += [*item.history, *([past_run(item.record)] if item.record is not None else [])]
+    return found
+
+
 def read_runs(client: Client, records: Iterable[FoundRecord]) -> list[KnownRun]:
     """Return all runs of these records, the latest first, with the locks that they hold."""
     locks = _Locks(client)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout.errors import UsageError
+from rollout.executor.earlier import led_to, went_well
 from rollout.executor.record import ENDED, RunRecord
 from rollout.executor.runs import FoundRecord, KnownRun
 from rollout.fleet.objects import ControllerRevision
@@ -39,7 +40,7 @@ def revision_meant(
         return fleet.current
     revision = revision_to_undo_to(fleet, number)
     last = _last_run_to(fleet, revision, runs)
-    if number is None and last is not None and not _went_well(last):
+    if number is None and last is not None and not went_well(last.run):
         raise UsageError(_refusal(fleet, revision, last))
     return revision
 
@@ -72,18 +73,9 @@ def _is_under_way(fleet: Fleet, record: RunRecord | None) -> bool:
 def _last_run_to(
     fleet: Fleet, revision: ControllerRevision, runs: Iterable[KnownRun]
 ) -> KnownRun | None:
-    aim = (fleet.daemon_set.metadata.uid, template_digest(revision.template))
-    found = (
-        known
-        for known in runs
-        if any((ds.uid, ds.target_digest) == aim for ds in known.run.daemon_sets)
-    )
+    uid, digest = fleet.daemon_set.metadata.uid, template_digest(revision.template)
+    found = (known for known in runs if led_to(known.run, uid, digest) is not None)
     return max(found, key=lambda known: (known.run.started_at, known.last), default=None)
-
-
-def _went_well(last: KnownRun) -> bool:
-    counts = last.run.counts
-    return last.phase == "complete" and (counts is None or not counts.failed)
 
 
 def _refusal(fleet: Fleet, revision: ControllerRevision, last: KnownRun) -> str:

@@ -32,6 +32,7 @@ from rollout.planner.plan import (
     Revision,
     seal,
 )
+from rollout.planner.stable import stable_digest
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
 from rollout.spec import Body, LoadedSpec, WaveRule
 
@@ -45,6 +46,7 @@ class Subject:
     selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
     unfinished: frozenset[str] = frozenset()  # nodes under way, which this plan brings to their end
+    led_from: str = ""  # digest of the template that an unfinished run to the live one came from
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +258,9 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
         original_strategy=fleet.owner_strategy,
         live_strategy=live.spec.update_strategy,
         final_strategy=desired.strategy,
-        current=_revision(fleet, live.spec.template),
-        target=_revision(fleet, desired.template),
+        current=_revision(fleet, template_digest(live.spec.template)),
+        target=_revision(fleet, template_digest(desired.template)),
+        stable=_revision(fleet, stable_digest(fleet, desired.template, part.subject.led_from)),
         target_kind=desired.kind,
         template_changes=tuple(changes),
         fields=desired.fields,
@@ -320,8 +323,7 @@ def _changed_fields(fleet: Fleet, desired: Desired, changes: Sequence[JsonObject
     return paths
 
 
-def _revision(fleet: Fleet, template: JsonObject) -> Revision:
-    digest = template_digest(template)
+def _revision(fleet: Fleet, digest: str) -> Revision:
     for revision in reversed(fleet.revisions):
         if template_digest(revision.template) == digest:
             return Revision(digest, revision.revision, revision_hash(revision))

@@ -106,6 +106,7 @@ class PlannedDaemonSet(Struct, frozen=True):
     final_strategy: JsonObject
     current: Revision
     target: Revision
+    stable: Revision  # where a rollback leads: `current`, where that was brought to its end
     target_kind: str
     template_changes: tuple[JsonObject, ...]  # from the current to the target template, RFC 6902
     fields: JsonObject

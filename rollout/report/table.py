@@ -78,6 +78,9 @@ def _daemon_set_text(plan: Plan, ds: PlannedDaemonSet) -> str:
         change = f"{_revision_text(ds.current)}, the template does not change"
     lines = [f"DaemonSet {ds.key}: {change} (target: {ds.target_kind})"]
     lines.append(f"  {ds.budget_text}; {_strategy_text(plan, ds)}")
+    if ds.stable != ds.current and not plan.goes_back:
+        why = "it is the target" if ds.current == ds.target else "it was not brought to its end"
+        lines.append(f"  a rollback leads to {_revision_text(ds.stable)}, not the current: {why}")
     if ds.hand_over is not None:
         lines.append(
             f"  surge by hand-over: an old pod loses the label {ds.hand_over.label} and goes on "

@@ -1,0 +1,50 @@
+"""Where a way back leads when the way forward did not begin where all was well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rollout.sim.fleetfile import default_fleet, read_fault
+from tests.simulation.virtual import Command, World
+
+
+def apply(world: World, path: Path, image: str, **more: Any) -> Command:
+    item = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": image}}},
+        "strategy": {"maxUnavailable": 2},
+    }
+    body = {"daemonSets": [item], "health": {"soak": 1, "nodeTimeout": "1m"}, **more}
+    name = {"name": image.replace(":", "-"), "namespace": "logging"}
+    spec = {"apiVersion": "rollout/v1", "kind": "Rollout", "metadata": name, "spec": body}
+    path.write_text(yaml.safe_dump(spec))
+    return world.run("apply", "-f", str(path), "--yes")
+
+
+def images(world: World) -> Counter[str]:
+    return Counter(pod["spec"]["containers"][0]["image"] for pod in world.pods())
+
+
+@pytest.mark.parametrize("release", ["log-agent:2.4", "log-agent:2.5"])
+def test_updates_42_a_rollback_spreads_no_release_that_was_left_half_way(
+    tmp_path: Path, release: str
+) -> None:
+    """The next try, with the same release or a fix, is as bad: all nodes go back to the first."""
+    with World(default_fleet(6, 1)) as world:
+        for bad in ("log-agent:2.4", "log-agent:2.5"):
+            world.cluster.set_image_fault(bad, read_fault("unpullable"))
+        before = {pod["metadata"]["uid"] for pod in world.pods()}
+        file = tmp_path / "spec.yaml"
+        assert apply(world, file, "log-agent:2.4", waves=[1, "100%"]).code == 3
+
+        done = apply(world, file, release, waves=[2, "100%"], failure={"onFailure": "rollback"})
+
+        assert done.code == 4, done.text
+        assert images(world) == {"log-agent:2.3": 6}
+        untouched = before & {pod["metadata"]["uid"] for pod in world.pods()}
+        assert len(untouched) >= 3
