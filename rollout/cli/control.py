@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rollout.cli.speaking import Hearing
     from rollout.executor.record import FailurePolicy, RunRecord
+    from rollout.executor.saying import Speaker
 
 _PLAN_HELP = "Only if the run carries out this plan (id or digest)."
 
@@ -40,15 +41,15 @@ def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
     Example:
       rollout pause log-agent-2.4 -n logging --reason "error rate is up"
     """
-    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, stood_still, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     with hearing(cluster, rollout, reason) as run:
         record = run.say(saying.pause)
-        if is_at_work(record):
+        if run.at_work():
             tell(f"Asked: run {record.run_id} starts nothing new and ends when its nodes are done.")
         else:
-            tell(f"Run {record.run_id} does not run: it is {record.phase}.")
+            tell(f"Run {record.run_id} does not run: it is {stood_still(record)}.")
         tell(f"{go_on(record, run.client.namespace).capitalize()}.")
 
 
@@ -92,7 +93,7 @@ def approve(
       rollout approve log-agent-2.4 --wave canary --plan 3f2a91c0d4e5 -n logging
       rollout approve log-agent-2.4 --node node-7 -n logging
     """
-    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     if sum(map(bool, (wave, nodes, gate))) > 1:
@@ -110,7 +111,7 @@ def approve(
                 lambda found, who: saying.approve_waves(found, who, saying.numbers_of(found, named))
             )
             what = f"run {record.run_id} may go on behind wave {named}"
-        then = "it goes on by itself" if is_at_work(record) else go_on(record, run.client.namespace)
+        then = "it goes on by itself" if run.at_work() else go_on(record, run.client.namespace)
         tell(f"Approved: {what}; {then}.")
     return ExitCode.DONE
 
@@ -193,14 +194,14 @@ def retry(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: Cluster
       rollout retry log-agent-2.4 --node node-7 -n logging --reason "disk was full"
     """
     from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     with hearing(cluster, rollout, reason) as run:
         require_nodes(run, nodes)
         record = run.say(lambda found, who: saying.retry(found, who, nodes))
         names = ", ".join(nodes) or ", ".join(record.failed[:5]) or "all failed nodes"
-        then = "it does so now" if is_at_work(record) else go_on(record, run.client.namespace)
+        then = "it does so now" if run.at_work() else go_on(record, run.client.namespace)
         tell(f"Asked: run {record.run_id} tries again: {names}; {then}.")
 
 
@@ -220,13 +221,13 @@ def skip(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterO
       rollout skip log-agent-2.4 node-7 -n logging --reason "disk is being replaced"
     """
     from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import go_on, hearing, is_at_work, tell  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
 
     with hearing(cluster, rollout, reason) as run:
         require_nodes(run, nodes)
         record = run.say(lambda found, who: saying.skip(found, who, nodes))
-        then = "it does so now" if is_at_work(record) else go_on(record, run.client.namespace)
+        then = "it does so now" if run.at_work() else go_on(record, run.client.namespace)
         tell(f"Asked: run {record.run_id} leaves {', '.join(nodes)} alone; {then}.")
 
 
@@ -300,15 +301,21 @@ def _approve_nodes(
     from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
     from rollout.cli.resume import kept_or_given  # noqa: PLC0415 - slow to import
     from rollout.cli.running import carry_out_plan  # noqa: PLC0415
-    from rollout.cli.speaking import is_at_work, tell  # noqa: PLC0415
+    from rollout.cli.speaking import tell  # noqa: PLC0415
     from rollout.executor import saying  # noqa: PLC0415
     from rollout.executor.actions import Outcome  # noqa: PLC0415
 
     require_nodes(run, nodes)
-    record = run.say(lambda found, who: saying.approve_nodes(found, who, nodes))
+    at_work, epoch = run.at_work(), run.record.epoch
+
+    def word(found: RunRecord, who: Speaker) -> RunRecord:
+        interrupted = not at_work and found.epoch == epoch  # nobody has gone on with it meanwhile
+        return saying.approve_nodes(found, who, nodes, interrupted=interrupted)
+
+    record = run.say(word)
     if output == "table":
         tell(f"Approved: {', '.join(nodes)} may move; the rest of run {record.run_id} stays as is.")
-    if is_at_work(record):
+    if at_work:
         return ExitCode.DONE
     try:
         code, result = carry_out_plan(

@@ -14,7 +14,8 @@ from rollout.cluster.client import Client
 from rollout.cluster.identity import identity, whoami
 from rollout.errors import NotFound
 from rollout.executor.keeper import Keeper
-from rollout.executor.record import RunRecord, record_name
+from rollout.executor.record import AT_WORK, RunRecord, record_name
+from rollout.executor.runs import was_interrupted
 from rollout.executor.saying import Speaker, require_plan, speaker
 from rollout.fleet.objects import format_time
 
@@ -31,6 +32,11 @@ class Hearing:
     def say(self, change: Callable[[RunRecord, Speaker], RunRecord]) -> RunRecord:
         """Enter a word on top of what others say at the same time; returns the record."""
         return self.keeper.update(self.record.run_id, lambda found: change(found, self.who))
+
+    def at_work(self) -> bool:
+        """Whether a process carries the run out: a record alone outlives one that was killed."""
+        record = self.keeper.found or self.record
+        return record.phase in AT_WORK and not was_interrupted(self.client, record)
 
     def proven(self) -> Speaker:
         """Return the speaker under the cluster's name for us: for voices, which are counted."""
@@ -72,9 +78,9 @@ def go_on(record: RunRecord, namespace: str) -> str:
     return f"'rollout resume {record.name} -n {namespace}' (or 'apply' of its plan) goes on"
 
 
-def is_at_work(record: RunRecord) -> bool:
-    """Whether a process carries the run out, as far as the record knows."""
-    return record.phase in ("running", "rolling back")
+def stood_still(record: RunRecord) -> str:
+    """Return the phase of a run that nobody carries out now."""
+    return "interrupted" if record.phase in AT_WORK else record.phase
 
 
 def tell(text: str) -> None:

@@ -12,7 +12,9 @@ from rollout.errors import Forbidden, StaleError
 from rollout.executor.history import PastRun, decode_history, past_run
 from rollout.executor.leaseprotocol import CLOCK_ERROR_S, DURATION_S, LeaseState, parse_holder
 from rollout.executor.leases import LeaseName, LeaseStore
+from rollout.executor.processes import has_ended
 from rollout.executor.record import (
+    AT_WORK,
     DATA_KEY,
     MANAGED_BY,
     ConfigMap,
@@ -32,11 +34,12 @@ class HeldLock:
     run_id: str
     holder: str
     age_s: float | None  # since the last renewal, by the server's clock
+    ended: bool = False  # its process has certainly ended
 
     @property
     def stale(self) -> bool:
-        """Whether the holder has been silent for longer than a lease lasts."""
-        return self.age_s is None or self.age_s > DURATION_S + CLOCK_ERROR_S
+        """Whether nobody holds it any more: silent for longer than a lease lasts, or ended."""
+        return self.ended or self.age_s is None or self.age_s > DURATION_S + CLOCK_ERROR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,7 @@ class KnownRun:
     @property
     def phase(self) -> str:
         """In which phase it is; a run that says `running` and holds no lock was interrupted."""
-        at_work = self.run.phase in ("running", "rolling back")
-        if at_work and self.locks is not None and all(lock.stale for lock in self.locks):
-            return "interrupted"
-        return self.run.phase
+        return "interrupted" if _is_interrupted(self.run.phase, self.locks) else self.run.phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,16 @@ def read_records_widely(client: Client, namespace: str) -> list[FoundRecord]:
         return read_records(client, "")
     except Forbidden:
         return read_records(client, namespace)
+
+
+def was_interrupted(client: Client, record: RunRecord) -> bool:
+    """Whether a run that its record calls at work is carried out by nobody any more."""
+    locks = _Locks(client).of(record) if record.phase in AT_WORK else ()
+    return _is_interrupted(record.phase, locks)
+
+
+def _is_interrupted(phase: str, locks: tuple[HeldLock, ...] | None) -> bool:
+    return phase in AT_WORK and locks is not None and all(lock.stale for lock in locks)
 
 
 def past_runs(records: Iterable[FoundRecord]) -> list[PastRun]:
@@ -163,4 +173,5 @@ class _Locks:
 
     def _lock(self, name: LeaseName, lease: LeaseState) -> HeldLock:
         holder = parse_holder(lease.holder)
-        return HeldLock(str(name), holder.run_id, holder.who, self._store.age_s(lease.renewed))
+        age_s = self._store.age_s(lease.renewed)
+        return HeldLock(str(name), holder.run_id, holder.who, age_s, has_ended(holder.process))

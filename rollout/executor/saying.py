@@ -116,8 +116,16 @@ def approve_waves(
     return _said(kept, who, "approve", about or f"wave {cut(names)}")
 
 
-def approve_nodes(record: RunRecord, who: Speaker, nodes: Sequence[str]) -> RunRecord:
+def approve_nodes(
+    record: RunRecord, who: Speaker, nodes: Sequence[str], *, interrupted: bool
+) -> RunRecord:
     """Let nodes move although the run is paused.
+
+    Args:
+        record: of the run.
+        who: speaks.
+        nodes: their names.
+        interrupted: nobody carries the run out, although the record calls it running.
 
     Raises:
         StaleError: when the run has ended.
@@ -129,7 +137,7 @@ def approve_nodes(record: RunRecord, who: Speaker, nodes: Sequence[str]) -> RunR
     _require_room(len(known), "approved by name", "approve their wave")
     words = [Approval(who.by, who.at, record.plan_id, who.reason, node=node) for node in nodes]
     wish = record.wish
-    if record.phase != "running" and wish is None:  # nothing but these nodes shall move
+    if wish is None and (interrupted or record.phase != "running"):  # nothing else shall move
         wish = Wish("pause", who.by, who.at, who.reason)
     kept = replace(record, approved_nodes=tuple(known), approvals=_newest(record, words), wish=wish)
     return _said(kept, who, "approve", f"node {cut(nodes)}")

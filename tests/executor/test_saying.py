@@ -64,7 +64,7 @@ WORDS: dict[str, Change] = {
     "abort": lambda r: saying.abort(r, ANN),
     "rollback": lambda r: saying.roll_back(r, ANN),
     "approve": lambda r: saying.approve_waves(r, ANN, [1]),
-    "approve node": lambda r: saying.approve_nodes(r, ANN, ["n1"]),
+    "approve node": lambda r: saying.approve_nodes(r, ANN, ["n1"], interrupted=False),
     "approve gate": lambda r: saying.approve_gate(r, ANN, "people"),
     "reject": lambda r: saying.reject(r, ANN, "wave wave-1"),
     "retry": lambda r: saying.retry(r, ANN),
@@ -153,7 +153,7 @@ def _words(n: int, who: Speaker) -> list[Change]:
     return [
         lambda r: saying.skip(r, who, [node]),
         lambda r: saying.retry(r, who, [node]),
-        lambda r: saying.approve_nodes(r, who, [node]),
+        lambda r: saying.approve_nodes(r, who, [node], interrupted=False),
         lambda r: saying.approve_waves(r, who, [2 * n + 1]),
         lambda r: saying.approve_gate(r, who, f"{n}{WORST_NODE[:60]}"),
         lambda r: saying.note_step(r, who, node, []),
