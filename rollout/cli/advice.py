@@ -11,7 +11,7 @@ from rollout.planner.plan import Plan
 from rollout.report.nextsteps import next_steps
 
 
-def advise(plan: Plan, result: Result, output: str, *, begun: bool) -> None:
+def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = "") -> None:
     """Show the commands that lead on from here, or back.
 
     Args:
@@ -19,8 +19,9 @@ def advise(plan: Plan, result: Result, output: str, *, begun: bool) -> None:
         result: how it ended.
         output: format of the output; only people are told.
         begun: whether there is a run record that these commands find.
+        walk: the command that goes on node by node, where the run did so.
     """
-    steps = next_steps(plan, result, _where(plan.namespace), begun=begun)
+    steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
     if output != "table" or not steps:
         return
     width = max(len(step.command) for step in steps)

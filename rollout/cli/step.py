@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -73,9 +74,15 @@ def step(
         if saved is None:
             assert spec is not None
             saved = _planned(client, spec, cluster.namespace)
-        return _walk(client, saved, journal, allowed)
+        return _walk(client, saved, journal, allowed, _again(plan, spec))
     finally:
         client.close()
+
+
+def _again(plan: Path | None, spec: Path | None) -> str:
+    """Return the command that goes on with this walk."""
+    given = [str(plan)] if plan is not None else ["-f", str(spec)]
+    return shlex.join(["rollout", "step", *given])
 
 
 def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
@@ -102,7 +109,9 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
     return made
 
 
-def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed) -> ExitCode:
+def _walk(
+    client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed, again: str
+) -> ExitCode:
     from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
     from rollout.cli.running import (  # noqa: PLC0415
         stop_on_signals,
@@ -148,7 +157,7 @@ def _walk(client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed)
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
-    advise(result.plan, result, "table", begun=result.wrote or session.resumed)
+    advise(result.plan, result, "table", begun=result.wrote or session.resumed, walk=again)
     return code
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollout.executor.actions import Outcome
 from rollout.executor.gaterecord import RecordedGate
@@ -23,7 +23,9 @@ class NextStep:
     purpose: str
 
 
-def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[NextStep]:
+def next_steps(
+    plan: Plan, result: Result, where: str, *, begun: bool, walk: str = ""
+) -> list[NextStep]:
     """Return what can be done next about a run that is not done; nothing about one that is.
 
     Args:
@@ -31,6 +33,7 @@ def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[N
         result: how it ended.
         where: options that lead to the cluster and the namespace, ready for a shell.
         begun: whether there is a run record that the commands find.
+        walk: the command that goes on node by node, where the run did so.
     """
     name = shlex.quote(plan.name)
 
@@ -38,6 +41,8 @@ def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[N
         return NextStep(" ".join(filter(None, ("rollout", verb, name, more, where))), purpose)
 
     on = to_run("resume", "goes on where it stopped")
+    if walk:  # nobody who is asked before each node wants it to go on without a question
+        on = NextStep(f"{walk} {where}", "goes on there, with the next question")
     back = to_run("rollback", "takes the touched nodes back to the old template")
     anew = NextStep(_NEW_PLAN, "makes a plan for the cluster as it is now")
     if not begun:
@@ -50,7 +55,7 @@ def next_steps(plan: Plan, result: Result, where: str, *, begun: bool) -> list[N
             return [
                 to_run("retry", "lets it try again where it failed"),
                 to_run("skip", "lets it leave a failed node alone", first),
-                to_run("resume", "goes on after that"),
+                replace(on, purpose="goes on after that"),
                 back,
             ]
         case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE:

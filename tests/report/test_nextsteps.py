@@ -71,6 +71,14 @@ def test_commands_34_a_change_by_somebody_else_offers_a_new_plan_and_an_abort() 
     assert verbs(Outcome.DRIFT, begun=False) == ["plan"]
 
 
+def test_commands_32_a_walk_node_by_node_is_never_led_on_without_its_questions() -> None:
+    walk = "rollout step plan.json"
+    for outcome in (Outcome.PAUSED, Outcome.HELD):
+        steps = next_steps(PLAN, result(outcome), WHERE, begun=True, walk=walk)
+        assert steps[0].command == f"{walk} {WHERE}"
+        assert not any("resume" in step.command for step in steps)
+
+
 def test_where_nothing_has_begun_there_is_no_run_to_speak_to() -> None:
     assert verbs(Outcome.HELD, begun=False) == []
 
