@@ -12,7 +12,7 @@ from rollout.report.nextsteps import next_steps
 
 
 def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = "") -> None:
-    """Show the commands that lead on from here, or back.
+    """Show the commands that lead on from here, or back; also those for when the tool can't.
 
     Args:
         plan: that was carried out.
@@ -22,7 +22,14 @@ def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = 
         walk: the command that goes on node by node, where the run did so.
     """
     steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
-    if output != "table" or not steps:
+    if output != "table":
+        return
+    if result.finish.by_hand:
+        # Without options of ours: where we may not do it, somebody else does, in another way.
+        where = f" (the cluster is that of {shlex.join(_cluster())})" if _cluster() else ""
+        lines = [f"  {line}" for line in result.finish.by_hand]
+        click.echo("\n".join(["", f"By hand, in this order{where}:", *lines]))
+    if not steps:
         return
     width = max(len(step.command) for step in steps)
     lines = [f"  {step.command.ljust(width)}  # {step.purpose}" for step in steps]
@@ -30,11 +37,16 @@ def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = 
 
 
 def _where(namespace: str) -> str:
-    """Return the options that lead to the same place: those that this command was given."""
+    """Return the options that lead to the same place."""
+    return shlex.join(["-n", namespace, *_cluster()])
+
+
+def _cluster() -> list[str]:
+    """Return the options that lead to the same cluster: those that this command was given."""
     context = click.get_current_context(silent=True)
     given = context.params if context is not None else {}
-    words = ["-n", namespace]
+    words = []
     for option in ("kubeconfig", "context"):
         if given.get(option):
             words += [f"--{option}", str(given[option])]
-    return shlex.join(words)
+    return words

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 from rollout.errors import ExitCode
 
+_MOST_TEXT = 3900  # characters
+
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
@@ -113,6 +115,19 @@ class Finish:
     refused: ExitCode = ExitCode.ERROR  # why the server refused; only with REFUSED
     by_release: bool = False  # the release itself failed: what `onFailure` answers
     reaction: Literal["", "hold", "abort", "rollback"] = ""  # what a gate wants; "": the plan
+    by_hand: tuple[str, ...] = ()  # commands that do the rest where the tool can't
+
+    @property
+    def text(self) -> str:
+        """The message with as many whole commands as a record has room for."""
+        if not self.by_hand:
+            return self.message
+        shown = self.message + ". By hand: "
+        for number, command in enumerate(self.by_hand):
+            if len(shown) + len(command) > _MOST_TEXT:
+                return f"{shown}and {len(self.by_hand) - number} more that 'rollout rollback' shows"
+            shown += command + "; "
+        return shown.removesuffix("; ")
 
 
 Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Measure | Finish

@@ -54,7 +54,7 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
     return replace(
         record,
         phase=_PHASES[finish.outcome],
-        message=finish.message[:MOST_MESSAGE],
+        message=finish.text[:MOST_MESSAGE],
         finished_at=now,
         sequence=sequence,
         waits_for=waits,

@@ -187,9 +187,8 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
     names |= _missed(result)
     if result.finish.outcome is Outcome.DONE and not names:
         return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
-    commands = [line for ds in result.sets.values() for line in commands_by_hand(ds, names)]
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
-        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message}). "
-        f"By hand: {'; '.join(commands) or 'rollout rollback again'}",
+        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message})",
+        by_hand=tuple(c for ds in result.sets.values() for c in commands_by_hand(ds, names)),
     )

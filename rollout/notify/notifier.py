@@ -125,7 +125,7 @@ class Notifier:
         event = occasion_of(finish.outcome)
         known = event == "held" and any(why in finish.message for why in self._holds)
         if event is not None and not known:
-            self._tell(event, finish.message, done, len(result.steps))
+            self._tell(event, finish.text, done, len(result.steps))
         self._wait_for_events()
 
     def ended_by_hand(self, record: RunRecord) -> None:

@@ -40,9 +40,9 @@ def next_steps(
     def to_run(verb: str, purpose: str, more: str = "") -> NextStep:
         return NextStep(" ".join(filter(None, ("rollout", verb, name, more, where))), purpose)
 
-    on = to_run("resume", "goes on where it stopped")
-    if walk:  # nobody who is asked before each node wants it to go on without a question
-        on = NextStep(f"{walk} {where}", "goes on there, with the next question")
+    # Nobody who is asked before each node wants it to go on without a question.
+    asking = NextStep(f"{walk} {where}", "goes on there, with the next question")
+    on = asking if walk else to_run("resume", "goes on where it stopped")
     back = to_run("rollback", "takes the touched nodes back to the old template")
     anew = NextStep(_NEW_PLAN, "makes a plan for the cluster as it is now")
     if not begun:

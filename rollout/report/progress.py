@@ -238,7 +238,7 @@ class JsonReporter:
         self._events.emit(
             "run-finished",
             outcome=result.finish.outcome.value,
-            message=result.finish.message,
+            message=result.finish.text,
             exitCode=int(code),
             nodes=nodes,
             joined=list(result.joined),

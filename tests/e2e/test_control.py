@@ -376,7 +376,7 @@ def test_commands_30_the_commands_of_an_incomplete_rollback_do_the_rest(cluster:
         done = running.end()
     assert done.code == 5, done.err + done.out
     commands = by_hand(done.out)
-    assert commands[0].startswith("kubectl "), done.out
+    assert commands[0].startswith("  kubectl "), done.out
     cluster.break_image(OLD, None)
     for command in commands:
         ran = cluster.kubectl(*shlex.split(command)[1:])
@@ -413,7 +413,8 @@ def test_the_commands_by_hand_lead_back_from_a_hand_over_too(tmp_path: Path) -> 
 
 def by_hand(out: str) -> list[str]:
     """Return the commands that a rollback prints when it can't go on."""
-    return out.partition("By hand: ")[2].splitlines()[0].rstrip(".").split("; ")
+    block = out.partition("\nBy hand, in this order")[2].partition("\n\n")[0]
+    return block.splitlines()[1:]
 
 
 def test_a_stage_of_a_pipeline_is_no_success_where_pods_fail_and_the_run_pauses(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import click
 import pytest
@@ -11,6 +12,7 @@ from msgspec.structs import replace as changed
 from rollout.cli.main import cli
 from rollout.executor.accounting import Account
 from rollout.executor.actions import Finish, Outcome
+from rollout.executor.ending import MOST_MESSAGE
 from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.result import Result
 from rollout.planner.plan import WAY_BACK, Plan
@@ -111,3 +113,16 @@ def test_every_command_that_is_named_exists_with_its_options(outcome: Outcome, p
         assert command is not None
         options = {name for param in command.params for name in param.opts}
         assert {word for word in words if word.startswith("-")} <= options
+
+
+def test_a_record_names_only_whole_commands_of_those_that_do_the_rest_by_hand() -> None:
+    few = Finish(
+        Outcome.ROLLBACK_INCOMPLETE, "not back yet: n1", by_hand=("kubectl a", "kubectl b")
+    )
+    many = replace(few, by_hand=tuple(f"kubectl delete pod agent-{n:04}" for n in range(500)))
+
+    assert few.text == "not back yet: n1. By hand: kubectl a; kubectl b"
+    listed, rest = many.text.split("; and ")
+    assert listed.endswith(tuple(many.by_hand))
+    assert rest == f"{500 - listed.count('kubectl')} more that 'rollout rollback' shows"
+    assert len(many.text) <= MOST_MESSAGE
