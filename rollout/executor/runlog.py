@@ -26,11 +26,13 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
-from rollout.executor.journalheads import JournalHead
+from rollout.executor.journalheads import JournalHead, compared
 from rollout.executor.notices import Notice
 from rollout.executor.record import RunRecord, encode_record
+from rollout.journal.chain import Reading
 from rollout.journal.file import (
     Journal,
+    hash_at,
     no_journal,
     open_journal,
     owner,
@@ -200,8 +202,13 @@ def open_log(
     about |= {"cluster": cluster_uid, "rollout": f"{namespace}/{record.name}"}
     if resumed:
         about["continues"] = {"run": record.run_id, "event": record.sequence}
+
+    def missing(reading: Reading) -> str:
+        said = compared(reading, record.journals, lambda seq: hash_at(path, seq))
+        return said.text if said.wrong else ""
+
     try:
-        opened = open_journal(path, record.run_id, **about)
+        opened = open_journal(path, record.run_id, missing, **about)
     except DocumentError as error:
         if not recover:
             raise

@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -122,12 +122,18 @@ def no_journal() -> Journal:
     return Journal(None, None, Head())
 
 
-def open_journal(path: Path, run_id: str, **about: Any) -> Opened:  # noqa: ANN401 - JSON values
+def open_journal(
+    path: Path,
+    run_id: str,
+    missing: Callable[[Reading], str] = lambda _: "",
+    **about: Any,  # noqa: ANN401 - JSON values
+) -> Opened:
     """Open the journal of a run, or begin it; a torn last line is cut off.
 
     Args:
         path: of the file; its directory is made.
         run_id: whose journal it must be.
+        missing: returns what a journal lacks whose chain holds, as others know; "" when nothing.
         about: what the first line shall say about the run.
 
     Raises:
@@ -141,7 +147,7 @@ def open_journal(path: Path, run_id: str, **about: Any) -> Opened:  # noqa: ANN4
     except OSError as error:
         raise JournalError(_failed(path, error)) from None
     try:
-        return _opened(path, descriptor, run_id, about)
+        return _opened(path, descriptor, run_id, missing, about)
     except BaseException:
         os.close(descriptor)
         raise
@@ -195,12 +201,19 @@ def broken_text(path: Path, reading: Reading) -> str:
     return f"{path}:{reading.head.seq + 1}: {reading.broken}"
 
 
-def _opened(path: Path, descriptor: int, run_id: str, about: dict[str, Any]) -> Opened:
+def _opened(
+    path: Path,
+    descriptor: int,
+    run_id: str,
+    missing: Callable[[Reading], str],
+    about: dict[str, Any],
+) -> Opened:
     regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     before = None
     if regular:
         _own(path, descriptor)
-        before = _continued(path, descriptor, run_id) if os.fstat(descriptor).st_size else None
+        if os.fstat(descriptor).st_size:
+            before = _continued(path, descriptor, run_id, missing)
     journal = Journal(path, descriptor, before.head if before else Head())
     if before is None:
         journal.append("version", schema=SCHEMA, tool=__version__, run=run_id, **about)
@@ -237,24 +250,32 @@ def _own(path: Path, descriptor: int) -> None:
         raise JournalError(_failed(path, error)) from None
 
 
-def _continued(path: Path, descriptor: int, run_id: str) -> Reading | None:
+def _continued(
+    path: Path, descriptor: int, run_id: str, missing: Callable[[Reading], str]
+) -> Reading | None:
     """Return what is in the file, without a torn end; None when nothing is left."""
     reading = read_journal(path)
     if reading.broken:
-        raise DocumentError(
-            f"{broken_text(path, reading)}. It is not written on. The state of the run is in the "
-            "cluster: --recover-from-cluster goes on from there with a new journal"
-        )
+        raise DocumentError(_refusal(broken_text(path, reading)))
     if reading.first and reading.first.get("run") != run_id:
         raise DocumentError(
             f"{path}: the journal of run {reading.first.get('run')}, not of {run_id}; give another "
             "place with --journal"
         )
+    if lacks := missing(reading):
+        raise DocumentError(_refusal(f"{path}: {lacks}"))
     try:
         os.ftruncate(descriptor, reading.size)
     except OSError as error:
         raise JournalError(_failed(path, error)) from None
     return reading if reading.size else None
+
+
+def _refusal(why: str) -> str:
+    return (
+        f"{why}. It is not written on. The state of the run is in the cluster: "
+        "--recover-from-cluster goes on from there with a new journal"
+    )
 
 
 def _sync_directory(path: Path) -> None:

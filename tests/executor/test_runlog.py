@@ -8,16 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from rollout.errors import DocumentError
 from rollout.executor import events as ev
 from rollout.executor.actions import DeletePod, Finish, Outcome, Prepare, ReadPod
+from rollout.executor.journalheads import JournalHead
 from rollout.executor.notices import Notice
-from rollout.executor.record import Wish
-from rollout.executor.runlog import RunLog
+from rollout.executor.record import RunRecord, Wish
+from rollout.executor.runlog import RunLog, open_log
 from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import Meta, Node
 from rollout.journal.file import no_journal, open_journal
+from rollout.journal.place import Place
 
 DELETE = DeletePod("agent", "n1", "agent-abc", "u1")
 PREPARE = Prepare("agent")
@@ -113,3 +117,70 @@ def test_without_a_journal_everything_is_allowed() -> None:
     assert log.intend([DELETE])
     assert log.path is None
     assert log.failed == ""
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_faults_42_a_journal_whose_last_lines_were_cut_off_is_not_written_on(
+    path: Path, left: int
+) -> None:
+    """Its chain holds: only the record knows better, and would name the new end once it went on."""
+    head, whole = written(path)
+    record = record_that_names(head)
+    path.write_bytes(b"".join(whole[:left]))
+
+    with pytest.raises(DocumentError, match=rf"from {left + 1} on are missing\. It is not written"):
+        reopened(path, record)
+    assert path.read_bytes() == b"".join(whole[:left])
+
+    other = reopened(path, record, recover=True)
+    assert other.path == path.with_name("r1.2.jsonl")
+    assert "are missing" in other.found
+    other.close()
+
+
+def test_a_journal_that_went_on_behind_what_the_record_names_is_written_on(path: Path) -> None:
+    head, whole = written(path)
+    path.write_bytes(b"".join(whole) + b'{"half')
+
+    log = reopened(
+        path, record_that_names(msgspec.structs.replace(head, seq=2, hash=head_of(2, whole)))
+    )
+
+    assert log.path == path
+    assert "was cut off in the middle of a write" in log.found
+    log.close()
+
+
+def written(path: Path) -> tuple[JournalHead, list[bytes]]:
+    """Write a journal of three lines."""
+    log = RunLog(open_journal(path, "r1").journal)
+    assert log.intend([PREPARE, DELETE])
+    head = log.head
+    log.close()
+    assert head is not None
+    return head, path.read_bytes().splitlines(keepends=True)
+
+
+def head_of(line: int, lines: list[bytes]) -> str:
+    found: str = json.loads(lines[line - 1])["hash"]
+    return found
+
+
+def record_that_names(head: JournalHead) -> RunRecord:
+    return RunRecord(
+        schema_version=1,
+        run_id="r1",
+        plan_id="p1",
+        plan_digest="d1",
+        name="agent-2",
+        phase="paused",
+        started_at="2026-01-01T00:00:00Z",
+        started_by="ann@host",
+        daemon_sets=(),
+        journals=(head,),
+    )
+
+
+def reopened(path: Path, record: RunRecord, *, recover: bool = False) -> RunLog:
+    place = Place(str(path))
+    return open_log(place, record, "logging", "uid", resumed=True, recover=recover)
