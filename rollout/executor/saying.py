@@ -96,10 +96,11 @@ def approve_waves(
     """Let the run go on behind waves, given by their numbers (1-based).
 
     Raises:
-        StaleError: when the run has ended.
+        StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more approvals.
     """
     _require_open(record)
+    _require_forward(record, "approved")
     ranges = _joined([*record.approved_waves, *((n, n) for n in numbers)])
     if len(ranges) > MOST_RANGES:
         raise UsageError(
@@ -174,10 +175,11 @@ def approve_gate(record: RunRecord, who: Speaker, gate: str) -> RunRecord:
     """Give a voice for an approval gate.
 
     Raises:
-        StaleError: when the run has ended.
+        StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more voices.
     """
     _require_open(record)
+    _require_forward(record, "approved")
     if sum(bool(word.gate) for word in record.approvals) >= MOST_APPROVALS // 2:
         raise UsageError(f"the record can't hold more than {MOST_APPROVALS // 2} voices for gates")
     word = Approval(who.by, who.at, record.plan_id, who.reason, gate=gate)

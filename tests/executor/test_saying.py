@@ -188,3 +188,13 @@ def test_a_reason_is_printable_and_short() -> None:
     assert who.by.isprintable()
     assert who.reason.isprintable()
     assert len(who.reason.encode()) <= saying.MOST_REASON
+
+
+@pytest.mark.parametrize("said", ["abort", "rollback"])
+@pytest.mark.parametrize("word", ["approve", "approve node", "approve gate", "pause", "retry"])
+def test_faults_52_no_word_that_leads_forward_is_accepted_behind_one_that_ends_the_run(
+    said: str, word: str
+) -> None:
+    ending = WORDS[said](record(phase="paused"))
+    with pytest.raises(StaleError, match="run 0a1b2c3d is to be"):
+        WORDS[word](ending)
