@@ -170,12 +170,12 @@ def reject(
             about = f"wave {named}"
         record = run.say(lambda found, _: saying.reject(found, speaker, about, then))
         assert record.wish is not None
-        tell(f"Rejected: {about}; run {record.run_id} is to be {record.wish}.")
+        tell(f"Rejected: {about}; run {record.run_id} is to be {record.wish}.", output)
         match record.wish.verb:
             case "rollback":
                 return roll_back_or_ask(run, output, journal, allowed)
             case _:
-                return end_or_ask(run, journal, allowed)
+                return end_or_ask(run, journal, allowed, output)
 
 
 @click.command()
@@ -313,8 +313,8 @@ def _approve_nodes(
         return saying.approve_nodes(found, who, nodes, interrupted=interrupted)
 
     record = run.say(word)
-    if output == "table":
-        tell(f"Approved: {', '.join(nodes)} may move; the rest of run {record.run_id} stays as is.")
+    moves = f"Approved: {', '.join(nodes)} may move; the rest of run {record.run_id} stays as is."
+    tell(moves, output)
     if at_work:
         return ExitCode.DONE
     try:

@@ -86,7 +86,8 @@ def resume(
                 grace_s=grace,
             )
         except LockedError as error:
-            tell(f"Asked: run {record.run_id} goes on by itself; it is at work: {error}")
+            why = f"Asked: run {record.run_id} goes on by itself; it is at work: {error}"
+            tell(why, output)
             return ExitCode.DONE
         return forgiving.code(code, result)
 
@@ -124,7 +125,8 @@ def rollback(
 
     with hearing(cluster, rollout, reason) as run:
         if run.record.phase == "rolled back":
-            tell(f"Run {run.record.run_id} is rolled back already; nothing is left to take back.")
+            done = f"Run {run.record.run_id} is rolled back already; nothing is left to take back."
+            tell(done, output)
             return ExitCode.DONE
         if run.record.phase in ("complete", "superseded", "cleaned up"):
             raise StaleError(
@@ -176,8 +178,7 @@ def roll_back_or_ask(
         teller.write_through(client)
         teller.notifier.begin()
 
-    if output == "table":
-        tell(f"Run {run.record.run_id} of rollout {run.record.name} is to go back.")
+    tell(f"Run {run.record.run_id} of rollout {run.record.name} is to go back.", output)
     try:
         with teller.notifier as notifier, stop_on_signals(inbox, reporter):
             told = Told(reporter, notifier)
@@ -185,7 +186,7 @@ def roll_back_or_ask(
                 *(run.client, session, inbox, told, tuning), begun=begun, ended=notifier.end
             )
     except LockedError:
-        tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.")
+        tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.", output)
         return ExitCode.DONE
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
@@ -193,7 +194,9 @@ def roll_back_or_ask(
     return code
 
 
-def end_or_ask(run: Hearing, journal: JournalOptions, allowed: Allowed) -> int:
+def end_or_ask(
+    run: Hearing, journal: JournalOptions, allowed: Allowed, output: str = "table"
+) -> int:
     """End a run that nobody carries out, as was said; leave it to the process that is at work."""
     from rollout.cli.running import reporter_for, teller_for  # noqa: PLC0415 - slow to import
     from rollout.cli.speaking import tell  # noqa: PLC0415
@@ -202,9 +205,9 @@ def end_or_ask(run: Hearing, journal: JournalOptions, allowed: Allowed) -> int:
     from rollout.notify.messages import about_record  # noqa: PLC0415
 
     session = _session(run, journal)
-    reporter = reporter_for("table", session.told)
+    reporter = reporter_for(output, session.told)
     about = about_record(session.record, run.client.namespace)
-    teller = teller_for(run.client, about, allowed, reporter, "table")
+    teller = teller_for(run.client, about, allowed, reporter, output)
     try:
         with teller.notifier as notifier:
             ended = end_now(
@@ -213,9 +216,10 @@ def end_or_ask(run: Hearing, journal: JournalOptions, allowed: Allowed) -> int:
                 ended=notifier.ended_by_hand,
             )
     except LockedError:
-        tell(f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight.")
+        why = f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight."
+        tell(why, output)
         return ExitCode.DONE
-    tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}")
+    tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}", output)
     return ExitCode.DONE
 
 

@@ -83,6 +83,6 @@ def stood_still(record: RunRecord) -> str:
     return "interrupted" if record.phase in AT_WORK else record.phase
 
 
-def tell(text: str) -> None:
-    """Show one line."""
-    click.echo(text)
+def tell(text: str, output: str = "table") -> None:
+    """Show one line for people; beside the event stream, where that is the output."""
+    click.echo(text, err=output == "jsonl")

@@ -274,7 +274,9 @@ def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
     back = cluster.rollout("rollback", ROLLOUT, *THERE)
     assert back.code == 4, back.err + back.out
     assert set(cluster.images().values()) == {OLD}
-    assert cluster.rollout("rollback", ROLLOUT, *THERE).code == 0  # always accepted
+    again = cluster.rollout("rollback", ROLLOUT, *THERE, "-o", "jsonl")
+    assert (again.code, again.out) == (0, "")  # always accepted
+    assert "is rolled back already" in again.err
 
 
 def test_a_running_apply_hears_every_word(cluster: World) -> None:
