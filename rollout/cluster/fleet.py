@@ -110,15 +110,22 @@ def read_fleet(
     read = read_from_store if from_store else read_daemon_set
     daemon_set, raw = read(client, namespace, name)
     selector = str(selector_of(daemon_set.spec.selector))
-    revisions = client.list(
-        resource_path(APPS, "controllerrevisions", namespace=namespace),
-        ControllerRevision,
-        label_selector=selector,
-    )
+    revisions = read_revisions(client, daemon_set)
     pods = client.list(
         resource_path(CORE, "pods", namespace=namespace), Pod, label_selector=selector
     )
-    return build_fleet(cluster_uid, daemon_set, raw, revisions.items, nodes, pods.items)
+    return build_fleet(cluster_uid, daemon_set, raw, revisions, nodes, pods.items)
+
+
+def read_revisions(client: Client, daemon_set: DaemonSet) -> Sequence[ControllerRevision]:
+    """Return the revisions that a DaemonSet selects; those of others may be among them.
+
+    Raises:
+        ClusterError: when they cannot be read.
+    """
+    path = resource_path(APPS, "controllerrevisions", namespace=daemon_set.metadata.namespace)
+    selector = str(selector_of(daemon_set.spec.selector))
+    return client.list(path, ControllerRevision, label_selector=selector).items
 
 
 def read_released(client: Client, namespace: str, uid: str = "") -> list[ReleasedPod]:

@@ -18,6 +18,7 @@ from rollout.executor.gaterecord import carried_from
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
+from rollout.executor.oldtemplates import old_templates
 from rollout.executor.planback import taken_away
 from rollout.executor.planstore import keep_plan
 from rollout.executor.record import AT_WORK, RunRecord
@@ -155,7 +156,7 @@ def _run(
         session.keeper.write(record)
         for sentence in mark_others(run.client, plan, first):
             run.observer.warning(sentence)
-        why = keep_plan(run.client, plan)
+        why = keep_plan(run.client, plan, old_templates(run.client, plan))
         if why:
             run.observer.warning(
                 f"the plan is not kept in the cluster ({why}): keep its file, "

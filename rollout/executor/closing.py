@@ -39,7 +39,8 @@ def close(run: Held, result: Result) -> RunRecord:
         return ending(run.session.record, result, now, number)
     if record.phase in ENDED:
         with suppress(ClusterError):  # a rest that the next run of this name overwrites
-            forget_plan(run.client, result.plan.namespace, record.name)
+            back = record.phase == "aborted"
+            forget_plan(run.client, result.plan.namespace, record.name, way_back=back)
     return record
 
 

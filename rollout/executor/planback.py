@@ -15,6 +15,7 @@ from types import MappingProxyType
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_fleet, read_nodes, read_released
 from rollout.errors import StaleError, Unreachable
+from rollout.executor.oldtemplates import revision_to_go_to
 from rollout.executor.record import RecordedDaemonSet
 from rollout.executor.result import Result
 from rollout.executor.session import Session
@@ -23,7 +24,7 @@ from rollout.fleet.objects import HASH_LABEL, Pod
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
-from rollout.planner.rollback import revision_before, rollback_plan
+from rollout.planner.rollback import rollback_plan
 
 AGAIN_S = 1.0  # between two looks at a cluster that shows an old state
 _LOOKS = 15
@@ -82,7 +83,9 @@ def plan_back(
                 f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
             )
         fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)
-        targets[ds.name] = revision_before(ds.previous_digest, fleet)
+        where = session.keeper.namespace
+        digest = ds.previous_digest
+        targets[ds.name] = revision_to_go_to(client, where, session.record.name, digest, fleet)
         if ds.previous_digest == ds.target_digest and _is_mixed(fleet):
             raise StaleError(
                 f"DaemonSet {ds.namespace}/{ds.name}: nothing tells which template its nodes had "

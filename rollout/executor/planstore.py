@@ -1,8 +1,9 @@
-"""Keeps the plan of a run in the cluster, so that the run can go on without the plan's file.
+"""Keeps in the cluster what a run needs to go on without its plan's file, and to go back.
 
-The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed. Reading
-proves by the digest that they are the plan that the record names. When the run is over the bytes
-are taken out; the empty ConfigMap stays, because a run has no permission to delete it.
+The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed, and the
+templates of before the run. Reading proves by digests that they are those that the record names.
+When the run is over the bytes are taken out, the templates only when there is no way back any more;
+the empty ConfigMap stays, because a run has no permission to delete it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
+from collections.abc import Mapping
+
+import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
@@ -17,10 +21,13 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, DocumentError, StaleError
 from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
 from rollout.fleet.objects import JsonObject
+from rollout.fleet.revisions import canonical_json, template_digest
 from rollout.planner.plan import MOST_READ, Plan, decode, encode
+from rollout.unreadable import UNREADABLE
 
 MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
 _KEY = "plan"
+_TEMPLATES = "templates"
 
 
 def store_name(plan_name: str) -> str:
@@ -28,34 +35,63 @@ def store_name(plan_name: str) -> str:
     return f"{record_name(plan_name)}-plan"
 
 
-def keep_plan(client: Client, plan: Plan) -> str:
-    """Store the plan of a run that begins.
+def keep_plan(client: Client, plan: Plan, templates: Mapping[str, JsonObject]) -> str:
+    """Store the plan of a run that begins, and the way back.
 
     Args:
         client: of the cluster.
         plan: sealed.
+        templates: of before the run, by `template_digest`.
 
     Returns:
         Why it could not be stored; "" when it is. A run goes on all the same.
     """
-    text = base64.b64encode(zlib.compress(encode(plan), 6)).decode()
-    if len(text) > MOST_STORED:
-        return f"it has {len(text) // 1000} kB compressed, a ConfigMap holds {MOST_STORED // 1000}"
+    content = {_TEMPLATES: _fold(canonical_json(templates)), _KEY: _fold(encode(plan))}
+    size, why = sum(map(len, content.values())), ""
+    if size > MOST_STORED:
+        why = f"it has {size // 1000} kB compressed, a ConfigMap holds {MOST_STORED // 1000}"
+        del content[_KEY]
     try:
-        return _write(client, plan.namespace, plan.name, {_KEY: text})
+        return _write(client, plan.namespace, plan.name, content) or why
     except ClusterError as error:
         return str(error)
 
 
-def forget_plan(client: Client, namespace: str, plan_name: str) -> None:
+def forget_plan(client: Client, namespace: str, plan_name: str, *, way_back: bool) -> None:
     """Take the stored plan out, when its run is over.
+
+    Args:
+        client: of the cluster.
+        namespace: of the record.
+        plan_name: name of the rollout.
+        way_back: the run can still be taken back: the templates stay.
 
     Raises:
         ClusterError: when it can't be written.
     """
     found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
-    if found is not None and found.binary_data:
-        _write(client, namespace, plan_name, {})
+    if found is None or not found.binary_data:
+        return
+    kept = {k: v for k, v in found.binary_data.items() if way_back and k == _TEMPLATES}
+    _write(client, namespace, plan_name, kept)
+
+
+def read_kept_template(
+    client: Client, namespace: str, plan_name: str, digest: str
+) -> JsonObject | None:
+    """Return a template of before the run; None when it is not stored, or not that one.
+
+    Raises:
+        ClusterError: when it can't be read.
+    """
+    found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
+    try:
+        text = found.binary_data[_TEMPLATES] if found is not None else ""
+        templates = msgspec.json.decode(_unfold(text), type=dict[str, JsonObject])
+    except (KeyError, zlib.error, binascii.Error, *UNREADABLE):
+        return None
+    template = templates.get(digest)
+    return template if template is not None and template_digest(template) == digest else None
 
 
 def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
@@ -84,6 +120,10 @@ def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
     if (plan.digest, plan.id) != (record.plan_digest, record.plan_id):
         raise StaleError(f"{where} holds plan {plan.id}, the run's is {record.plan_id}; {cure}")
     return plan
+
+
+def _fold(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 6)).decode()
 
 
 def _unfold(text: str) -> bytes:

@@ -92,7 +92,8 @@ def sentence(told: Notice, engine: Engine) -> str:
 def _revision(told: Notice, engine: Engine) -> str:
     """Name the revision that the plan leads to."""
     numbers = {ds.name: ds.target.revision for ds in engine.plan.daemon_sets}
-    return f"revision {numbers.get(told.daemon_set) or '?'}"
+    number = numbers.get(told.daemon_set)
+    return f"revision {number}" if number else "the template that the run has kept"
 
 
 class LineReporter:

@@ -134,13 +134,13 @@ def test_a_config_map_of_somebody_else_is_left_alone(tmp_path: Path, plan: Plan)
     with cluster(tmp_path) as client:
         client.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", **theirs}, dict)
 
-        assert "is not ours" in keep_plan(client, plan)
+        assert "is not ours" in keep_plan(client, plan, {})
         assert client.get(f"{CONFIG_MAPS}/{name}", dict)["data"] == {"a": "b"}
 
 
 def test_another_plan_than_that_of_the_run_is_not_taken_for_it(tmp_path: Path, plan: Plan) -> None:
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan) == ""
+        assert keep_plan(client, plan, {}) == ""
         assert read_kept_plan(client, "logging", record_of(plan)) == plan
         other = seal(replace(plan, author="bob@ci"))
         with pytest.raises(StaleError, match=f"holds plan {plan.id}, the run's is {other.id}"):

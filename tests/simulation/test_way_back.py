@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS
 from tests.simulation.virtual import Command, World
 
 
@@ -48,3 +49,20 @@ def test_updates_42_a_rollback_spreads_no_release_that_was_left_half_way(
         assert images(world) == {"log-agent:2.3": 6}
         untouched = before & {pod["metadata"]["uid"] for pod in world.pods()}
         assert len(untouched) >= 3
+
+
+def test_a_rollback_needs_no_revision_that_the_controller_has_forgotten(tmp_path: Path) -> None:
+    """With no history the old one goes with its last pod: here when the last node is replaced."""
+    with World(default_fleet(3, 1)) as world:
+        world.patch(DAEMONSETS, "log-agent", {"spec": {"revisionHistoryLimit": 0}})
+        world.cluster.set_image_fault("log-agent:2.4@node-002", read_fault("unpullable"))
+        world.advance(5.0)
+        file = tmp_path / "spec.yaml"
+        assert apply(world, file, "log-agent:2.4", failure={"onFailure": "abort"}).code == 3
+        (left,) = world.cluster.store.scan(CONTROLLER_REVISIONS, "logging")
+        assert left["revision"] == 2
+
+        done = world.run("rollback", "log-agent-2.4", "-n", "logging")
+
+        assert done.code == 4, done.text
+        assert images(world) == {"log-agent:2.3": 3}
