@@ -6,24 +6,28 @@ import shlex
 
 import click
 
+from rollout.errors import RolloutError
+from rollout.executor.actions import Outcome
 from rollout.executor.result import Result
+from rollout.executor.session import Session
 from rollout.planner.plan import Plan
 from rollout.report.nextsteps import next_steps
 
 
-def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = "") -> None:
+def advise(plan: Plan, result: Result, output: str, session: Session, *, walk: str = "") -> None:
     """Show the commands that lead on from here, or back; also those for when the tool can't.
 
     Args:
         plan: that was carried out.
         result: how it ended.
         output: format of the output; only people are told.
-        begun: whether there is a run record that these commands find.
+        session: of the run.
         walk: the command that goes on node by node, where the run did so.
     """
-    steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
     if output != "table":
         return
+    begun = (result.wrote or session.resumed) and _has_record(result, session)
+    steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
     if result.finish.by_hand:
         # Without options of ours: where we may not do it, somebody else does, in another way.
         where = f" (the cluster is that of {shlex.join(_cluster())})" if _cluster() else ""
@@ -34,6 +38,16 @@ def advise(plan: Plan, result: Result, output: str, *, begun: bool, walk: str = 
     width = max(len(step.command) for step in steps)
     lines = [f"  {step.command.ljust(width)}  # {step.purpose}" for step in steps]
     click.echo("\n".join(["", "Next:", *lines]))
+
+
+def _has_record(result: Result, session: Session) -> bool:
+    """Whether the commands that speak to a run find its record; where nobody can say, they do."""
+    if result.finish.outcome in (Outcome.DONE, Outcome.ROLLED_BACK):
+        return True
+    try:
+        return session.keeper.read() is not None
+    except RolloutError:
+        return True
 
 
 def _where(namespace: str) -> str:

@@ -190,7 +190,7 @@ def roll_back_or_ask(
         return ExitCode.DONE
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
-    advise(result.plan, result, output, begun=True)
+    advise(result.plan, result, output, session)
     return code
 
 

@@ -113,7 +113,7 @@ def carry_out_plan(
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
-    advise(result.plan, result, output, begun=result.wrote or session.resumed)
+    advise(result.plan, result, output, session)
     return code, result
 
 

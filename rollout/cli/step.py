@@ -157,7 +157,7 @@ def _walk(
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
-    advise(result.plan, result, "table", begun=result.wrote or session.resumed, walk=again)
+    advise(result.plan, result, "table", session, walk=again)
     return code
 
 

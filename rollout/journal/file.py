@@ -126,6 +126,7 @@ def open_journal(
     path: Path,
     run_id: str,
     missing: Callable[[Reading], str] = lambda _: "",
+    /,
     **about: Any,  # noqa: ANN401 - JSON values
 ) -> Opened:
     """Open the journal of a run, or begin it; a torn last line is cut off.

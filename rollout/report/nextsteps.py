@@ -32,7 +32,7 @@ def next_steps(
         plan: that was carried out; a way back, where the run went back.
         result: how it ended.
         where: options that lead to the cluster and the namespace, ready for a shell.
-        begun: whether there is a run record that the commands find.
+        begun: whether there is a run record that the commands find; somebody may have deleted it.
         walk: the command that goes on node by node, where the run did so.
     """
     name = shlex.quote(plan.name)
@@ -46,7 +46,7 @@ def next_steps(
     back = to_run("rollback", "takes the touched nodes back to the old template")
     anew = NextStep(_NEW_PLAN, "makes a plan for the cluster as it is now")
     if not begun:
-        return [anew] if result.finish.outcome is Outcome.DRIFT else []
+        return _without_record(plan, result, anew, where)
     if plan.goes_back:
         return _on_the_way_back(result, on, to_run("rollback", "tries the rest again"))
     match result.finish.outcome:
@@ -71,6 +71,16 @@ def next_steps(
             return [anew]
         case _:
             return []
+
+
+def _without_record(plan: Plan, result: Result, anew: NextStep, where: str) -> list[NextStep]:
+    """Return what leads on where there is no run to speak to."""
+    outcome = result.finish.outcome
+    if not result.wrote or outcome in (Outcome.DONE, Outcome.DEFERRED):
+        return [anew] if outcome is Outcome.DRIFT else []
+    back = "goes back to the revision before"
+    undo = [f"rollout undo {shlex.quote(ds.name)} {where}" for ds in plan.daemon_sets]
+    return [anew, *(NextStep(command, back) for command in undo)]
 
 
 def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[NextStep]:

@@ -70,7 +70,8 @@ def test_what_leads_on_depends_on_how_the_run_ended(outcome: Outcome, expected: 
 
 def test_commands_34_a_change_by_somebody_else_offers_a_new_plan_and_an_abort() -> None:
     assert verbs(Outcome.DRIFT) == ["plan", "abort", "rollback"]
-    assert verbs(Outcome.DRIFT, begun=False) == ["plan"]
+    nothing = replace(result(Outcome.DRIFT), wrote=False)
+    assert [c.split()[1] for c in commands(nothing, begun=False)] == ["plan"]
 
 
 def test_commands_32_a_walk_node_by_node_is_never_led_on_without_its_questions() -> None:
@@ -82,7 +83,12 @@ def test_commands_32_a_walk_node_by_node_is_never_led_on_without_its_questions()
 
 
 def test_where_nothing_has_begun_there_is_no_run_to_speak_to() -> None:
-    assert verbs(Outcome.HELD, begun=False) == []
+    assert commands(replace(result(Outcome.HELD), wrote=False), begun=False) == []
+
+
+def test_where_the_record_was_deleted_no_command_is_named_that_needs_it() -> None:
+    assert verbs(Outcome.PAUSED, begun=False) == ["plan", "undo"]
+    assert verbs(Outcome.DONE, begun=False) == []
 
 
 def test_what_waits_for_people_is_named_with_the_words_that_let_it_pass() -> None:
