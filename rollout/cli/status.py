@@ -35,6 +35,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         read_nodes,
         read_released,
     )
+    from rollout.executor.runs import was_interrupted  # noqa: PLC0415
     from rollout.report.state import daemon_set_state, state_text  # noqa: PLC0415
 
     client = cluster.connect()
@@ -51,7 +52,9 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         released = read_released(client, live.namespace, live.uid)
         record = _record(client, fleet)
         last = _last_record(client, fleet) if record is None else None
-        state = daemon_set_state(fleet, record, now, released, last)
+        record = record or _unmarked(fleet, last)
+        gone = record is not None and was_interrupted(client, record)
+        state = daemon_set_state(fleet, record, now, released, last, interrupted=gone)
     finally:
         client.close()
     as_json = output == "json"
@@ -72,6 +75,27 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
         return Keeper(client, namespace, name).read()
     except Forbidden:
         return None
+
+
+def _unmarked(fleet: Fleet, last: RunRecord | None) -> RunRecord | None:
+    """Return the record of a run that is not done with a DaemonSet that is OnDelete by choice.
+
+    Such a one is not marked; that its template is the run's tells that it has begun.
+    """
+    from rollout.executor.record import ENDED  # noqa: PLC0415 - slow to import
+    from rollout.fleet.revisions import template_digest  # noqa: PLC0415
+
+    live = fleet.daemon_set
+    if last is None or live.strategy_type != "OnDelete":
+        return None
+    if last.phase in ENDED and last.phase != "aborted":
+        return None
+    ours = [ds for ds in last.daemon_sets if ds.uid == live.metadata.uid]
+    if last.phase in ("rolling back", "rollback incomplete"):
+        aims = {ds.previous_digest for ds in ours}
+    else:
+        aims = {ds.target_digest for ds in ours}
+    return last if template_digest(live.spec.template) in aims else None
 
 
 def _last_record(client: Client, fleet: Fleet) -> RunRecord | None:

@@ -43,12 +43,17 @@ class RunState:
     said_count: int  # of all words, those that are not kept any more included
 
 
-def run_state(record: RunRecord) -> RunState:
-    """Return where a run stands."""
+def run_state(record: RunRecord, *, interrupted: bool) -> RunState:
+    """Return where a run stands.
+
+    Args:
+        record: of the run.
+        interrupted: nobody carries it out, although its record calls it at work.
+    """
     return RunState(
         run=record.run_id,
         plan=record.plan_id,
-        phase=record.phase,
+        phase="interrupted" if interrupted else record.phase,
         message=record.message,
         waits_for=record.waits_for,
         wish=str(record.wish) if record.wish is not None else "",
@@ -63,8 +68,12 @@ def run_state(record: RunRecord) -> RunState:
     )
 
 
-def doing(record: RunRecord, progress: str) -> str:
+def doing(record: RunRecord, progress: str, *, interrupted: bool) -> str:
     """Return what a run does, for a sentence: while it stops, what it told last."""
+    if interrupted:
+        name = f"{record.name} -n {record.daemon_sets[0].namespace}"
+        on = f"'rollout resume {name}' goes on, 'rollout rollback {name}' back"
+        return f"interrupted, nobody carries it out: half-updated, {progress}; {on}"
     if record.phase in ("running", "rolling back") and record.wish is not None and record.message:
         return record.message
     why = f": {record.message}" if record.message else ""

@@ -57,6 +57,8 @@ def daemon_set_state(
     now: float,
     released: Iterable[ReleasedPod] = (),
     last: RunRecord | None = None,
+    *,
+    interrupted: bool = False,
 ) -> DaemonSetState:
     """Work out where the DaemonSet stands.
 
@@ -66,13 +68,14 @@ def daemon_set_state(
         now: seconds since the epoch.
         released: pods that carry the mark of a hand-over.
         last: where none works on it, the record of the run that did so last, if there is one.
+        interrupted: nobody carries that run out, although its record calls it at work.
     """
     live = fleet.daemon_set
     fates = node_fates(fleet, live.spec.template, NodeRules(), now)
     current = fleet.current
     asked = last
     if record is not None:
-        asked = record if record.run_id == _run_of(fleet) else None
+        asked = record if record.run_id == _run_of(fleet, record) else None
     gates = asked.gates if asked is not None else ()
     return DaemonSetState(
         namespace=live.metadata.namespace,
@@ -80,12 +83,12 @@ def daemon_set_state(
         strategy=live.strategy_type,
         revision=current.revision if current else None,
         hash=fleet.current_hash,
-        sentence=_sentence(fleet, record, fates),
+        sentence=_sentence(fleet, record, fates, interrupted=interrupted),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
         gates=gates,
         waves=_wave_names(asked, gates),
         left_over=_left_over(fleet, released, now),
-        run=run_state(record) if record is not None else None,
+        run=run_state(record, interrupted=interrupted) if record is not None else None,
     )
 
 
@@ -96,8 +99,10 @@ def _left_over(fleet: Fleet, released: Iterable[ReleasedPod], now: float) -> tup
     return () if run and not left.pods else tuple(leftover_warnings(left))
 
 
-def _run_of(fleet: Fleet) -> str:
-    return fleet.daemon_set.metadata.annotations.get(marks.RUN, "")
+def _run_of(fleet: Fleet, record: RunRecord | None) -> str:
+    """Return the run that works on it: a DaemonSet that is OnDelete by choice carries no mark."""
+    known = record.run_id if record is not None else ""
+    return fleet.daemon_set.metadata.annotations.get(marks.RUN, known)
 
 
 def _wave_names(record: RunRecord | None, gates: Iterable[RecordedGate]) -> tuple[str, ...]:
@@ -124,7 +129,9 @@ def _gates(state: DaemonSetState) -> str:
     return f"\n\n{whose}{said}" if said else ""
 
 
-def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> str:
+def _sentence(
+    fleet: Fleet, record: RunRecord | None, fates: list[NodeFate], *, interrupted: bool
+) -> str:
     live = fleet.daemon_set
     wanted = [f for f in fates if f.should_run or f.fate in ("update", "deferred")]
     old = [f for f in wanted if f.fate in ("update", "deferred")]
@@ -132,8 +139,8 @@ def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> 
     progress = f"{len(wanted) - len(old)} of {len(wanted)} nodes are on the current revision"
     if live.metadata.generation > live.status.observed_generation:
         return "The controller has not observed the latest change of the DaemonSet yet."
-    if marks.RUN in live.metadata.annotations:
-        return _run_sentence(fleet, record, progress, broken=bool(down))
+    if _run_of(fleet, record):
+        return _run_sentence(fleet, record, progress, broken=bool(down), interrupted=interrupted)
     if not wanted:
         return "No node should run it: nothing to do."
     if old and live.strategy_type == "OnDelete":
@@ -148,17 +155,21 @@ def _sentence(fleet: Fleet, record: RunRecord | None, fates: list[NodeFate]) -> 
     return f"Up to date and available on all {len(wanted)} nodes."
 
 
-def _run_sentence(fleet: Fleet, record: RunRecord | None, progress: str, *, broken: bool) -> str:
-    run = fleet.daemon_set.metadata.annotations[marks.RUN]
+def _run_sentence(
+    fleet: Fleet, record: RunRecord | None, progress: str, *, broken: bool, interrupted: bool
+) -> str:
+    run = _run_of(fleet, record)
     original = fleet.owner_strategy.get("type", "RollingUpdate")
     kept = f"the original strategy ({original}) comes back at its end"
+    if marks.RUN not in fleet.daemon_set.metadata.annotations:
+        kept = f"the strategy is {original} by its owner's choice and stays so"
     if record is None or record.run_id != run:
         return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
     cleared = ""
     if record.phase == "held" and not broken and not _is_held_by_gate(record):
         cleared = " The cause has cleared, every updated node is available: apply the plan again."
-    return f"{who} is {doing(record, progress)}; {kept}.{cleared}"
+    return f"{who} is {doing(record, progress, interrupted=interrupted)}; {kept}.{cleared}"
 
 
 def _is_held_by_gate(record: RunRecord) -> bool:

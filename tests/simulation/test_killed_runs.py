@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rollout.sim.fleetfile import default_fleet
-from rollout.sim.resources import CONFIG_MAPS
+from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS
 from tests.simulation.virtual import World
 
 HERE = ("sim", "-n", "logging")
@@ -71,3 +71,23 @@ def test_nobody_is_told_that_a_killed_run_hears_a_word_by_itself(word: tuple[str
         assert "does so now" not in said.text
         assert "by itself" not in said.text
         assert "starts nothing new and ends" not in said.text
+
+
+@pytest.mark.parametrize("by_choice", [True, False])
+def test_status_says_that_nobody_carries_a_killed_run_out(*, by_choice: bool) -> None:
+    """Also where the strategy is OnDelete by choice, and nothing on the object names the run."""
+    with World(default_fleet(6, 1)) as world:
+        if by_choice:
+            strategy = {"type": "OnDelete", "rollingUpdate": None}
+            world.patch(DAEMONSETS, "log-agent", {"spec": {"updateStrategy": strategy}})
+            world.advance(1.0)
+        killed(world)
+        world.advance(60.0)
+
+        said = world.run("status", "log-agent", "-n", "logging").text
+
+        assert "of rollout sim" in said
+        assert "is interrupted, nobody carries it out: half-updated, 1 of 6 nodes" in said
+        assert "'rollout resume sim -n logging' goes on" in said
+        assert world.run("resume", *HERE, "--stop-at", "1").code == 0
+        assert "interrupted" not in world.run("status", "log-agent", "-n", "logging").text
