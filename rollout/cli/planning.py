@@ -23,7 +23,7 @@ from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
 from rollout.executor.earlier import template_before
 from rollout.executor.history import PastRun
-from rollout.executor.runs import past_runs, read_records
+from rollout.executor.runs import past_runs, read_records_widely
 from rollout.fleet.objects import Pod, format_time
 from rollout.fleet.revisions import template_digest
 from rollout.memory import nothing_to_collect
@@ -67,6 +67,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     nodes = read_nodes(client)
     now = time.time() - (client.clock_skew_s or 0.0)
     subjects = []
+    runs: list[PastRun] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
         fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
@@ -75,10 +76,9 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
         completed = _completed(client, where, item.name, desired)
+        runs = _runs(client, where) if runs is None else runs
         live = fleet.daemon_set
-        led_from = template_before(
-            live.metadata.uid, template_digest(live.spec.template), _runs(client, where)
-        )
+        led_from = template_before(live.metadata.uid, template_digest(live.spec.template), runs)
         subjects.append(Subject(fleet, completed, selecting, released, led_from=led_from))
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
@@ -88,7 +88,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
 def _runs(client: Client, namespace: str) -> list[PastRun]:
     """Return what is known of earlier runs; who may not read their records knows of none."""
     try:
-        return past_runs(read_records(client, namespace))
+        return past_runs(read_records_widely(client, namespace))
     except Forbidden:
         return []
 
