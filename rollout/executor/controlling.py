@@ -97,8 +97,8 @@ def _waiting_for_approval(book: Book) -> Finish | None:
     plan, wave = book.plan, book.plan.waves[book.unapproved.step.wave - 1].name
     return Finish(
         Outcome.PAUSED,
-        f"wave {wave} is done and waits for approval: rollout approve {plan.name} "
-        f"--wave {wave} --plan {plan.id} -n {plan.namespace}",
+        f"wave {wave} is done and waits for approval: 'rollout approve {plan.name} "
+        f"--wave {wave} --plan {plan.id} -n {plan.namespace}'",
     )
 
 

@@ -39,7 +39,7 @@ def waiting_for_people(book: Book) -> Finish | None:
     return Finish(
         actions.Outcome.PAUSED,
         f"{place_of(book, first)}{more} waits for approval ({first.verdict.reason}): "
-        f"rollout approve {book.plan.name} --gate {first.gate.name} -n {book.plan.namespace}",
+        f"'rollout approve {book.plan.name} --gate {first.gate.name} -n {book.plan.namespace}'",
     )
 
 

@@ -406,7 +406,7 @@ def test_an_approval_gate_ends_the_run_as_paused_and_yes_is_no_approval() -> Non
     run = world.start()
     finish = run.run()
     assert finish.outcome is Outcome.PAUSED
-    assert "rollout approve sim --gate two -n logging" in finish.message
+    assert "'rollout approve sim --gate two -n logging'" in finish.message
     assert world.deletes == 0
     assert any("approval-wanted" in line for line in run.log)
 

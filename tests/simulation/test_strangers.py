@@ -282,7 +282,7 @@ def test_an_approval_is_waited_for_and_the_run_goes_on_with_it() -> None:
     world = World(waves=waves)
     finish = world.finish()
     assert finish.outcome is Outcome.PAUSED
-    assert "rollout approve sim --wave canary" in finish.message
+    assert "'rollout approve sim --wave canary " in finish.message
     assert len(world.oracle.order) == 1
 
     again = VirtualRun(
