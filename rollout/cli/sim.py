@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from rollout.errors import RolloutError, UsageError
+from rollout.errors import DocumentError, RolloutError, UsageError
 
 
 @click.group()
@@ -67,6 +67,7 @@ def start(
     """
     from rollout.sim import kubeconfigfile  # noqa: PLC0415 - slow to import, as all below
     from rollout.sim.embedded import EmbeddedCluster  # noqa: PLC0415
+    from rollout.sim.errors import StatusError  # noqa: PLC0415
     from rollout.sim.faultfile import read_faults  # noqa: PLC0415
     from rollout.sim.fleetfile import (  # noqa: PLC0415
         DEFAULT_NODES,
@@ -87,7 +88,10 @@ def start(
         described = default_fleet(count, spread, seed=seed)
     script = read_faults(faults) if faults is not None else None
     kubeconfigfile.check_place(kubeconfig)
-    cluster = EmbeddedCluster(described, port=port, faults=script)
+    try:
+        cluster = EmbeddedCluster(described, port=port, faults=script)
+    except StatusError as error:  # an object that the API refuses, as a real one would
+        raise DocumentError(f"{fleet or 'the fleet'}: {error}") from None
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())

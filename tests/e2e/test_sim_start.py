@@ -201,8 +201,9 @@ def test_the_port_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
         ("nodes:\n  - {count: 0}\n", ":2: nodes[0].count: "),
         ("daemonSets:\n  - {name: a}\n", ":2: daemonSets[0]: 'image' is missing"),
         ("a: [\n", ":2: not valid YAML"),
+        ("daemonSets: [{name: a, namespace: '*', image: b}]\n", ': Namespace "*" is invalid: '),
     ],
-    ids=["unknown key", "no node", "no image", "broken"],
+    ids=["unknown key", "no node", "no image", "broken", "refused by the API"],
 )
 def test_a_wrong_fleet_file_is_refused_with_its_line(tmp_path: Path, text: str, part: str) -> None:
     fleet = tmp_path / "fleet.yaml"
