@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, output_option
-from rollout.errors import NotFound, UsageError
+from rollout.errors import Forbidden, NotFound, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
+    from rollout.executor.runs import FoundRecord
     from rollout.fleet.objects import ControllerRevision
     from rollout.fleet.snapshot import Fleet
 
@@ -152,6 +153,10 @@ def _history_text(client: Client, fleet: Fleet, output: str) -> str:
     from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415
     from rollout.report.runs import daemon_set_history, history_text  # noqa: PLC0415
 
-    records = read_records_widely(client, fleet.daemon_set.metadata.namespace)
+    records: list[FoundRecord] = []
+    try:
+        records = read_records_widely(client, fleet.daemon_set.metadata.namespace)
+    except Forbidden as error:  # the revisions are there to be seen all the same
+        click.echo(f"Warning: which run led to which revision is not known: {error}", err=True)
     found = daemon_set_history(fleet, read_runs(client, records))
     return msgspec.json.encode(found).decode() if output == "json" else history_text(found)

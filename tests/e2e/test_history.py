@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.sim.fleetfile import Rule, User
 from rollout.sim.images import Fault, FaultKind
 from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, World, fleet, world
 
@@ -182,3 +183,18 @@ def test_an_undo_that_was_stopped_goes_on_with_the_same_command(cluster: World) 
 
     assert again.code == 0, again.err
     assert set(cluster.images().values()) == {OLD}
+
+
+def test_who_may_not_read_records_sees_the_revisions_all_the_same(tmp_path: Path) -> None:
+    looks = Rule(("get", "list"), ("", "apps"), ("namespaces", "nodes", "pods", "daemonsets"))
+    revisions = Rule(("get", "list"), ("apps",), ("controllerrevisions",))
+    with world(
+        fleet(2, users=(User("dev", "dev-token", rules=(looks, revisions)),)), tmp_path
+    ) as w:
+        kubeconfig = w.write_kubeconfig("dev", "dev-token")
+
+        done = w.rollout("history", NAME, *HERE, "--kubeconfig", kubeconfig)
+
+    assert done.code == 0, done.err
+    assert "1 (current)" in done.out
+    assert "which run led to which revision is not known" in done.err
