@@ -260,7 +260,7 @@ class _Loop:
         self.writer = Writer(self.client, self.plan, self.engine, self.run_id, self.inbox.put)
         for item in first:
             self._observe(item)
-        self.watches.explain()
+        self.writers.submit(self.watches.explain)
 
     def _waiting(self, missing: str) -> None:
         self.observer.waiting(f"waiting for the first list of {missing}")

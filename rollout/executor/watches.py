@@ -7,6 +7,7 @@ pod that comes makes an event as well, and those stay where they are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
 from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import Broken, Listed, Reflector, Timing
-from rollout.errors import StaleError
+from rollout.errors import ClusterError, StaleError
 from rollout.executor.inbox import Inbox
 from rollout.executor.record import ConfigMap, record_name
 from rollout.executor.translating import CREATION_REFUSED
@@ -46,6 +47,8 @@ class Watches:
         self._timing = timing
         self._reflectors: list[Reflector[Any]] = []
         self._lists: dict[str, list[Any]] = {}  # the first ones, by what they are of
+        self._lock = threading.Lock()  # `explain` and `close` may meet
+        self._closed = False
 
     def open(self, inbox: Inbox, waiting: Callable[[str], None], heartbeat_s: float) -> list[Any]:
         """Start all watches and wait for the first list of each; one that cannot begin ends that.
@@ -71,17 +74,24 @@ class Watches:
         return self._await_lists(inbox, waiting, heartbeat_s)
 
     def explain(self) -> None:
-        """Follow what the DaemonSets are refused, where that is allowed: it only explains."""
+        """Follow what the DaemonSets are refused, where that is allowed: it only explains.
+
+        Safe in any thread, so that no write waits for it; nothing begins after `close`.
+        """
         for ds in self._plan.daemon_sets:
-            space = ds.namespace
-            asked = (
-                self._client.review_access(v, "", "events", namespace=space)
-                for v in ("list", "watch")
-            )
-            if all(asked):
-                events = resource_path(CORE, "events", namespace=space)
+            if self._may_read_events(ds.namespace):
+                events = resource_path(CORE, "events", namespace=ds.namespace)
                 about = f"involvedObject.uid={ds.uid},reason={CREATION_REFUSED}"
                 self._reflect(f"events/{ds.name}", events, ClusterEvent, field_selector=about)
+
+    def _may_read_events(self, namespace: str) -> bool:
+        try:
+            return all(
+                self._client.review_access(verb, "", "events", namespace=namespace)
+                for verb in ("list", "watch")
+            )
+        except ClusterError:
+            return False
 
     def fleets(self, cluster_uid: str) -> dict[str, Fleet]:
         """Return the fleets as the first lists show them, by the name of the DaemonSet.
@@ -106,6 +116,8 @@ class Watches:
 
     def close(self) -> None:
         """End all watches."""
+        with self._lock:
+            self._closed = True
         for reflector in self._reflectors:
             reflector.stop(0.0)
         for reflector in self._reflectors:
@@ -152,9 +164,12 @@ class Watches:
             field_selector=field_selector,
             timing=self._timing,
         )
-        self._reflectors.append(reflector)
-        self._lists[source] = []
-        reflector.start()
+        with self._lock:
+            if self._closed:
+                return
+            self._reflectors.append(reflector)
+            self._lists[source] = []
+            reflector.start()
 
     def _await_lists(
         self, inbox: Inbox, waiting: Callable[[str], None], heartbeat_s: float

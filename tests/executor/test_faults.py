@@ -15,6 +15,7 @@ import pytest
 
 from rollout.errors import Forbidden
 from rollout.executor.actions import Outcome
+from rollout.executor.precheck import needed_permissions
 from rollout.executor.result import Result
 from rollout.sim.api import Handler
 from rollout.sim.images import Fault, FaultKind
@@ -327,9 +328,25 @@ def test_a_run_lists_each_collection_once_and_writes_no_more_than_it_must(tmp_pa
         ours = [e for e in world.entries() if e.user == "runner"]
         lists = Counter(e.path.partition("limit=")[0] for e in ours if e.verb == "list")
         assert set(lists.values()) == {1}, lists
+        events = [e.path for e in ours if "/events?" in e.path]
+        assert events
+        assert all("reason%3DFailedCreate" in path for path in events), "one more for each pod"
         written = [e for e in world.writes() if e.user == "runner"]
         plain = [e for e in written if "/leases" not in e.path and "/configmaps" not in e.path]
         assert len(plain) <= 1.05 * 40
+
+
+def test_a_run_that_cannot_learn_whether_it_may_read_events_goes_on_without_them(
+    tmp_path: Path,
+) -> None:
+    with run_world(tmp_path) as world:
+        plan = world.planned()
+    asked = len(needed_permissions(plan))
+    reviews = "users: [runner], verbs: [create], resources: [selfsubjectaccessreviews]"
+    with run_world(tmp_path, script(f"deaf | {reviews} | error: 400, after: {asked}")) as world:
+        result, _ = world.apply(world.planned())
+        assert world.hits("deaf") == 1
+        all_done_once(world, result)
 
 
 def test_a_hand_over_costs_two_writes_more_a_node(tmp_path: Path) -> None:
