@@ -172,7 +172,12 @@ def _fits_now(book: Book, run: StepRun) -> bool:
 
 
 def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
-    """Whether what was said, zone cap and budget leave room for this step now."""
+    """Whether budget, what was said and zone cap leave room for this step now.
+
+    The budget comes first: at most times it is used up, and the rest need not be asked.
+    """
+    if not ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable):
+        return False
     if not (controlling.may_start(book, run) and stepping.may_start(book, run)):
         return False
     cap = book.plan.limits.max_per_zone
@@ -181,9 +186,7 @@ def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
     if run.lane is not Lane.VERIFY and not may_take_away(book, ds, run):
         return False
     most = book.failures.most_at_once(run.step.wave)
-    if most is not None and book.in_flight >= most:
-        return False
-    return ds.has_room(run, book.plan.waves[run.step.wave - 1].max_unavailable)
+    return most is None or book.in_flight < most
 
 
 def may_take_away(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:

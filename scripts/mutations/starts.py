@@ -69,8 +69,8 @@ STARTS: Final = (
         "most-at-once",
         "a wave behind failures is as large as if there were none",
         "rollout/executor/starting.py",
-        "    if most is not None and book.in_flight >= most:\n        return False\n",
-        "",
+        "    return most is None or book.in_flight < most\n",
+        "    return True\n",
         (
             "tests/simulation/test_failure_policy.py::test_nodes_36_behind_a_wave_with_a_failure_the_next_one_does_not_grow",
         ),
