@@ -98,8 +98,8 @@ def _why(book: Book) -> str:
 def _cause(ds: DaemonSetRun) -> str:
     if ds.phase is Phase.OBSERVING:
         return f"the controller has not observed the new template of DaemonSet {ds.name}"
-    if ds.waits and ds.view.unavailable and not ds.view.held:
-        names = cut(sorted(ds.view.unavailable))
+    if ds.waits and ds.view.used and not ds.view.held:
+        names = cut(sorted(ds.view.used))
         return f"the budget of DaemonSet {ds.name} ({ds.planned.budget_text}) is used up by {names}"
     return ""
 

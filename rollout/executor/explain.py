@@ -111,7 +111,7 @@ def _waiting_for_room(engine: Engine, ds: DaemonSetRun, now: float) -> str:
         return "waiting for the first list of the nodes"
     if engine.pace.next_at > now:
         return "waiting for the rate limit (replacementsPerSecond)"
-    names = cut(sorted(ds.view.unavailable))
+    names = cut(sorted(ds.view.used))
     return f"the budget of DaemonSet {ds.name} ({_limit(engine, ds)}) is used up by {names}"
 
 

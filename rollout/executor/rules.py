@@ -40,7 +40,9 @@ def _budget(ds: DaemonSetRun) -> None:
     view = ds.view
     flying = {node for node, run in ds.steps.items() if run.state in IN_FLIGHT}
     assert view.held == flying, f"S1: slots {view.held ^ flying}"
-    assert view.used == view.unavailable | view.held, "S1: the budget's charge"
+    charged = view.unavailable | view.held | view.doubled
+    assert view.used == charged, "S1: the budget's charge"
+    assert view.doubled <= view.released.keys(), "S1: nodes with two pods"
     for node in view.budget_nodes - view.unavailable:
         assert _works(view, node), f"S1: {node} has no ready pod and is not charged"
 

@@ -287,11 +287,10 @@ def _is_victim(ds: DaemonSetRun, run: StepRun, pod: Pod) -> bool:
 
 
 def _take_away(ds: DaemonSetRun, run: StepRun, victim: Pod) -> PodWrite:
-    """Hand a working pod over where the plan surges; what does not work is just deleted."""
+    """Hand a ready pod over where the plan surges, for however short it has been; others just go."""
     name, uid = victim.metadata.name, victim.metadata.uid
-    works = victim.ready and run.node not in ds.view.unavailable
     hands_over = ds.planned.hand_over is not None and uid != run.retry_uid
-    if hands_over and works and not run.released_uid:
+    if hands_over and victim.ready and not run.released_uid:
         return ReleasePod(ds.name, run.node, name, uid)
     return DeletePod(ds.name, run.node, name, uid)
 

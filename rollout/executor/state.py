@@ -62,7 +62,7 @@ class Lane(IntEnum):
     """What a ready update needs; lower goes first."""
 
     VERIFY = 0  # nothing is to be deleted
-    BROKEN = 1  # the node is unavailable already: costs the budget nothing
+    BROKEN = 1  # the node is charged already, as it is unavailable: costs the budget nothing
     HEALTHY = 2
 
 
@@ -255,15 +255,15 @@ class DaemonSetRun:
     def has_room(self, run: StepRun, wave_limit: Limit | None) -> bool:
         """Whether starting the step keeps the budget (S1).
 
-        An unavailable node costs nothing more, but is replaced at the same pace: at most as many
-        in flight as the budget allows, never all at once.
+        A node that is charged already costs nothing more, but is replaced at the same pace: at most
+        as many in flight as the budget allows, never all at once.
         """
         if run.lane is Lane.VERIFY:
             return True
         budget = self.budget(wave_limit)
         if len(self.view.held) >= budget:
             return False
-        return run.node in self.view.unavailable or len(self.view.used) < budget
+        return run.node in self.view.used or len(self.view.used) < budget
 
     # Ready updates
 
@@ -275,7 +275,7 @@ class DaemonSetRun:
             for pod in pods
         ):
             return Lane.VERIFY
-        return Lane.BROKEN if run.node in self.view.unavailable else Lane.HEALTHY
+        return Lane.BROKEN if run.node in self.view.used else Lane.HEALTHY
 
     def enqueue(self, run: StepRun, zone: str) -> None:
         """Put a ready step where it belongs; called again whenever its node changes."""

@@ -38,7 +38,8 @@ class PodView:
         self.min_ready_s = min_ready_s
         self.unavailable = set(self.budget_nodes)  # no available pod
         self.held: set[str] = set()  # a step holds a slot
-        self.used = set(self.budget_nodes)  # either of the two: what the budget is charged
+        self.doubled: set[str] = set()  # our hand-over failed: both pods are there
+        self.used = set(self.budget_nodes)  # any of the three: what the budget is charged
         self.ready_since: dict[str, float] = {}
         self.flaps: dict[str, int] = {}  # UID -> how often it stopped being ready
         self.broken_zones: dict[str, set[str]] = {}  # zone -> nodes unavailable, not through us
@@ -111,6 +112,7 @@ class PodView:
             self.budget_nodes.discard(node)
             self._left.add(node)
         self.unavailable.discard(node)
+        self.doubled.discard(node)
         self.used.discard(node)
         self._count_zone(node)
 
@@ -128,18 +130,26 @@ class PodView:
         self._count_zone(node)
 
     def release(self, node: str, *, failed: bool) -> None:
-        """Stop charging for the step; an unavailable node goes on to count.
+        """Stop charging for the step; an unavailable node goes on to count, and so does a surge.
 
         Args:
             node: of the step.
-            failed: the step failed: that the node is unavailable is through us.
+            failed: the step failed: that the node is unavailable, or has two pods, is through us.
         """
         self.held.discard(node)
-        if node not in self.unavailable:
-            self.used.discard(node)
-        elif failed:
+        if failed and node in self.unavailable:
             self._blamed.add(node)
+        if failed and node in self.budget_nodes and self._is_handed_over(node):
+            self.doubled.add(node)
+        self._charge(node)
         self._count_zone(node)
+
+    def _charge(self, node: str) -> None:
+        """Charge the budget for a node that no step holds, or stop that."""
+        if node in self.unavailable or node in self.doubled or node in self.held:
+            self.used.add(node)
+        else:
+            self.used.discard(node)
 
     def _count_zone(self, node: str) -> None:
         """Keep the zones in which nodes are unavailable for other reasons than our steps."""
@@ -167,11 +177,17 @@ class PodView:
                 self.released[node] = pod  # else: one of before, whose end changes nothing
         else:
             self.released[node] = pod
+        if node in self.doubled and not self._is_handed_over(node):
+            self.doubled.discard(node)
+            self._charge(node)
         self.reassess(node, now)
 
-    def _still_served(self, node: str) -> bool:
+    def _is_handed_over(self, node: str) -> bool:
         pod = self.released.get(node)
-        return pod is not None and pod.ready and not pod.terminating
+        return pod is not None and not pod.terminating
+
+    def _still_served(self, node: str) -> bool:
+        return self._is_handed_over(node) and self.released[node].ready
 
     def reassess(self, node: str, now: float) -> None:
         """Work out anew whether the node has an available pod."""
@@ -181,12 +197,11 @@ class PodView:
         if any(self.is_available(pod, now) for pod in pods) or self._still_served(node):
             self.unavailable.discard(node)
             self._blamed.discard(node)
-            if node not in self.held:
-                self.used.discard(node)
+            self._charge(node)
             self._count_zone(node)
             return
         self.unavailable.add(node)
-        self.used.add(node)
+        self._charge(node)
         self._count_zone(node)
         for pod in pods:
             since = self.ready_since.get(pod.metadata.uid)

@@ -12,13 +12,14 @@ from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Outcome
 from rollout.executor.health import judge
 from rollout.fleet.objects import DaemonSet, Node, Pod
-from rollout.sim.fleetfile import default_fleet
+from rollout.sim.cluster import Cluster
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
 from rollout.sim.store import Event
 from tests.simulation.driver import VirtualRun
 from tests.simulation.gateworld import Script, gate
 from tests.simulation.gateworld import World as GateWorld
-from tests.simulation.world import TARGET, World
+from tests.simulation.world import SOMEBODY, TARGET, World
 
 FREE: dict[str, Any] = {"replacementsPerSecond": 1000}
 
@@ -92,6 +93,48 @@ def test_in_a_hand_over_no_node_is_without_a_ready_pod() -> None:
 
     assert world.finish().outcome is Outcome.DONE
     assert world.oracle.most_down == 0
+
+
+def test_a_ready_pod_is_handed_over_although_it_does_not_count_as_available_yet() -> None:
+    slow = DaemonSetEntry(
+        name="log-agent", namespace="logging", image="log-agent:2.3", min_ready_seconds=600
+    )
+
+    def restart_all(cluster: Cluster) -> None:
+        for pod in list(cluster.store.scan(PODS, "logging")):
+            cluster.registry.delete(PODS, "logging", pod["metadata"]["name"], SOMEBODY)
+
+    world = World(
+        fleet=Fleet(nodes=default_nodes(4, 2), daemon_sets=(slow,)),
+        before=restart_all,
+        waves=[{"name": "all"}],
+        daemonSets=daemon_sets(0, 2),
+        health={"soak": 1, "nodeTimeout": "20m"},
+    )
+    assert not any(node.available for node in world.plan.daemon_sets[0].nodes)
+
+    assert world.finish().outcome is Outcome.DONE
+    assert world.oracle.most_down == 0
+
+
+def test_a_node_whose_hand_over_failed_keeps_its_place_as_long_as_it_has_two_pods() -> None:
+    world = World(
+        6,
+        waves=[{"name": "all"}],
+        daemonSets=daemon_sets(0, 1),
+        health={"soak": 1, "nodeTimeout": "30s"},
+        failure={"maxFailures": 3},
+    )
+    world.break_release("never-ready", "node-000")
+    world.until(lambda: world.run.engine.failures.total == 1)
+
+    world.advance(20.0)
+
+    view = world.run.engine.daemon_sets["log-agent"].view
+    assert {*view.released} == {"node-000"}
+    assert world.why() == "the budget of DaemonSet log-agent (maxSurge 1) is used up by node-000"
+    world.cluster.clear_image_faults()
+    assert world.finish().outcome is Outcome.DONE
 
 
 # What is believed
