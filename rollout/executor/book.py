@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import deadlines, guarding, storedtimes, unreachable, weighing
+from rollout.executor import baking, deadlines, guarding, storedtimes, unreachable, weighing
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
@@ -208,27 +208,17 @@ class Book:
                 assert ds is not None
                 self._let_wait(ds, run, now)
             case "join":
-                self.gating.updated_at[run.step.wave] = now
+                baking.note_updated(self, run, now)
                 self.finish_step(run, now)
             case "gate":
                 run.state = StepState.READY
                 self.gating.to_ask.append(run)
             case "barrier":
-                self._bake(run, now)
+                baking.bake(self, run, now)
             case "approval":
                 self._ask_for_approval(run, now)
             case "restore":
                 run.state = StepState.READY
-
-    def _bake(self, run: StepRun, now: float) -> None:
-        """Let a barrier open when its wave has baked; gates behind the wave take of that time."""
-        bake = self.plan.waves[run.step.wave - 1].bake_s if run.step.wave else 0.0
-        end = self.gating.updated_at.get(run.step.wave, now) + bake
-        if bake and not run.step.daemon_set and end > now > BEFORE:
-            run.state = StepState.SOAKING
-            self.at(end, lambda at: self.finish_step(run, at))
-        else:
-            self.finish_step(run, now)
 
     def finish_step(self, run: StepRun, now: float) -> None:
         """A step is over: those that waited for it may go on."""
@@ -476,5 +466,5 @@ class Book:
             self.enqueue(ds, step)
         elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
             self.advance(ds, step, now)
-        elif step.state is StepState.DONE and node in self.unreachable.since:
-            weighing.lapse(self, ds, step, now)
+        elif step.state is StepState.DONE:
+            weighing.look_again(self, ds, step, now)

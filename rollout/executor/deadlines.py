@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rollout.executor import guarding, storedtimes
 from rollout.executor.actions import Outcome
+from rollout.executor.health import soaked_at
 from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun
 from rollout.quantity import cut, format_duration
 
@@ -58,9 +59,8 @@ def _look_at(book: Book, when: float) -> None:
 def got_done(book: Book, run: StepRun, now: float) -> None:
     """A node is done: the deadline starts afresh from the moment at which it was."""
     ds = book.daemon_sets[run.step.daemon_set]
-    since = [ds.view.ready_since.get(pod.metadata.uid, now) for pod in ds.view.on(run.node)]
-    soaked = max(since, default=now) + max(book.plan.health.soak_s, ds.view.min_ready_s)
-    book.progress.done_at = max(book.progress.done_at, min(now, soaked))
+    soaked = soaked_at(ds, run.node, book.plan.health, now)
+    book.progress.done_at = max(book.progress.done_at, soaked)
 
 
 def _look(book: Book, now: float) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import backgroundgates, gatewaiting, gatewindows, guarding, zones
+from rollout.executor import backgroundgates, baking, gatewaiting, gatewindows, guarding, zones
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
-from rollout.executor.state import DaemonSetRun, Phase, StepState
+from rollout.executor.state import DaemonSetRun, Phase
 from rollout.printable import one_line
 from rollout.quantity import cut, format_duration
 
@@ -89,7 +89,7 @@ def _waiting_to_start(engine: Engine, now: float) -> str:
             return why
     if engine.unreachable.waiting:
         return _waiting_for_nodes(engine, now)
-    return _waiting_between_waves(engine)
+    return _waiting_between_waves(engine, now)
 
 
 def _waiting_for_control_plane(ds: DaemonSetRun) -> str:
@@ -124,12 +124,8 @@ def _limit(engine: Engine, ds: DaemonSetRun) -> str:
     return f"maxUnavailable {limit.text} of wave {wave.name}"
 
 
-def _waiting_between_waves(engine: Engine) -> str:
-    for run in engine.steps.values():
-        if run.step.kind == "barrier" and run.state is StepState.SOAKING:
-            wave = engine.plan.waves[run.step.wave - 1]
-            return f"waiting for the bake time of wave {wave.name} ({format_duration(wave.bake_s)})"
-    return backgroundgates.sentence(engine) or NOTHING
+def _waiting_between_waves(engine: Engine, now: float) -> str:
+    return baking.sentence(engine, now) or backgroundgates.sentence(engine) or NOTHING
 
 
 def _waiting_for_nodes(engine: Engine, now: float) -> str:

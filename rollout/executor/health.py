@@ -50,24 +50,44 @@ def judge(
     pod = _target_pod(run, ds, pods)
     if pod is None:
         return Verdict()
-    restarts = restarts_of(pod)
-    if restarts > rules.max_restarts:
-        return Verdict(failed=_restart_text(pod))
-    stuck = _fail_fast(pod, rules)
-    if stuck is not None:
-        since = parse_time(pod.metadata.creation_timestamp or "1970-01-01T00:00:00Z")
-        if now >= since + rules.start_grace_s:
-            return Verdict(failed=f"container {stuck.name}: {_waiting_text(stuck)}")
-        return Verdict(in_trouble=True, look_again=since + rules.start_grace_s)
+    against = _against(pod, ds, now, rules)
+    if against:
+        return Verdict(failed=against)
+    if _fail_fast(pod, rules) is not None:
+        return Verdict(in_trouble=True, look_again=_fail_fast_from(pod, rules))
     verdict = _progress(run, ds, node, now, rules)
-    flaps = ds.view.flaps.get(pod.metadata.uid, 0)
-    if flaps > rules.max_flaps:
-        times = f"{flaps} times"
-        return Verdict(failed=f"pod {pod.metadata.name} stopped being ready {times} (maxFlaps)")
-    limit, new = rules.pause_restarts, restarts - run.known_restarts
+    limit, new = rules.pause_restarts, restarts_of(pod) - run.known_restarts
     pauses = _restart_text(pod) if limit is not None and new > limit else ""
     troubled = new > 0 or _unschedulable(pod) is not None
     return replace(verdict, pauses=pauses, in_trouble=troubled and not verdict.healthy)
+
+
+def relapse(run: StepRun, ds: DaemonSetRun, now: float, rules: HealthRules) -> str:
+    """Say why the new pod of a node that was done speaks against it; "" when it does not.
+
+    To be not ready for a while does not: that the budget is charged for.
+    """
+    pod = _target_pod(run, ds, ds.view.on(run.node))
+    return _against(pod, ds, now, rules) if pod is not None else ""
+
+
+def soaked_at(ds: DaemonSetRun, node: str, rules: HealthRules, now: float) -> float:
+    """Return when a node's pods had been available for long enough; `now` where that is to come."""
+    since = [ds.view.ready_since.get(pod.metadata.uid, now) for pod in ds.view.on(node)]
+    return min(now, max(since, default=now) + max(rules.soak_s, ds.view.min_ready_s))
+
+
+def _against(pod: Pod, ds: DaemonSetRun, now: float, rules: HealthRules) -> str:
+    """Say what speaks against a new pod for good; "" when nothing does."""
+    if restarts_of(pod) > rules.max_restarts:
+        return _restart_text(pod)
+    stuck = _fail_fast(pod, rules)
+    if stuck is not None and now >= _fail_fast_from(pod, rules):
+        return f"container {stuck.name}: {_waiting_text(stuck)}"
+    flaps = ds.view.flaps.get(pod.metadata.uid, 0)
+    if flaps > rules.max_flaps:
+        return f"pod {pod.metadata.name} stopped being ready {flaps} times (maxFlaps)"
+    return ""
 
 
 def _progress(
@@ -143,6 +163,12 @@ def _fail_fast(pod: Pod, rules: HealthRules) -> ContainerStatus | None:
         if waiting is not None and waiting.reason in rules.fail_fast:
             return status
     return None
+
+
+def _fail_fast_from(pod: Pod, rules: HealthRules) -> float:
+    """Return from when on the reasons of `failFast` count."""
+    created = parse_time(pod.metadata.creation_timestamp or "1970-01-01T00:00:00Z")
+    return created + rules.start_grace_s
 
 
 def _waiting_text(status: ContainerStatus) -> str:

@@ -287,7 +287,7 @@ def _is_victim(ds: DaemonSetRun, run: StepRun, pod: Pod) -> bool:
 
 
 def _take_away(ds: DaemonSetRun, run: StepRun, victim: Pod) -> PodWrite:
-    """Hand a ready pod over where the plan surges, for however short it has been; others just go."""
+    """Hand a ready pod over where the plan surges, however new it is; any other is deleted."""
     name, uid = victim.metadata.name, victim.metadata.uid
     hands_over = ds.planned.hand_over is not None and uid != run.retry_uid
     if hands_over and victim.ready and not run.released_uid:

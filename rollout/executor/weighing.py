@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollout.executor import guarding, zones
+from rollout.executor.health import relapse
 from rollout.executor.notices import Notice
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.state import OVER, DaemonSetRun, StepRun, StepState
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
@@ -25,10 +26,31 @@ def find_fault(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.reason = "; ".join(text for text in (run.reason, zone_down) if text)
 
 
-def lapse(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-    """A node that was done turned not ready: a release may well need a while to do that."""
+def look_again(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    """See whether a node that was done has turned bad: a release may well need a while for that.
+
+    Its pod counts until its wave is over, for that is how long the wave is watched.
+    """
+    if run.node in book.unreachable.since:
+        lapse(book, ds, run, "the node turned not ready after its update", now)
+    elif book.steps[f"barrier/{run.step.wave}"].state not in OVER:
+        why = relapse(run, ds, now, book.plan.health)
+        if why:
+            lapse(book, ds, run, f"{why}, after the node was done", now)
+
+
+def lapse(book: Book, ds: DaemonSetRun, run: StepRun, why: str, now: float) -> None:
+    """A node that was done has failed after all.
+
+    Args:
+        book: of the run.
+        ds: whose pod it was about.
+        run: the step.
+        why: in half a sentence.
+        now: seconds, by the clock of the run.
+    """
     run.state, run.ended_at = StepState.FAILED, now
-    run.reason = "the node turned not ready after its update"
+    run.reason = why
     book.done_count -= 1
     book.failures.lapsed(run.step.wave)
     find_fault(book, ds, run, now)

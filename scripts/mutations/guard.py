@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"

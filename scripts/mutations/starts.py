@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DEEDS, LIMITS, STORIES, STRANGERS, Guard, Place
+from scripts.mutations.guard import BAKING, DEEDS, LIMITS, STORIES, STRANGERS, Guard, Place
 
 STARTS: Final = (
     Guard(
@@ -194,10 +194,34 @@ STARTS: Final = (
     Guard(
         "bake",
         "the next wave begins before this one has baked",
-        "rollout/executor/book.py",
-        "        if bake and not run.step.daemon_set and end > now > BEFORE:\n",
-        "        if False:\n",
+        "rollout/executor/baking.py",
+        "    if end > now:\n",
+        "    if False:\n",
         (f"{LIMITS}test_a_wave_bakes_before_the_next_one_begins",),
+    ),
+    Guard(
+        "well-baked",
+        "the next wave begins although a node of this one is down at the end of its bake time",
+        "rollout/executor/baking.py",
+        "    if unwell and now < end + book.plan.health.node_timeout_s:\n",
+        "    if False:\n",
+        (f"{BAKING}test_a_node_that_is_down_behind_the_bake_time_is_waited_for",),
+    ),
+    Guard(
+        "baked-before",
+        "a restart of ours lets a wave bake anew",
+        "rollout/executor/baking.py",
+        "    if not step.inherited:\n",
+        "    if True:\n",
+        (f"{BAKING}test_nodes_02_a_restart_in_a_later_wave_bakes_no_earlier_one_again",),
+    ),
+    Guard(
+        "failed-hand-overs",
+        "more nodes have two pods than may (maxSurge)",
+        "rollout/executor/view.py",
+        "            self.doubled.add(node)\n",
+        "            pass\n",
+        (f"{LIMITS}test_a_node_whose_hand_over_failed_keeps_its_place_as_long_as_it_has_two_pods",),
     ),
     Guard(
         "left-out-nodes",

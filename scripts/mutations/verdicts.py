@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DEEDS, LIMITS, Guard
+from scripts.mutations.guard import BAKING, DEEDS, LIMITS, Guard
 
 VERDICTS: Final = (
     Guard(
@@ -45,7 +45,7 @@ VERDICTS: Final = (
         "restarts",
         "a pod that restarts counts as healthy",
         "rollout/executor/health.py",
-        "    if restarts > rules.max_restarts:\n",
+        "    if restarts_of(pod) > rules.max_restarts:\n",
         "    if False:\n",
         (
             "tests/simulation/test_failure_policy.py::test_nodes_27_restarts_while_it_soaks_fail_the_step_with_the_reason_of_the_last_end",
@@ -65,7 +65,7 @@ VERDICTS: Final = (
         "fail-fast",
         "an image that cannot be pulled is waited for until the deadline",
         "rollout/executor/health.py",
-        "    if stuck is not None:\n",
+        "    if stuck is not None and now >= _fail_fast_from(pod, rules):\n",
         "    if False and stuck is not None:\n",
         (
             "tests/simulation/test_failure_policy.py::test_abort_leaves_all_as_it_is_and_awaits_nothing",
@@ -75,8 +75,8 @@ VERDICTS: Final = (
         "start-grace",
         "an image that is pulled late is taken for one that is missing",
         "rollout/executor/health.py",
-        "        if now >= since + rules.start_grace_s:\n",
-        "        if True:\n",
+        "    return created + rules.start_grace_s\n",
+        "    return created\n",
         (
             "tests/simulation/test_failure_policy.py::test_with_too_many_nodes_in_trouble_nothing_starts_and_the_run_says_why",
         ),
@@ -241,11 +241,19 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "relapses",
+        "a canary that crashes while its wave bakes stays done",
+        "rollout/executor/weighing.py",
+        "        if why:\n            lapse",
+        "        if False:\n            lapse",
+        (f"{BAKING}test_a_canary_that_crashes_while_its_wave_bakes_stops_the_run",),
+    ),
+    Guard(
         "lapsed-nodes",
         "a node that goes down behind its update stays done",
-        "rollout/executor/book.py",
-        "            weighing.lapse(self, ds, step, now)\n",
-        "            pass\n",
+        "rollout/executor/weighing.py",
+        '        lapse(book, ds, run, "the node turned not ready after its update", now)\n',
+        "        pass\n",
         (
             "tests/simulation/test_dead_nodes.py::test_commands_20_a_node_that_turns_not_ready_after_its_update_has_failed",
         ),

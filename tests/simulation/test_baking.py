@@ -1,0 +1,98 @@
+"""The time for which a wave is watched: from when it counts, and what may not be missed in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollout.executor.actions import Outcome
+from tests.simulation.world import TARGET, World
+
+WAVES = [{"name": "canary", "size": 2, "bake": "10m"}, {"name": "rest"}]
+
+
+def small_world(**health: Any) -> World:
+    item = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 2}}
+    health = {"soak": "10s", "nodeTimeout": "2m", **health}
+    return World(6, daemonSets=[item], waves=WAVES, health=health)
+
+
+def go_on(world: World) -> None:
+    """Kill the process and begin another one that goes on."""
+    world.run.kill()
+    world.begin(resumed=True)
+
+
+def third_delete(world: World, since: float) -> float:
+    """Return how long it took until the second wave began."""
+    world.until(lambda: len(world.oracle.order) > 2)
+    return world.now - since
+
+
+def test_updates_24_the_bake_time_counts_from_the_last_canary_and_a_restart_adds_nothing() -> None:
+    world, killed = small_world(), small_world()
+    begun = world.now
+    quietly = third_delete(world, begun)
+    killed.advance(400.0)
+
+    go_on(killed)
+
+    assert abs(third_delete(killed, begun) - quietly) < 2.0
+
+
+def test_nodes_02_a_restart_in_a_later_wave_bakes_no_earlier_one_again() -> None:
+    world = small_world()
+    world.until_deletes(2)
+    world.until(lambda: len(world.oracle.order) > 2)
+    world.advance(1.0)
+
+    go_on(world)
+    resumed = world.now
+    world.advance(5.0)
+
+    assert world.why().startswith("waiting for node-00")
+    assert world.finish().outcome is Outcome.DONE
+    assert world.now - resumed < 60.0
+
+
+def test_a_canary_that_crashes_while_its_wave_bakes_stops_the_run() -> None:
+    world = small_world()
+    world.break_release("crash", "node-000", after=60)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert finish.by_release
+    assert finish.message == (
+        "node-000 failed: container agent restarted once, last exit code 1 (Error), after the node "
+        "was done; 1 node failed (maxFailures 0)"
+    )
+    assert len(world.oracle.order) == 2
+
+
+def test_restarts_that_are_tolerated_are_so_in_the_bake_time_too() -> None:
+    world = small_world(maxRestarts=3, failFast=["ErrImagePull"])
+    world.break_release("crash", "node-000", after=300)
+
+    assert world.finish().outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_node_that_is_down_behind_the_bake_time_is_waited_for(*, heals: bool) -> None:
+    world = small_world()
+    world.break_release("flap", "node-000", after=500, lasts=1000)
+    world.until_deletes(2)
+    world.advance(620.0)
+    assert len(world.oracle.order) == 2
+    assert world.why() == (
+        "waiting for node-000: not available at the end of the bake time of wave canary (10m)"
+    )
+    if heals:
+        world.cluster.clear_image_faults()
+
+    finish = world.finish()
+
+    assert finish.outcome is (Outcome.DONE if heals else Outcome.HELD)
+    why = "node-000 failed: its new pod is not available after the bake time; "
+    assert finish.message.startswith(why) is not heals
