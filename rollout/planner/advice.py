@@ -44,11 +44,7 @@ def _hand_over_warnings(ds: PlannedDaemonSet) -> list[str]:
 
 def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
     """Say so when nodes that are broken already use up the budget, and name the way out."""
-    broken = [
-        n.name
-        for n in ds.nodes
-        if not n.available and n.fate in ("update", "current") and n.pod is not None
-    ]
+    broken = [n.name for n in ds.nodes if n.in_budget and not n.available and n.pod is not None]
     healthy = any(n.fate == "update" and n.available for n in ds.nodes)
     if len(broken) < ds.budget.value or not healthy:
         return []
@@ -56,7 +52,7 @@ def _budget_warning(ds: PlannedDaemonSet) -> list[str]:
         (
             f"DaemonSet {ds.name}: the budget ({ds.budget_text}) is "
             f"already used up by {cut(broken)}; healthy nodes wait until these are available "
-            "again. Way out: mend them, leave them out (nodes.exclude), or raise maxUnavailable"
+            f"again. Way out: mend them, or raise {ds.budget_name}"
         )
     ]
 

@@ -32,6 +32,7 @@ from rollout.planner.plan import (
     Revision,
     seal,
 )
+from rollout.planner.repair import Charge, repair_first
 from rollout.planner.stable import stable_digest
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
 from rollout.spec import Body, LoadedSpec, WaveRule
@@ -104,7 +105,7 @@ def build_plan(
     _check_selection(loaded, parts)
     links = _links(loaded)
     groups = graph.order_daemon_sets(list(parts), links)
-    waves = [plan_waves(body, _candidates([parts[n] for n in group], own_node)) for group in groups]
+    waves = [_waves(body, [parts[name] for name in group], own_node) for group in groups]
     wave_of = _wave_numbers(groups, waves)
     daemon_sets = tuple(_daemon_set(loaded, part, wave_of[name]) for name, part in parts.items())
     planned = {ds.name: ds for ds in daemon_sets}
@@ -207,6 +208,25 @@ def _links(loaded: LoadedSpec) -> list[graph.Link]:
             )
         links.append(graph.Link(item.name, item.after.daemon_set, item.after.scope))
     return links
+
+
+def _waves(body: Body, parts: Sequence[_Part], own_node: str) -> list[PlannedWave]:
+    """Divide the nodes that a group of DaemonSets updates into waves that can follow each other."""
+    return repair_first(
+        plan_waves(body, _candidates(parts, own_node)), [_charge(body, part) for part in parts]
+    )
+
+
+def _charge(body: Body, part: _Part) -> Charge:
+    limits = budget.update_limits(body.daemon_sets[part.index], part.subject.fleet, part.base)
+    down = {f.node.metadata.name for f in part.fates if f.in_budget and not f.available}
+    return Charge(
+        updates=part.updates,
+        broken=part.updates & down,
+        others=len(down - part.updates),
+        budget=max(limits.max_surge.value, limits.max_unavailable.value),
+        base=part.base,
+    )
 
 
 def _candidates(parts: Sequence[_Part], own_node: str) -> list[Candidate]:

@@ -132,10 +132,14 @@ class PlannedDaemonSet(Struct, frozen=True):
         return self.max_surge if self.hand_over is not None else self.max_unavailable
 
     @property
+    def budget_name(self) -> str:
+        """Which of the two limits that is, as the spec calls it."""
+        return "maxUnavailable" if self.hand_over is None else "maxSurge"
+
+    @property
     def budget_text(self) -> str:
         """The same as a sentence: `maxUnavailable 10% of 37 = 4`."""
-        name = "maxUnavailable" if self.hand_over is None else "maxSurge"
-        return f"{name} {self.budget.text}"
+        return f"{self.budget_name} {self.budget.text}"
 
     @property
     def changes_template(self) -> bool:

@@ -283,7 +283,7 @@ def test_a_budget_that_broken_pods_use_up_is_said_with_names_and_the_way_out() -
     plan = plan_of(broken_fleet(5, 2))
     (warning,) = plan.warnings
     assert "already used up by n0, n1" in warning
-    assert "nodes.exclude" in warning
+    assert warning.endswith("Way out: mend them, or raise maxUnavailable")
     assert plan_of(broken_fleet(5, 0)).warnings == ()
 
 
@@ -314,6 +314,54 @@ def test_a_strategy_that_stays_on_delete_removes_no_pod_of_a_tainted_node() -> N
     fleet = make_fleet([*TAINTED, make_node("n3")])
     (warning,) = plan_of(fleet, make_spec(nodes={"exclude": ["n3"]})).warnings
     assert "stays OnDelete" in warning
+
+
+def test_broken_nodes_that_are_left_out_use_up_the_budget_all_the_same() -> None:
+    surge = {"strategy": {"maxUnavailable": 0, "maxSurge": 1}}
+    item = make_item("agent", {"set": {"image": {"agent": "agent:2"}}}, **surge)
+    plan = plan_of(broken_fleet(5, 1), make_spec(item, nodes={"exclude": ["n0"]}))
+    warning = next(text for text in plan.warnings if "used up" in text)
+    assert "the budget (maxSurge 1) is already used up by n0; " in warning
+    assert warning.endswith("Way out: mend them, or raise maxSurge")
+
+
+ZONES = {"waves": [{"by": "topology.kubernetes.io/zone"}]}
+
+
+def zoned_fleet(*broken: str) -> Any:
+    zones = {f"n{i}": {"topology.kubernetes.io/zone": "abc"[i % 3]} for i in range(6)}
+    nodes = [make_node(name, labels=labels) for name, labels in zones.items()]
+    return make_fleet(nodes, [make_pod(name, ready=name not in broken) for name in zones])
+
+
+def test_nodes_33_a_broken_node_that_would_hold_up_the_waves_before_its_own_goes_first() -> None:
+    spec = make_spec(**ZONES)
+    assert waves_of(plan_of(zoned_fleet("n5"), spec)) == [
+        ["n5"],
+        ["n0", "n3"],
+        ["n1", "n4"],
+        ["n2"],
+    ]
+    assert plan_of(zoned_fleet("n5"), spec).waves[0].name == "repair"
+
+
+def test_nodes_37_a_broken_node_that_holds_up_nothing_waits_for_its_zone() -> None:
+    roomy = make_item(
+        "agent", {"set": {"image": {"agent": "agent:2"}}}, strategy={"maxUnavailable": 2}
+    )
+    in_order = [["n0", "n3"], ["n1", "n4"], ["n5", "n2"]]
+    assert waves_of(plan_of(zoned_fleet("n5"), make_spec(roomy, **ZONES))) == in_order
+    assert waves_of(plan_of(zoned_fleet("n0", "n3"), make_spec(**ZONES)))[0] == ["n0", "n3"]
+
+
+def test_a_wave_of_its_own_limit_counts_what_is_broken_behind_it() -> None:
+    roomy = make_item(
+        "agent", {"set": {"image": {"agent": "agent:2"}}}, strategy={"maxUnavailable": 2}
+    )
+    waves = [{"name": "repair", "nodes": ["n0"], "maxUnavailable": 1}, {"name": "others"}]
+    plan = plan_of(zoned_fleet("n5"), make_spec(roomy, waves=waves))
+    assert [wave.name for wave in plan.waves] == ["repair-3", "repair", "others"]
+    assert waves_of(plan)[0] == ["n5"]
 
 
 def test_broken_nodes_go_first() -> None:
