@@ -13,7 +13,7 @@ from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.selecting import Selecting
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
-from rollout.planner import budget, gateplaces, graph, handover, rules
+from rollout.planner import budget, gateplaces, graph, handover, nodetime, rules
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.advice import plan_warnings
 from rollout.planner.delta import difference
@@ -108,6 +108,7 @@ def build_plan(
     waves = [_waves(body, [parts[name] for name in group], own_node) for group in groups]
     wave_of = _wave_numbers(groups, waves)
     daemon_sets = tuple(_daemon_set(loaded, part, wave_of[name]) for name, part in parts.items())
+    nodetime.check(loaded, daemon_sets)
     planned = {ds.name: ds for ds in daemon_sets}
     gates = gateplaces.resolve(body, _typical_step(parts, body))
     made = [wave for group in waves for wave in group]
@@ -138,6 +139,7 @@ def build_plan(
         totals=totals(daemon_sets),
         warnings=(
             *plan_warnings(loaded, daemon_sets),
+            *nodetime.warnings(loaded, [subject.fleet for subject in subjects]),
             *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),

@@ -18,8 +18,11 @@ from rollout.fleet.snapshot import Fleet
 from rollout.notifyspec import Sink
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired
+from rollout.planner.nodetime import beyond_usual_s
 from rollout.planner.plan import WAY_BACK, Plan
+from rollout.quantity import parse_duration
 from rollout.spec import (
+    NODE_TIMEOUT_DEFAULT,
     Body,
     DaemonSetItem,
     Failure,
@@ -109,7 +112,7 @@ def rollback_plan(
         daemon_sets=items,
         nodes=NodeRules(order=("newest",)),
         waves=(WaveRule(name="back"),),
-        health=Health(soak=0, max_restarts=_NEVER, fail_fast=(), max_flaps=_NEVER),
+        health=_health(fleets, targets),
         failure=Failure(max_failures="100%", max_unreachable="100%", sequential_test=False),
         limits=Limits(replacements_per_second=_FAST, max_broken_zones=None),
         notify=notify,
@@ -133,6 +136,21 @@ def rollback_plan(
     plan = build_plan(LoadedSpec(spec, _Nowhere(), {}, ()), subjects, server_version, now)
     assert not plan.gates, "S10: a way back waits for no gate"
     return plan
+
+
+def _health(fleets: Sequence[Fleet], targets: Mapping[str, ControllerRevision]) -> Health:
+    """Give each node the time that its pods may need: nothing but time makes a way back fail."""
+    slowest = max(
+        beyond_usual_s(fleet, targets[fleet.daemon_set.metadata.name].template) for fleet in fleets
+    )
+    usual = parse_duration(NODE_TIMEOUT_DEFAULT)
+    return Health(
+        soak=0,
+        node_timeout=round(usual + slowest),
+        max_restarts=_NEVER,
+        fail_fast=(),
+        max_flaps=_NEVER,
+    )
 
 
 def _pace(*, surges: bool) -> Strategy:
