@@ -72,7 +72,7 @@ def _start_approved(book: Book, now: float) -> None:
     if controlling.wants_patch(book):
         _start_prepares(book, now)
     for run in controlling.approved_by_name(book):
-        if _fits_now(book, run) and (run.lane is Lane.VERIFY or _take_token(book, now)):
+        if not too_much_trouble(book) and _fits_now(book, run) and _may_begin(book, run, now):
             _start(book, run, now)
     looks = controlling.looks_first(book)
     while (book.wishes.nodes or looks) and (update := _next_update(book, now)) is not None:
@@ -127,24 +127,35 @@ def _next_update(book: Book, now: float) -> StepRun | None:
     if too_much_trouble(book):
         return None
     while (best := _first_that_fits(book)) is not None:
-        ds = book.daemon_sets[best.step.daemon_set]
-        if best.lane is not Lane.VERIFY and (why := unfit.why_unfit(book, ds, best)):
-            best.lane = None
-            unfit.leave_out(book, ds, best, why, now)
-            continue
-        if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:
+        if _may_begin(book, best, now):
+            return best
+        if best.lane is not None:  # what speaks against it speaks against all
             return None
-        if best.lane is not Lane.VERIFY and (guard := gatewindows.shut_for(book, best, now)):
-            best.lane = None
-            guard.parked.append(best)
-            continue
-        if best.node in book.busy_nodes:  # a node belongs to one step at a time
-            best.lane = None
-            book.parked.setdefault(best.node, []).append(best)
-            continue
-        needs_delete = best.lane is not Lane.VERIFY
-        return best if not needs_delete or _take_token(book, now) else None
     return None
+
+
+def _may_begin(book: Book, run: StepRun, now: float) -> bool:
+    """Whether a step for which there is room may begin.
+
+    Where its own node speaks against it, it is left out or waits apart: then it is in no lane.
+    """
+    ds = book.daemon_sets[run.step.daemon_set]
+    deletes = run.lane is not Lane.VERIFY
+    if deletes and (why := unfit.why_left(book, ds, run)):
+        run.lane = None
+        unfit.leave_out(book, ds, run, why, now)
+        return False
+    if deletes and book.gating.shut(now) is not None:
+        return False
+    if deletes and (guard := gatewindows.shut_for(book, run, now)):
+        run.lane = None
+        guard.parked.append(run)
+        return False
+    if run.node in book.busy_nodes:  # a node belongs to one step at a time
+        run.lane = None
+        book.parked.setdefault(run.node, []).append(run)
+        return False
+    return not deletes or _take_token(book, now)
 
 
 def too_much_trouble(book: Book) -> bool:

@@ -89,8 +89,8 @@ STARTS: Final = (
         "one-step-a-node",
         "two DaemonSets work on one node at once",
         "rollout/executor/starting.py",
-        "        if best.node in book.busy_nodes:",
-        "        if False and best.node in book.busy_nodes:",
+        "    if run.node in book.busy_nodes:",
+        "    if False and run.node in book.busy_nodes:",
         (f"{DEEDS}test_two_daemon_sets_take_turns_on_every_node",),
     ),
     Guard(

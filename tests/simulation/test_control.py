@@ -15,6 +15,7 @@ from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.fleetfile import read_fault
+from rollout.sim.registry import PatchType
 from rollout.sim.resources import NODES, PODS
 from tests.simulation.driver import VirtualRun, read_fleet
 from tests.simulation.world import SOMEBODY, TARGET, World
@@ -107,6 +108,33 @@ def test_nodes_57_an_approved_node_passes_an_approval_that_nobody_gave() -> None
     assert world.oracle.order == [*nodes_in(world, 1), wanted]
     assert go_on(world, Wishes(waves=frozenset({1}))).run().outcome is Outcome.DONE
     assert set(world.oracle.deletes.values()) == {1}
+
+
+def test_an_approved_node_waits_for_a_window_as_well() -> None:
+    world = World(windows=[{"deny": "0 0 * * *", "for": "366d"}])
+    wanted = nodes_in(world, 1)[-1]
+    world.run.say(Wishes(stop=wish("pause").stop, nodes=frozenset({wanted})))
+
+    world.advance(60.0)
+
+    assert world.oracle.order == []
+
+
+def test_an_approved_node_keeps_a_pod_that_nothing_would_replace() -> None:
+    world = World()
+    world.until_deletes(1)
+    world.run.say(wish("pause"))
+    world.finish()
+    wanted = next(n for n in reversed(nodes_in(world, 1)) if n not in world.oracle.order)
+    taint = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
+    registry, stop = world.cluster.registry, wish("pause").stop
+    registry.patch(NODES, "", wanted, {"spec": {"taints": [taint]}}, PatchType.MERGE, SOMEBODY)
+
+    run = go_on(world, Wishes(stop=stop, nodes=frozenset({wanted})))
+    run.run()
+
+    assert wanted not in world.oracle.order
+    assert outcome_of(run, wanted) is StepState.SKIPPED
 
 
 def test_an_approved_node_waits_for_the_waves_before_its_own() -> None:

@@ -12,7 +12,13 @@ from rollout.executor.actions import Outcome
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.cluster import Cluster
-from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
+from rollout.sim.fleetfile import (
+    DaemonSetEntry,
+    Fleet,
+    default_fleet,
+    default_nodes,
+    read_fault,
+)
 from rollout.sim.images import Behaviour, Timing
 from tests.simulation.world import World
 
@@ -194,6 +200,44 @@ def test_with_too_many_nodes_in_trouble_nothing_starts_and_the_run_says_why() ->
     assert "2 nodes are in trouble (maxInTrouble 1): node-000, node-001" in world.why()
     world.cluster.clear_image_faults()
     assert world.finish().outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("scope", ["node", "wave", "all"])
+def test_where_the_first_daemon_set_fails_the_one_after_it_leaves_the_node_alone(
+    scope: str,
+) -> None:
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1")
+        for name in ("driver", "plugin")
+    )
+    first, second = (
+        {
+            "name": name,
+            "target": {"set": {"image": {"agent": f"{name}:2"}}},
+            "strategy": {"maxUnavailable": 3},
+        }
+        for name in ("driver", "plugin")
+    )
+    world = World(
+        fleet=Fleet(nodes=default_nodes(4, 2), daemon_sets=entries),
+        daemonSets=[first, {**second, "after": {"daemonSet": "driver", "scope": scope}}],
+        failure={"maxFailures": 1},
+        health={"soak": 1, "nodeTimeout": "30s"},
+    )
+    world.cluster.set_image_fault("driver:2@node-002", read_fault("never-ready"))
+
+    assert world.finish().outcome is Outcome.FAILED_NODES
+
+    assert world.oracle.deletes["driver", "node-002"] == 1
+    assert world.oracle.deletes["plugin", "node-002"] == 0
+    assert world.oracle.deletes.total() == 7
+    left = world.run.engine.daemon_sets["plugin"]
+    assert left.steps["node-002"].state is StepState.SKIPPED
+    assert left.steps["node-002"].reason == (
+        "its pod was not touched: DaemonSet driver goes first there, and failed"
+    )
+    assert left.live is not None
+    assert left.live.strategy_type == "OnDelete"  # else the controller would replace it at once
 
 
 def test_nodes_32_a_node_broken_before_the_run_uses_no_failure_budget() -> None:
