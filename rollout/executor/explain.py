@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import backgroundgates, baking, gatewaiting, gatewindows, guarding, zones
+from rollout.executor import (
+    backgroundgates,
+    baking,
+    controlling,
+    gatewaiting,
+    gatewindows,
+    guarding,
+    zones,
+)
 from rollout.executor.engine import Engine
 from rollout.executor.health import waiting_for
 from rollout.executor.starting import too_much_trouble
@@ -51,8 +59,11 @@ def _sentence(engine: Engine, now: float) -> str:
             return f"{prefix}{oldest.node}{more}: {gates}"
         what = waiting_for(oldest, ds, node, now, engine.plan.health)
         return f"{prefix}waiting for {oldest.node}{more}: {what}"
+    named = controlling.approved_by_name(engine)
+    if prefix and named:
+        return f"{prefix}{cut([run.node for run in named])}: {_waiting_to_start(engine, now)}"
     if prefix:
-        return prefix.rstrip(": ")
+        return prefix.rstrip("; ")
     return gatewaiting.sentence(engine) or _waiting_to_start(engine, now)
 
 
@@ -61,17 +72,17 @@ def _sets(engine: Engine) -> Iterable[DaemonSetRun]:
 
 
 def _ending(engine: Engine) -> str:
-    count = f"({engine.in_flight} in flight)" if engine.in_flight else ""
+    count = f" ({engine.in_flight} in flight)" if engine.in_flight else ""
     if engine.drift_why:
-        return f"stopping {count}: {engine.drift_why}; "
+        return f"stopping{count}: {engine.drift_why}; "
     if engine.hold_why:
-        return f"holding {count}: {engine.hold_why}; "
+        return f"holding{count}: {engine.hold_why}; "
     stop = engine.wishes.stop
     if stop is not None and stop.verb != "pause":
-        return f"{_STOPPING[stop.verb]} {count}: {stop}; "
+        return f"{_STOPPING[stop.verb]}{count}: {stop}; "
     if engine.stop_why or stop is not None:
         word = "pausing" if engine.in_flight else "paused"
-        return f"{word} {count}: {engine.stop_why or stop}; "
+        return f"{word}{count}: {engine.stop_why or stop}; "
     return ""
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import GRACE_S
+from rollout.executor.explain import explain
 from rollout.executor.record import Wish
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
@@ -111,13 +112,27 @@ def test_nodes_57_an_approved_node_passes_an_approval_that_nobody_gave() -> None
 
 
 def test_an_approved_node_waits_for_a_window_as_well() -> None:
-    world = World(windows=[{"deny": "0 0 * * *", "for": "366d"}])
-    wanted = nodes_in(world, 1)[-1]
-    world.run.say(Wishes(stop=wish("pause").stop, nodes=frozenset({wanted})))
+    world = World(windows=[{"deny": "15 14 * * *", "for": "20h"}])  # from 100 s behind the start
+    world.until_deletes(1)
+    world.run.say(wish("pause"))
+    world.finish()
+    touched = list(world.oracle.order)
+    wanted = next(n for n in reversed(nodes_in(world, 1)) if n not in touched)
+    world.advance(120.0)
+    stop = wish("pause").stop
 
+    run = go_on(world, Wishes(stop=stop, nodes=frozenset({wanted})))
     world.advance(60.0)
+    assert world.oracle.order == touched
+    assert explain(run.engine, world.now).startswith(
+        f"paused: paused by ann@host: a look; {wanted}: waiting for windows: closed by deny "
+    )
 
-    assert world.oracle.order == []
+    world.advance(20 * 3600.0)
+
+    assert run.finish is not None
+    assert run.finish.outcome is Outcome.PAUSED
+    assert world.oracle.order == [*touched, wanted]
 
 
 def test_an_approved_node_keeps_a_pod_that_nothing_would_replace() -> None:
