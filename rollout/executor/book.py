@@ -227,7 +227,8 @@ class Book:
         run.ended_at = run.ended_at or max(now, 0.0)
         self.pending -= 1
         run.told = True
-        if run.step.kind == "barrier" and run.step.wave in self.waves_begun:
+        ends_wave = run.step.kind == "barrier" and not run.step.daemon_set
+        if ends_wave and run.step.wave in self.waves_begun:
             self.tell(Notice("wave-done", wave=run.step.wave))
             if not self.failures.without_success(run.step.wave):
                 self.last_wave_done = max(self.last_wave_done, run.step.wave)

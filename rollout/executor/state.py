@@ -128,6 +128,7 @@ class DaemonSetRun:
             planned.min_ready_s,
             wake,
             self.zones,
+            surges=planned.hand_over is not None,
         )
         self.steps: dict[str, StepRun] = {}
         self.phase = Phase.UNTOUCHED

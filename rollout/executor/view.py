@@ -21,6 +21,7 @@ class PodView:
         min_ready_s: `spec.minReadySeconds`.
         wake: called with (time, node) when availability must be looked at again.
         zones: node -> its zone.
+        surges: the budget is one of nodes with two pods, not only of unavailable ones.
     """
 
     def __init__(
@@ -30,6 +31,8 @@ class PodView:
         min_ready_s: float,
         wake: Callable[[float, str], None],
         zones: Mapping[str, str],
+        *,
+        surges: bool = False,
     ) -> None:
         self.uid = uid
         self.pods: dict[str, Pod] = {}
@@ -44,6 +47,7 @@ class PodView:
         self.flaps: dict[str, int] = {}  # UID -> how often it stopped being ready
         self.broken_zones: dict[str, set[str]] = {}  # zone -> nodes unavailable, not through us
         self._zones = zones
+        self._surges = surges
         self._blamed: set[str] = set()  # nodes on which our step failed
         self.released: dict[str, Pod] = {}  # by node: old pods that were handed over
         self._left: set[str] = set()  # nodes that left the cluster, of those in the budget
@@ -139,7 +143,7 @@ class PodView:
         self.held.discard(node)
         if failed and node in self.unavailable:
             self._blamed.add(node)
-        if failed and node in self.budget_nodes and self._is_handed_over(node):
+        if failed and self._surges and node in self.budget_nodes and self._is_handed_over(node):
             self.doubled.add(node)
         self._charge(node)
         self._count_zone(node)

@@ -79,6 +79,7 @@ def weigh_healing(book: Book) -> None:
 
 def require_a_success(book: Book, wave: int) -> None:
     """Hold behind a wave without a single success, whatever the limits would still bear."""
-    if book.failures.without_success(wave):
+    is_over = book.steps[f"barrier/{wave}"].state in OVER  # else a node of it may yet succeed
+    if is_over and book.failures.without_success(wave):
         name = book.plan.waves[wave - 1].name
         book.hold(f"no node of wave {name} succeeded", by_release=True)

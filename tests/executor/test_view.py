@@ -17,7 +17,7 @@ T0 = 1_790_000_000.0
 
 
 def view(min_ready_s: float = 0.0) -> PodView:
-    return PodView("ds", NODES, min_ready_s, lambda _when, _node: None, NODES)
+    return PodView("ds", NODES, min_ready_s, lambda _when, _node: None, NODES, surges=True)
 
 
 def pod(

@@ -325,7 +325,7 @@ def test_broken_nodes_that_are_left_out_use_up_the_budget_all_the_same() -> None
     assert warning.endswith("Way out: mend them, or raise maxSurge")
 
 
-ZONES = {"waves": [{"by": "topology.kubernetes.io/zone"}]}
+ZONES: dict[str, Any] = {"waves": [{"by": "topology.kubernetes.io/zone"}]}
 
 
 def zoned_fleet(*broken: str) -> Any:

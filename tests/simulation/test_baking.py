@@ -7,9 +7,30 @@ from typing import Any
 import pytest
 
 from rollout.executor.actions import Outcome
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
 from tests.simulation.world import TARGET, World
 
 WAVES = [{"name": "canary", "size": 2, "bake": "10m"}, {"name": "rest"}]
+
+
+def test_a_wave_is_told_to_be_done_once_behind_all_of_its_daemon_sets() -> None:
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1") for name in ("one", "two")
+    )
+    one, two = (
+        {"name": name, "target": {"set": {"image": {"agent": f"{name}:2"}}}}
+        for name in ("one", "two")
+    )
+    world = World(
+        fleet=Fleet(nodes=default_nodes(2, 1), daemon_sets=entries),
+        daemonSets=[one, {**two, "after": {"daemonSet": "one", "scope": "wave"}}],
+        waves=[1, "100%"],
+    )
+
+    assert world.finish().outcome is Outcome.DONE
+
+    told = [line for line in world.run.log if "kind='wave-done'" in line]
+    assert [line.partition("done=")[2] for line in told] == ["2)", "4)"]
 
 
 def small_world(**health: Any) -> World:

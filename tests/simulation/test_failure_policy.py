@@ -11,6 +11,7 @@ from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
+from rollout.executor.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import (
     DaemonSetEntry,
@@ -198,6 +199,26 @@ def test_with_too_many_nodes_in_trouble_nothing_starts_and_the_run_says_why() ->
 
     assert len(world.oracle.order) == begun < 12
     assert "2 nodes are in trouble (maxInTrouble 1): node-000, node-001" in world.why()
+    world.cluster.clear_image_faults()
+    assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_node_that_fails_again_is_no_wave_without_a_success_while_others_wait() -> None:
+    strategy = {"maxUnavailable": 0, "maxSurge": 1}
+    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
+    world = World(
+        4,
+        daemonSets=[{"name": "log-agent", "target": target, "strategy": strategy}],
+        failure={"maxFailures": 3},
+        health={"soak": 1, "nodeTimeout": "30s", "progressDeadline": "10m"},
+    )
+    world.break_release("never-ready", "node-000")
+    world.until(lambda: world.run.engine.failures.total == 1)
+    world.run.say(Wishes(retried={"node-000": world.now}))
+    world.until(lambda: world.run.engine.failures.total == 0)
+    world.until(lambda: world.run.engine.failures.total == 1)
+
+    assert world.why() == "the budget of DaemonSet log-agent (maxSurge 1) is used up by node-000"
     world.cluster.clear_image_faults()
     assert world.finish().outcome is Outcome.DONE
 
