@@ -15,7 +15,7 @@ from rollout.executor.view import PodView
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Pod
 from rollout.fleet.revisions import is_up_to_date, template_digest
-from rollout.planner.plan import Limit, PlannedDaemonSet, Step
+from rollout.planner.plan import WAY_BACK, Limit, PlannedDaemonSet, Step
 
 ON_DELETE = "OnDelete"
 BEFORE = float("-inf")  # the time of what is so from the start
@@ -128,7 +128,7 @@ class DaemonSetRun:
             planned.min_ready_s,
             wake,
             self.zones,
-            surges=planned.hand_over is not None,
+            surges=planned.hand_over is not None and planned.target_kind != WAY_BACK,  # S10
         )
         self.steps: dict[str, StepRun] = {}
         self.phase = Phase.UNTOUCHED

@@ -55,5 +55,5 @@ def warnings(loaded: LoadedSpec, fleets: Sequence[Fleet]) -> list[str]:
         f"end (terminationGracePeriodSeconds), and a node fails after {format_duration(limit)} "
         "(health.nodeTimeout): write a longer one if the pods use that time"
         for fleet, grace in slow
-        if grace >= limit
+        if grace >= limit and grace > _GRACE_S
     ]
