@@ -84,10 +84,17 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         client=around.client,
         settings=around.settings,
         intend=around.intend,
+        baked_at=_baked_at(engine, meter.gate, first.wave),
         more_to_come=meter.gate.at == "background" and _more_to_come(engine, meter.gate),
         bare=bare,
         bare_before=() if alone else tuple(_bare_before(engine, meter.gate, daemon_sets)),
     )
+
+
+def _baked_at(engine: Engine, gate: Gate, wave: int) -> float:
+    if gate.at != "after-wave" or wave not in engine.gating.updated_at:
+        return 0.0
+    return engine.gating.updated_at[wave] + engine.plan.waves[wave - 1].bake_s
 
 
 def _more_to_come(engine: Engine, gate: Gate) -> bool:

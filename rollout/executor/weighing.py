@@ -13,6 +13,8 @@ from rollout.executor import guarding, zones
 from rollout.executor.health import relapse
 from rollout.executor.notices import Notice
 from rollout.executor.state import OVER, DaemonSetRun, StepRun, StepState
+from rollout.gatespec.inside import PodsGate
+from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
@@ -29,14 +31,25 @@ def find_fault(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
 def look_again(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """See whether a node that was done has turned bad: a release may well need a while for that.
 
-    Its pod counts until its wave is over, for that is how long the wave is watched.
+    Its pod counts until its wave is over, for that is how long the wave is watched. Where a gate
+    asks for a time without restarts, it is the one to judge them.
     """
     if run.node in book.unreachable.since:
         lapse(book, ds, run, "the node turned not ready after its update", now)
-    elif book.steps[f"barrier/{run.step.wave}"].state not in OVER:
+    elif book.steps[f"barrier/{run.step.wave}"].state not in OVER and not _is_gated(book, run):
         why = relapse(run, ds, now, book.plan.health)
         if why:
             lapse(book, ds, run, f"{why}, after the node was done", now)
+
+
+def _is_gated(book: Book, run: StepRun) -> bool:
+    """Whether a gate behind the wave of a step bears restarts that have been over for a while."""
+    return any(
+        isinstance(gate, PodsGate)
+        and parse_duration(gate.restart_free) > 0
+        and f"gate/after-wave/{run.step.wave}/{gate.name}" in book.steps
+        for gate in book.plan.gates
+    )
 
 
 def lapse(book: Book, ds: DaemonSetRun, run: StepRun, why: str, now: float) -> None:

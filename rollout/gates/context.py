@@ -79,6 +79,7 @@ class Context:
         approvals: those in the record.
         client: the cluster.
         settings: what the caller allows.
+        baked_at: when the bake time of its wave ends, by the same clock; 0: there is none.
         more_to_come: whether nodes are still to be updated, or are being so.
         bare: updated nodes whose new pod is gone; `bare_before` those that aren't updated yet and
             have no pod.
@@ -105,6 +106,7 @@ class Context:
     approvals: tuple[Approval, ...]
     client: Client
     settings: Settings
+    baked_at: float = 0.0
     more_to_come: bool = False
     bare: tuple[Bare, ...] = ()
     bare_before: tuple[Bare, ...] = ()

@@ -75,7 +75,7 @@ def measure(gate: PodsGate, context: Context) -> Reading | Measurement:
         text = f"there is no new pod to look at: none is left on {cut(lost)}"
         return Measurement(Outcome.NO_DATA, context.now, reason=text)
     well = f"{group.good} of {group.total} new pods are well{_untold(gate, group, control)}"
-    return _restless(gate, new, context.now) or Reading(result, Outcome.PASSED, well)
+    return _restless(gate, new, context) or Reading(result, Outcome.PASSED, well)
 
 
 def judge_group(pods: tuple[Pod, ...], since: float, bare: Sequence[str] = ()) -> Group:
@@ -153,11 +153,17 @@ def _last_restart(pod: Pod) -> float | None:
     return max((parse_time(text) for text in ended if text), default=None)
 
 
-def _restless(gate: PodsGate, new: tuple[Pod, ...], now: float) -> Measurement | None:
-    """Return how long to wait until every new pod has gone so long without a restart."""
-    wanted = parse_duration(gate.restart_free)
+def _restless(gate: PodsGate, new: tuple[Pod, ...], context: Context) -> Measurement | None:
+    """Return how long to wait until every new pod has gone so long without a restart.
+
+    What counts is the time right before the next wave: a bake time has to be over.
+    """
+    wanted, now = parse_duration(gate.restart_free), context.now
     if not wanted:
         return None
+    if now < context.baked_at:
+        reason = f"the wave bakes for {format_duration(context.baked_at - now)} more"
+        return Measurement(Outcome.WAITING, now, reason=reason)
     since = {pod.metadata.name: _quiet_since(pod, now) for pod in new}
     name, begin = max(since.items(), key=lambda item: item[1])
     if now - begin >= wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -33,10 +34,10 @@ def test_a_wave_is_told_to_be_done_once_behind_all_of_its_daemon_sets() -> None:
     assert [line.partition("done=")[2] for line in told] == ["2)", "4)"]
 
 
-def small_world(**health: Any) -> World:
+def small_world(gates: Sequence[dict[str, Any]] = (), **health: Any) -> World:
     item = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 2}}
     health = {"soak": "10s", "nodeTimeout": "2m", **health}
-    return World(6, daemonSets=[item], waves=WAVES, health=health)
+    return World(6, daemonSets=[item], waves=WAVES, health=health, gates=list(gates))
 
 
 def go_on(world: World) -> None:
@@ -90,6 +91,18 @@ def test_a_canary_that_crashes_while_its_wave_bakes_stops_the_run() -> None:
         "was done; 1 node failed (maxFailures 0)"
     )
     assert len(world.oracle.order) == 2
+
+
+def test_updates_26_a_gate_that_asks_for_a_quiet_time_bears_a_restart_before_it() -> None:
+    quiet = {"name": "quiet", "kind": "pods", "at": "after-wave", "restartFree": "5m"}
+    tolerant = {"maxRestarts": 1, "available": 1, "interval": "5s"}
+    world = small_world(gates=[quiet | tolerant])
+    world.break_release("crash", "node-000", after=540)
+    begun = world.now
+
+    minutes = third_delete(world, begun) / 60
+
+    assert 14 <= minutes < 15
 
 
 def test_restarts_that_are_tolerated_are_so_in_the_bake_time_too() -> None:
