@@ -60,13 +60,19 @@ def sentence(book: Book, now: float) -> str:
 def _end(book: Book, run: StepRun, end: float, now: float) -> None:
     """The bake time is over: open the barrier if the wave is well, or will not get well."""
     unwell = _unwell(book, run)
-    if unwell and now < end + book.plan.health.node_timeout_s:
+    is_late = now >= end + book.plan.health.node_timeout_s
+    if _tried_again(book, run) or (unwell and not is_late):
         book.at(now + _AGAIN_S, lambda at: _end(book, run, end, at))
         return
     for step in unwell:
         ds = book.daemon_sets[step.step.daemon_set]
         weighing.lapse(book, ds, step, "its new pod is not available after the bake time", now)
     book.finish_step(run, now)
+
+
+def _tried_again(book: Book, run: StepRun) -> bool:
+    """Whether a node of the wave is tried again, and not over: the wave is not, either (S7)."""
+    return any(step.step.wave == run.step.wave for step in book.retries.open.values())
 
 
 def _unwell(book: Book, run: StepRun) -> list[StepRun]:

@@ -22,7 +22,7 @@ from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
 from rollout.executor.record import Wish
-from rollout.executor.retrying import Retries, reopen, was_asked_before
+from rollout.executor.retrying import Retries, let_go, reopen, was_asked_before
 from rollout.executor.state import (
     BEFORE,
     IN_FLIGHT,
@@ -257,7 +257,7 @@ class Book:
 
     def _let_wait(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         """Let an update wait for its turn, unless its node, or its wave, is to be left out."""
-        run.state = StepState.READY
+        run.state, run.lane = StepState.READY, None
         if run.node in self.wishes.skipped:
             self.end(ds, run, StepState.SKIPPED, self.wishes.skipped[run.node], now)
             return
@@ -365,6 +365,7 @@ class Book:
                 self.finish_step(run, now)
         elif retried:
             self.pending -= 1
+            let_go(self, run, now)
             weighing.require_a_success(self, run.step.wave)
 
     def with_its_end(self, why: str) -> str:

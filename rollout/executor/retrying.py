@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rollout.executor import unreachable
 from rollout.executor.health import judge
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import parse_time
@@ -25,10 +26,12 @@ class Retries:
     Attributes:
         before: node ("": all) -> when somebody asked an earlier process of this run for it.
         open: steps that are tried again and not over, by id.
+        awaited: what waits for such a step once more, by its id.
     """
 
     before: dict[str, float]
     open: dict[str, StepRun] = field(default_factory=dict)
+    awaited: dict[str, list[StepRun]] = field(default_factory=dict)
 
 
 _NEVER = "1970-01-01T00:00:00Z"
@@ -44,8 +47,30 @@ def reopen(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.state, run.reason, run.lane = StepState.READY, "", None
     run.ready_at, run.asked_at, run.ended_at = now, 0.0, 0.0
     book.retries.open[run.step.id] = run
+    if run.told:
+        hold_back(book, run)
     book.note("node-retried", ds, node=run.node, wave=run.step.wave)
     book.enqueue(ds, run)
+
+
+def hold_back(book: Book, run: StepRun) -> None:
+    """Let what waits for a node, and has not begun, wait for it once more (S7)."""
+    waiting = book.retries.awaited.setdefault(run.step.id, [])
+    for successor in run.successors:
+        if successor.node and successor.state is StepState.READY:
+            unreachable.take_up(book, successor)
+            successor.state, successor.lane = StepState.BLOCKED, None
+        if successor.state is StepState.BLOCKED:
+            successor.blockers += 1
+            waiting.append(successor)
+
+
+def let_go(book: Book, run: StepRun, now: float) -> None:
+    """Tell those that waited for another try that it is over."""
+    for successor in book.retries.awaited.pop(run.step.id, ()):
+        successor.blockers -= 1
+        if not successor.blockers:
+            book.unblock(successor, now)
 
 
 def was_asked_before(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rollout.executor.notices import Notice
+from rollout.executor.retrying import hold_back
 from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
 
 if TYPE_CHECKING:
@@ -46,4 +47,5 @@ def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.state, run.ready_at = StepState.READY, now
     book.pending += 1
     book.retries.open[run.step.id] = run
+    hold_back(book, run)
     book.enqueue(ds, run)

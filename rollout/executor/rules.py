@@ -69,14 +69,19 @@ def _order(book: Book) -> None:
         if run.state in IN_FLIGHT or run.state in (StepState.READY, StepState.DONE):
             for before in run.step.after:
                 awaited = book.steps[before]
-                again = awaited.step.id in book.retries.open  # it was over once
-                passed = awaited.state in OVER or again or _passed(run, awaited)
+                passed = awaited.state in OVER or _passed(run, awaited)
+                passed = passed or _begun_before(book, run, awaited)
                 assert passed, f"S7: {run.id} before {before}"
 
 
 def _passed(run: StepRun, before: StepRun) -> bool:
     """Whether somebody approved a node by name, and so let it pass its wave's approval."""
     return run.let_through and before.step.kind == "approval"
+
+
+def _begun_before(book: Book, run: StepRun, before: StepRun) -> bool:
+    """Whether a step began when what it waits for was over, which is tried again since."""
+    return before.step.id in book.retries.open and run.state is not StepState.READY
 
 
 def _counts(book: Book) -> None:

@@ -203,7 +203,7 @@ STARTS: Final = (
         "well-baked",
         "the next wave begins although a node of this one is down at the end of its bake time",
         "rollout/executor/baking.py",
-        "    if unwell and now < end + book.plan.health.node_timeout_s:\n",
+        "    if _tried_again(book, run) or (unwell and not is_late):\n",
         "    if False:\n",
         (f"{BAKING}test_a_node_that_is_down_behind_the_bake_time_is_waited_for",),
     ),

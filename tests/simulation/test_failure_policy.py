@@ -89,10 +89,10 @@ def test_failures_one_after_the_other_stop_and_a_success_between_them_starts_afr
     assert len(together.oracle.order) == 4
 
 
-def item(limit: int | str) -> dict[str, Any]:
+def item(limit: int | str, name: str = "log-agent", image: str = "log-agent:2.4") -> dict[str, Any]:
     return {
-        "name": "log-agent",
-        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "name": name,
+        "target": {"set": {"image": {"agent": image}}},
         "strategy": {"maxUnavailable": limit},
     }
 
@@ -231,17 +231,13 @@ def test_where_the_first_daemon_set_fails_the_one_after_it_leaves_the_node_alone
         DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1")
         for name in ("driver", "plugin")
     )
-    first, second = (
-        {
-            "name": name,
-            "target": {"set": {"image": {"agent": f"{name}:2"}}},
-            "strategy": {"maxUnavailable": 3},
-        }
-        for name in ("driver", "plugin")
-    )
+    after = {"daemonSet": "driver", "scope": scope}
     world = World(
         fleet=Fleet(nodes=default_nodes(4, 2), daemon_sets=entries),
-        daemonSets=[first, {**second, "after": {"daemonSet": "driver", "scope": scope}}],
+        daemonSets=[
+            item(3, "driver", "driver:2"),
+            {**item(3, "plugin", "plugin:2"), "after": after},
+        ],
         failure={"maxFailures": 1},
         health={"soak": 1, "nodeTimeout": "30s"},
     )
@@ -259,6 +255,52 @@ def test_where_the_first_daemon_set_fails_the_one_after_it_leaves_the_node_alone
     )
     assert left.live is not None
     assert left.live.strategy_type == "OnDelete"  # else the controller would replace it at once
+
+
+def test_a_wave_waits_for_a_node_of_it_that_is_tried_again() -> None:
+    world = World(
+        6,
+        waves=[4, "100%"],
+        daemonSets=[item(4)],
+        failure={"maxFailures": 1},
+        health={"soak": "10s", "nodeTimeout": "1m"},
+    )
+    world.break_release("crash", "node-000")
+    world.until(lambda: world.run.engine.failures.total == 1)
+    world.cluster.clear_image_faults()
+    world.run.say(Wishes(retried={"node-000": world.now}))
+    world.until(lambda: world.run.engine.done_count == 3)
+
+    assert world.run.engine.steps["barrier/1"].state is StepState.BLOCKED
+    assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_daemon_set_waits_for_another_try_of_the_one_that_goes_first() -> None:
+    names = ("driver", "plugin")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1") for name in names
+    )
+    after = {"daemonSet": "driver", "scope": "node"}
+    world = World(
+        fleet=Fleet(nodes=default_nodes(4, 2), daemon_sets=entries),
+        daemonSets=[
+            item(4, "driver", "driver:2"),
+            {**item(1, "plugin", "plugin:2"), "after": after},
+        ],
+        failure={"maxFailures": 3},
+    )
+    world.cluster.set_image_fault("driver:2@node-000", read_fault("crash"))
+    world.until(lambda: world.run.engine.failures.total == 1)
+    plugin = world.run.engine.daemon_sets["plugin"].steps["node-000"]
+    assert plugin.state is StepState.READY  # another node uses up its budget
+
+    world.cluster.clear_image_faults()
+    world.run.say(Wishes(retried={"node-000": world.now}))
+
+    assert plugin.state is StepState.BLOCKED
+    assert world.finish().outcome is Outcome.DONE
+    of_node = [name for name, node in world.oracle.history if node == "node-000"]
+    assert of_node == ["driver", "driver", "plugin"]
 
 
 def test_nodes_32_a_node_broken_before_the_run_uses_no_failure_budget() -> None:
