@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
 
 from rollout.cluster.client import Client
-from rollout.errors import StaleError
+from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.byhand import commands_by_hand
 from rollout.executor.closing import close
+from rollout.executor.ending import MOST_MESSAGE
+from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, plan_back, strays
+from rollout.executor.planback import NOTHING, Gone, strays, survey
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -78,7 +81,20 @@ def go_back(run: Held, gone: Gone = NOTHING) -> Result:
     Args:
         run: the run.
         gone: pods that its way forward, in this process, has taken away.
+
+    Raises:
+        WayBackRefused: when it may not be begun, with the commands that do it by hand.
     """
+    try:
+        return _go_back(run, gone)
+    except Forbidden as error:
+        refusal = refused(run.client, run.session, error)
+        with suppress(ClusterError, StaleError):
+            run.update(lambda record: _stuck(record, str(refusal)[:MOST_MESSAGE]))
+        raise refusal from None
+
+
+def _go_back(run: Held, gone: Gone) -> Result:
     begins = run.now()
 
     def going_back(record: RunRecord) -> RunRecord:
@@ -108,7 +124,7 @@ def _once(run: Held, gone: Gone) -> tuple[Plan, Result]:
 
 def _plan(run: Held, gone: Gone) -> Plan:
     try:
-        return plan_back(run.client, run.session, gone, run.inbox.stopped_within)
+        return survey(run.client, run.session, gone, run.inbox.stopped_within).plan
     except StaleError as error:  # there is no way back: the record must not say that it goes
         why = str(error)
         run.update(lambda record: _stuck(record, why))
