@@ -1,4 +1,4 @@
-"""Which times stand in the run record: few, in few bytes, and told again where it was not written."""
+"""Which times stand in the run record: in few bytes, and told again where that went wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_could_not_be_written_is_told_again() -> None:
     world = World(5, health={"soak": 1, "nodeTimeout": "10m"})
     world.break_release("never-ready")
     world.until_deletes(2)
-    world.advance(12.0)
+    world.advance(22.0)
     told = world.run.recorded
     assert len(told.started) == 2
 
@@ -61,12 +61,12 @@ def test_what_could_not_be_written_is_told_again() -> None:
 def test_a_node_that_is_over_leaves_the_record() -> None:
     world = World(3, waves=[2, "100%"], health={"soak": "40s", "nodeTimeout": "10m"})
     world.until_deletes(2)
-    world.advance(15.0)
+    world.advance(22.0)
     first = set(world.run.recorded.started)
     assert len(first) == 2
 
     world.until_deletes(3)
-    world.advance(12.0)
+    world.advance(22.0)
 
     assert len(world.run.recorded.started) == 1
     assert first.isdisjoint(world.run.recorded.started)
