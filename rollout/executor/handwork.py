@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from rollout.cluster.client import Client
 from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
 from rollout.executor.byhand import commands_by_hand
@@ -61,5 +63,5 @@ def _seen(found: Survey, planned: PlannedDaemonSet) -> DaemonSetRun:
         for pod in pods:
             ds.view.see(pod, now)
     for old in found.released[planned.name]:
-        ds.view.see_released(old.node, Pod(old.metadata, old.spec, old.status), now)
+        ds.view.see_released(old.node, msgspec.convert(old, Pod, from_attributes=True), now)
     return ds

@@ -81,12 +81,23 @@ def carry_out(made: World, text: str) -> list[str]:
             case ["kubectl", "patch", "daemonset", name, "-n", _, "--type", "merge", "-p", body]:
                 patch = msgspec.json.decode(body)
                 registry.patch(DAEMONSETS, "logging", name, patch, PatchType.MERGE, SOMEBODY)
+            case ["kubectl", "label", "pod", name, "-n", _, "--overwrite", *labels]:
+                change_pod(made, name, "labels", labels)
+            case ["kubectl", "annotate", "pod", name, "-n", _, *annotations]:
+                change_pod(made, name, "annotations", annotations)
             case ["kubectl", "rollout", "undo", "daemonset/log-agent", "-n", _, "--to-revision=1"]:
                 made.patch(DAEMONSETS, "log-agent", {"spec": {"template": old_template()}})
             case _:
                 raise AssertionError(f"not a command that this test knows: {words}")
         made.advance(30.0)
     return deleted
+
+
+def change_pod(made: World, name: str, where: str, words: list[str]) -> None:
+    """Do what `kubectl label` and `annotate` do: key=value sets, key- takes away."""
+    changes = {w.removesuffix("-"): None for w in words if "=" not in w}
+    changes |= dict(w.split("=", 1) for w in words if "=" in w)
+    made.patch(PODS, name, {"metadata": {where: changes}})
 
 
 def old_template() -> dict[str, Any]:
@@ -174,6 +185,22 @@ def test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_
         assert sorted(carry_out(made, forward.text)) == left
         assert images(made) == {"log-agent:2.3"}
         assert made.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+
+
+def test_pods_that_were_handed_over_get_their_label_back_by_hand() -> None:
+    with world("update", "configmaps") as made:
+        made.cluster.set_image_fault("log-agent:2.4@node-000", read_fault("never-ready"))
+        forward = applied(made, 0, surge=True, failure={"onFailure": "rollback"})
+        made.wait_until(lambda: made.judge.deletes.total() >= 1)
+        made.begin_faults()
+
+        assert forward.end() == ExitCode.ROLLBACK_INCOMPLETE
+
+        assert "By hand: kubectl rollout undo" in forward.text
+        assert "kubectl label pod" in forward.text
+        carry_out(made, forward.text)
+        assert images(made) == {"log-agent:2.3"}
+        assert len(made.pods()) == 6
 
 
 def test_a_way_back_that_may_not_even_be_planned_is_incomplete_and_says_so() -> None:
