@@ -95,7 +95,7 @@ def carry_out(made: World, text: str) -> list[str]:
 
 def change_pod(made: World, name: str, where: str, words: list[str]) -> None:
     """Do what `kubectl label` and `annotate` do: key=value sets, key- takes away."""
-    changes = {w.removesuffix("-"): None for w in words if "=" not in w}
+    changes: dict[str, str | None] = {w.removesuffix("-"): None for w in words if "=" not in w}
     changes |= dict(w.split("=", 1) for w in words if "=" in w)
     made.patch(PODS, name, {"metadata": {where: changes}})
 
