@@ -154,14 +154,28 @@ def strays(sets: Iterable[DaemonSetRun]) -> set[str]:
     }
 
 
+def waits_for_its_node(ds: DaemonSetRun, node: str) -> bool:
+    """Whether nothing is left of the release on a node that could not be taken back.
+
+    It is down, and what it has yet is of the old revision, as what comes when it returns will be.
+    """
+    old = _old(ds)
+    return node not in ds.view.released and all(map(old, ds.view.on(node)))
+
+
 def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:
     """Whether a node that looked untouched runs the old revision, as far as that can be told."""
+    old = _old(ds)
+    return any(old(pod) and not pod.terminating for pod in pods)
+
+
+def _old(ds: DaemonSetRun) -> Callable[[Pod], bool]:
+    """Return the test "this pod is of the revision of before the run"."""
     if ds.resolved:
-        return any(ds.is_target(pod) and not pod.terminating for pod in pods)
+        return ds.is_target
     wanted = ds.planned.target.template_digest
     hashes = {revision_hash(r) for r in ds.revisions if template_digest(r.template) == wanted}
-    found = {pod.metadata.labels.get(HASH_LABEL) for pod in pods if not pod.terminating}
-    return not hashes.isdisjoint(found)
+    return lambda pod: pod.metadata.labels.get(HASH_LABEL) in hashes
 
 
 def _still_there(fleet: Fleet, gone: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, strays, survey
+from rollout.executor.planback import NOTHING, Gone, strays, survey, waits_for_its_node
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -179,6 +179,14 @@ def _missed(result: Result) -> set[str]:
     return strays(result.sets.values()) | _overlooked(result)
 
 
+def _waits_for_its_node(result: Result, node: str) -> bool:
+    return all(
+        waits_for_its_node(ds, node)
+        for ds in result.sets.values()
+        if any(n.name == node and n.fate == "deferred" for n in ds.planned.nodes)
+    )
+
+
 def _overlooked(result: Result) -> set[str]:
     """Return nodes that are not back, and were not in the list that the way back was planned by.
 
@@ -199,10 +207,12 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
     """Say how the way back ended, with the commands that do the rest by hand."""
     left = [run for run in result.steps if run.reason or not run.ended_at]
     names = {run.node for run in left}
-    names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
-    names |= _missed(result)
-    if result.finish.outcome is Outcome.DONE and not names:
-        return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
+    deferred = {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
+    names |= {n for n in deferred if not _waits_for_its_node(result, n)} | _missed(result)
+    if result.finish.outcome in (Outcome.DONE, Outcome.DEFERRED) and not names:
+        down = f"; down, and without a pod of the release: {cut(sorted(deferred))}"
+        back = "the touched nodes are back on the old revision"
+        return Finish(Outcome.ROLLED_BACK, back + (down if deferred else ""))
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
         f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message})",
