@@ -36,12 +36,13 @@ def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefuse
     try:
         found = survey(client, session, NOTHING, lambda _seconds: True)
     except (ClusterError, StaleError):
-        hand = "What is left to do cannot be read either: 'rollout rollback' with those rights"
+        left = "and what is left to do cannot be read"
     else:
         commands, nodes = _commands(found)
         where = ", ".join(sorted(nodes)) or "the strategy"
-        hand = f"Not back yet: {where}. By hand: {'; '.join(commands) or 'nothing is left to do'}"
-    return WayBackRefused(f"the way back may not be gone: {error}. {hand}")
+        lines = "".join(f"\n  {command}" for command in commands)
+        left = f"not back yet: {where}. By hand, in this order:{lines}\n"
+    return WayBackRefused(f"the way back may not be begun; {left}\nThe server says: {error}")
 
 
 def _commands(found: Survey) -> tuple[list[str], set[str]]:

@@ -13,7 +13,6 @@ from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.byhand import commands_by_hand
 from rollout.executor.closing import close
-from rollout.executor.ending import MOST_MESSAGE
 from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
@@ -88,10 +87,10 @@ def go_back(run: Held, gone: Gone = NOTHING) -> Result:
     try:
         return _go_back(run, gone)
     except Forbidden as error:
-        refusal = refused(run.client, run.session, error)
+        why = f"the way back may not be begun: {error}"
         with suppress(ClusterError, StaleError):
-            run.update(lambda record: _stuck(record, str(refusal)[:MOST_MESSAGE]))
-        raise refusal from None
+            run.update(lambda record: _stuck(record, why))
+        raise refused(run.client, run.session, error) from None
 
 
 def _go_back(run: Held, gone: Gone) -> Result:

@@ -99,8 +99,8 @@ SIGHTS: Final = (
         "way-back-by-hand",
         "a way back that may not be begun leaves people without its commands",
         "rollout/executor/wayback.py",
-        "    except Forbidden as error:\n        refusal",
-        "    except ZeroDivisionError as error:\n        refusal",
+        "    except Forbidden as error:\n        why",
+        "    except ZeroDivisionError as error:\n        why",
         (
             "tests/simulation/test_rights.py::test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_of_it",
         ),

@@ -70,8 +70,8 @@ def record(made: World) -> RunRecord:
 def carry_out(made: World, text: str) -> list[str]:
     """Do what the commands by hand say, as somebody else does; returns the pods they delete."""
     deleted = []
-    commands = text.partition("By hand: ")[2].partition(".\n")[0].partition(" (tried: ")[0]
-    for command in commands.split("; "):
+    block = text.partition("By hand, in this order")[2]
+    for command in block.partition("\n\n")[0].splitlines()[1:]:
         words = shlex.split(command)
         registry = made.cluster.registry
         match words:
@@ -130,7 +130,6 @@ def test_commands_30_a_way_back_whose_right_is_taken_away_names_what_is_left(
         assert IN_THE_WAY.format(verb=verb, what="pods") in back.text
         assert "rollout rollback sim -n logging" in back.text
         assert record(made).phase == "rollback incomplete"
-        assert record(made).message in back.text
         assert made.daemon_set()["spec"]["updateStrategy"]["type"] == "OnDelete"
         assert sorted(carry_out(made, back.text)) == left
         assert images(made) == {"log-agent:2.3"}
@@ -179,7 +178,7 @@ def test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_
 
         assert forward.end() == ExitCode.ROLLBACK_INCOMPLETE
 
-        assert f"ot back yet: {', '.join(touched)}" in forward.text
+        assert f"not back yet: {', '.join(touched)}" in forward.text
         assert IN_THE_WAY.format(verb=verb, what=f"{what}") in forward.text
         assert record(made).phase == phase
         assert sorted(carry_out(made, forward.text)) == left
@@ -196,7 +195,6 @@ def test_pods_that_were_handed_over_get_their_label_back_by_hand() -> None:
 
         assert forward.end() == ExitCode.ROLLBACK_INCOMPLETE
 
-        assert "By hand: kubectl rollout undo" in forward.text
         assert "kubectl label pod" in forward.text
         carry_out(made, forward.text)
         assert images(made) == {"log-agent:2.3"}
@@ -211,7 +209,7 @@ def test_a_way_back_that_may_not_even_be_planned_is_incomplete_and_says_so() -> 
 
         assert forward.end() == ExitCode.ROLLBACK_INCOMPLETE
 
-        assert "What is left to do cannot be read either" in forward.text
+        assert "and what is left to do cannot be read" in forward.text
         assert record(made).phase == "rollback incomplete"
         assert IN_THE_WAY.format(verb="list", what="controllerrevisions") in record(made).message
 
