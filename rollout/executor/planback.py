@@ -8,8 +8,8 @@ write that changes nothing, and pods that the run itself has taken away must be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from rollout.cluster.client import Client
@@ -21,6 +21,7 @@ from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.executor.state import DaemonSetRun
 from rollout.fleet.objects import HASH_LABEL, Pod
+from rollout.fleet.released import ReleasedPod
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
@@ -33,13 +34,22 @@ Gone = Mapping[str, Collection[str]]  # DaemonSet -> UIDs of pods that the run t
 NOTHING: Gone = MappingProxyType({})
 
 
-def plan_back(
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A way back, and what it was planned by: by name of the DaemonSet."""
+
+    plan: Plan
+    fleets: Mapping[str, Fleet]
+    released: Mapping[str, Sequence[ReleasedPod]]
+
+
+def survey(
     client: Client,
     session: Session,
     gone: Gone,
     rest: Callable[[float], bool],
-) -> Plan:
-    """Plan the way back of a run.
+) -> Survey:
+    """Look at the cluster, and plan the way back of a run.
 
     Args:
         client: of the cluster.
@@ -55,6 +65,7 @@ def plan_back(
     nodes = read_nodes(client)
     fleets: dict[str, Fleet] = {}
     targets = {}
+    released: dict[str, list[ReleasedPod]] = {}
     unfinished: dict[str, frozenset[str]] = {}
 
     def read(ds: RecordedDaemonSet) -> Fleet:
@@ -92,13 +103,14 @@ def plan_back(
                 "before the run, whose target was there already; 'rollout undo "
                 f"{ds.name} -n {ds.namespace} --to-revision N' goes to one that you name"
             )
-        released = read_released(client, ds.namespace, ds.uid)
-        unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released}
+        released[ds.name] = read_released(client, ds.namespace, ds.uid)
+        unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released[ds.name]}
     surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
     now = time.time() - (client.clock_skew_s or 0.0)
     version = client.server_version()[2]
     name = session.record.name
-    return rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+    plan = rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+    return Survey(plan, fleets, released)
 
 
 def _is_mixed(fleet: Fleet) -> bool:
@@ -145,14 +157,28 @@ def strays(sets: Iterable[DaemonSetRun]) -> set[str]:
     }
 
 
+def waits_for_its_node(ds: DaemonSetRun, node: str) -> bool:
+    """Whether nothing is left of the release on a node that could not be taken back.
+
+    It is down, and what it has yet is of the old revision, as what comes when it returns will be.
+    """
+    old = _old(ds)
+    return node not in ds.view.released and all(map(old, ds.view.on(node)))
+
+
 def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:
     """Whether a node that looked untouched runs the old revision, as far as that can be told."""
+    old = _old(ds)
+    return any(old(pod) and not pod.terminating for pod in pods)
+
+
+def _old(ds: DaemonSetRun) -> Callable[[Pod], bool]:
+    """Return the test "this pod is of the revision of before the run"."""
     if ds.resolved:
-        return any(ds.is_target(pod) and not pod.terminating for pod in pods)
+        return ds.is_target
     wanted = ds.planned.target.template_digest
     hashes = {revision_hash(r) for r in ds.revisions if template_digest(r.template) == wanted}
-    found = {pod.metadata.labels.get(HASH_LABEL) for pod in pods if not pod.terminating}
-    return not hashes.isdisjoint(found)
+    return lambda pod: pod.metadata.labels.get(HASH_LABEL) in hashes
 
 
 def _still_there(fleet: Fleet, gone: Collection[str]) -> bool:

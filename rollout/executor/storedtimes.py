@@ -18,8 +18,8 @@ from rollout.executor.state import StepRun, StepState
 if TYPE_CHECKING:
     from rollout.executor.book import Book
 
-AT_MOST_S = 10.0  # that a killed process may take with it
-_PART = 0.1  # of the node timeout: the same where that is short
+BOUND_S = 10.0  # what takes longer is written down; also between two writes
+_PART = 0.1  # of the node timeout: the bound where that is shorter
 _BEGUN = (StepState.REPLACING, StepState.SOAKING, StepState.PROVING)
 
 
@@ -46,7 +46,7 @@ class TimeStore:
     """
 
     def __init__(self, earlier: StoredTimes, node_timeout_s: float) -> None:
-        self.bound_s = min(AT_MOST_S, node_timeout_s * _PART)
+        self.bound_s = min(BOUND_S, node_timeout_s * _PART)
         self.earlier = dict(earlier.started)  # of nodes that this process has not met yet
         self.failed: dict[str, StepRun] = {}
         self.looks_at = inf

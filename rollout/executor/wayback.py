@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
 
 from rollout.cluster.client import Client
-from rollout.errors import StaleError
+from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.byhand import commands_by_hand
 from rollout.executor.closing import close
+from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, plan_back, strays
+from rollout.executor.planback import NOTHING, Gone, strays, survey, waits_for_its_node
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -78,7 +80,20 @@ def go_back(run: Held, gone: Gone = NOTHING) -> Result:
     Args:
         run: the run.
         gone: pods that its way forward, in this process, has taken away.
+
+    Raises:
+        WayBackRefused: when it may not be begun, with the commands that do it by hand.
     """
+    try:
+        return _go_back(run, gone)
+    except Forbidden as error:
+        why = f"the way back may not be begun: {error}"
+        with suppress(ClusterError, StaleError):
+            run.update(lambda record: _stuck(record, why))
+        raise refused(run.client, run.session, error) from None
+
+
+def _go_back(run: Held, gone: Gone) -> Result:
     begins = run.now()
 
     def going_back(record: RunRecord) -> RunRecord:
@@ -108,7 +123,7 @@ def _once(run: Held, gone: Gone) -> tuple[Plan, Result]:
 
 def _plan(run: Held, gone: Gone) -> Plan:
     try:
-        return plan_back(run.client, run.session, gone, run.inbox.stopped_within)
+        return survey(run.client, run.session, gone, run.inbox.stopped_within).plan
     except StaleError as error:  # there is no way back: the record must not say that it goes
         why = str(error)
         run.update(lambda record: _stuck(record, why))
@@ -163,6 +178,14 @@ def _missed(result: Result) -> set[str]:
     return strays(result.sets.values()) | _overlooked(result)
 
 
+def _waits_for_its_node(result: Result, node: str) -> bool:
+    return all(
+        waits_for_its_node(ds, node)
+        for ds in result.sets.values()
+        if any(n.name == node and n.fate == "deferred" for n in ds.planned.nodes)
+    )
+
+
 def _overlooked(result: Result) -> set[str]:
     """Return nodes that are not back, and were not in the list that the way back was planned by.
 
@@ -183,10 +206,12 @@ def _rolled_back(plan: Plan, result: Result) -> Finish:
     """Say how the way back ended, with the commands that do the rest by hand."""
     left = [run for run in result.steps if run.reason or not run.ended_at]
     names = {run.node for run in left}
-    names |= {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
-    names |= _missed(result)
-    if result.finish.outcome is Outcome.DONE and not names:
-        return Finish(Outcome.ROLLED_BACK, "the touched nodes are back on the old revision")
+    deferred = {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
+    names |= {n for n in deferred if not _waits_for_its_node(result, n)} | _missed(result)
+    if result.finish.outcome in (Outcome.DONE, Outcome.DEFERRED) and not names:
+        down = f"; down, and without a pod of the release: {cut(sorted(deferred))}"
+        back = "the touched nodes are back on the old revision"
+        return Finish(Outcome.ROLLED_BACK, back + (down if deferred else ""))
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
         f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message})",

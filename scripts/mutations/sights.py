@@ -86,6 +86,26 @@ SIGHTS: Final = (
         ),
     ),
     Guard(
+        "way-back-waits-for-pods",
+        "a way back that was killed forgets the nodes that it has left without a pod (L1)",
+        "rollout/planner/fates.py",
+        "        ours = self.changes or node.metadata.name in self.unfinished\n",
+        "        ours = self.changes\n",
+        (
+            "tests/simulation/test_restarts.py::test_a_node_on_the_way_back_fails_at_its_deadline_however_often_we_are_killed",
+        ),
+    ),
+    Guard(
+        "way-back-by-hand",
+        "a way back that may not be begun leaves people without its commands",
+        "rollout/executor/wayback.py",
+        "    except Forbidden as error:\n        why",
+        "    except ZeroDivisionError as error:\n        why",
+        (
+            "tests/simulation/test_rights.py::test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_of_it",
+        ),
+    ),
+    Guard(
         "pods-that-were-taken-away",
         "a way back believes in pods that the run has deleted",
         "rollout/executor/planback.py",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
 from rollout.executor.state import StepRun, StepState
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
+from rollout.sim.resources import PODS
+from tests.simulation import virtual
+from tests.simulation.oracles import _node
 from tests.simulation.world import World
 
 
@@ -187,3 +191,21 @@ def test_updates_06_the_nodes_that_a_bad_release_broke_are_mended_before_any_hea
     assert finish.outcome is Outcome.DONE
     assert set(mended.oracle.order[:2]) == broken
     assert len(mended.oracle.order) == 10
+
+
+def test_a_node_that_is_down_and_has_no_pod_of_the_release_is_no_rest_of_a_way_back() -> None:
+    with virtual.World(default_fleet(4, 1), seed=5) as world:
+        world.cluster.set_image_fault("log-agent:2.4", read_fault("never-ready"))
+        health = {"soak": 1, "nodeTimeout": "1m"}
+        body = {"daemonSets": [item(1)], "waves": "fast", "health": health}
+        assert world.run("apply", world.save(world.plan(body))).code == ExitCode.HELD
+        world.cluster.lose_node("node-003")
+        world.advance(60.0)
+        (name,) = [p["metadata"]["name"] for p in world.pods() if _node(p) == "node-003"]
+        world.cluster.registry.delete(PODS, "logging", name, virtual.SOMEBODY)
+
+        back = world.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.ROLLED_BACK, back.text
+        assert "; down, and without a pod of the release: node-003" in back.text
+        world.judge.check_strategy(restored=True)

@@ -25,6 +25,8 @@ TARGET = {"set": {"image": {"agent": "log-agent:2.4"}}}
 class World:
     """A run on a small virtual cluster, and hands to disturb it."""
 
+    run: VirtualRun
+
     def __init__(
         self,
         size: int = 8,

@@ -1,0 +1,68 @@
+"""What is left of a way back that this tool may not go, as commands for somebody who may.
+
+For a way back that ends before it has a view of its own; the cluster is only read.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from rollout.cluster.client import Client
+from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
+from rollout.executor.byhand import commands_by_hand
+from rollout.executor.planback import NOTHING, Survey, survey
+from rollout.executor.session import Session
+from rollout.executor.state import DaemonSetRun
+from rollout.fleet.objects import Pod
+from rollout.planner.plan import PlannedDaemonSet
+
+
+class WayBackRefused(Forbidden):
+    """The way back may not be gone; the message holds the commands that do it by hand."""
+
+    exit_code = ExitCode.ROLLBACK_INCOMPLETE
+
+
+def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefused:
+    """Return what ends a way back that the server does not allow.
+
+    Args:
+        client: of the cluster.
+        session: of the run that was to go back.
+        error: what the server said.
+    """
+    try:
+        found = survey(client, session, NOTHING, lambda _seconds: True)
+    except (ClusterError, StaleError):
+        left = "and what is left to do cannot be read"
+    else:
+        commands, nodes = _commands(found)
+        where = ", ".join(sorted(nodes)) or "the strategy"
+        lines = "".join(f"\n  {command}" for command in commands)
+        left = f"not back yet: {where}. By hand, in this order:{lines}\n"
+    return WayBackRefused(f"the way back may not be begun; {left}\nThe server says: {error}")
+
+
+def _commands(found: Survey) -> tuple[list[str], set[str]]:
+    """Return the commands, and the nodes that they are about."""
+    nodes = {step.node for step in found.plan.steps if step.kind == "update"}
+    nodes |= {n.name for ds in found.plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
+    commands = [
+        line for ds in found.plan.daemon_sets for line in commands_by_hand(_seen(found, ds), nodes)
+    ]
+    return commands, nodes
+
+
+def _seen(found: Survey, planned: PlannedDaemonSet) -> DaemonSetRun:
+    """Return a DaemonSet as a run would have it in view."""
+    ds = DaemonSetRun(planned, found.plan.digest, lambda _when, _node: None)
+    fleet, now = found.fleets[planned.name], time.time()
+    ds.live = fleet.daemon_set
+    for pods in fleet.pods.values():
+        for pod in pods:
+            ds.view.see(pod, now)
+    for old in found.released[planned.name]:
+        ds.view.see_released(old.node, msgspec.convert(old, Pod, from_attributes=True), now)
+    return ds
