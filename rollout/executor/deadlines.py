@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.executor import guarding, storedtimes
+from rollout.executor import guarding, sight, storedtimes
 from rollout.executor.actions import Outcome
 from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun
 from rollout.quantity import cut, format_duration
@@ -92,7 +92,7 @@ def _why(book: Book) -> str:
         cause = guarding.reason(book, ds) or _cause(ds)
         if cause and not book.lost_views:
             return f": {cause}"
-    return f": no view of {cut(sorted(book.lost_views))}" if book.lost_views else ""
+    return f": {sight.why_dark(book)}" if book.lost_views else ""
 
 
 def _cause(ds: DaemonSetRun) -> str:

@@ -163,6 +163,34 @@ def test_fault_02_and_03_a_pod_that_is_gone_already_is_not_deleted_again(number:
 # Actors and cluster
 
 
+def test_fault_11_no_node_fails_by_the_time_in_which_the_api_server_was_down() -> None:
+    down = faults("faults: [{name: down, from: 2s, for: 60s, restart: true}]")
+    with World(default_fleet(4, 1), faults=down) as world:
+        command = begin(world)  # nodeTimeout 1m
+
+        assert command.end() == ExitCode.DONE, command.text
+        assert hits(world) == 1
+        assert "FAILED" not in command.text
+        assert "kube-controller-manager" not in command.text
+
+
+def test_fault_16_nothing_is_judged_by_a_view_that_is_lost() -> None:
+    """The pod stops being ready while no watch can tell: its soak is not over then."""
+    cut = """faults:
+      - {name: cut, match: {verbs: [watch, list], resources: [pods]}, from: 5s, until: 30s,
+         refuse: true}
+      - {name: end, match: {verbs: [watch], resources: [pods]}, until: 5s, drop: 5s}"""
+    body = spec(health={"soak": "10s", "nodeTimeout": "2m"})
+    with World(default_fleet(2, 1), faults=faults(cut)) as world:
+        flap = read_fault({"kind": "flap", "after": 4, "lasts": 1000})
+        world.cluster.set_image_fault(NEW, flap)
+        command = begin(world, body)
+        world.advance(29.0)
+
+        assert hits(world) > 0
+        assert "done (" not in command.text
+
+
 def test_fault_23_a_node_that_disappears_in_mid_step_gives_its_slot_back() -> None:
     with World(default_fleet(5, 1)) as world:
         command = begin(world)

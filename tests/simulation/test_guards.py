@@ -224,6 +224,24 @@ def test_a_permission_that_is_taken_away_in_mid_run_holds_it_and_fails_no_node()
     assert world.finish().outcome is Outcome.DONE
 
 
+def test_a_run_that_holds_waits_for_its_nodes_without_a_view_no_longer_than_the_deadline() -> None:
+    """L3: an outage prolongs the time of a node, but not for ever."""
+    world = World(6, health={"soak": 1, "nodeTimeout": "1m", "progressDeadline": "3m"})
+    world.until_deletes(2)
+    engine, began = world.run.engine, world.now
+    engine.observe(ev.ViewLost("pods/log-agent", "connection refused"), world.now)
+    engine.hold("somebody has seen enough")
+    world.advance(120.0)
+    assert engine.in_flight == 2, "a node fails by nothing that was seen"
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert world.now < began + 5 * 60.0
+    reasons = {run.reason for run in engine.steps.values() if run.state is StepState.FAILED}
+    assert reasons == {"not done after 4m: no view of pods/log-agent (connection refused)"}
+
+
 def test_a_webhook_that_refuses_one_delete_fails_that_node_only() -> None:
     world = World(6, daemonSets=[item(2)], failure={"maxFailures": 1})
     victim = read_fleet(world.cluster, "logging", "log-agent").pods["node-003"][0].metadata.name
