@@ -58,7 +58,7 @@ def next_steps(
                 replace(on, purpose="goes on after that"),
                 back,
             ]
-        case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE:
+        case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE | Outcome.REFUSED:
             return [on, back]
         case Outcome.PAUSED:
             return [*_approvals(plan, result, where), on, back]
