@@ -110,11 +110,14 @@ def _in_flight(fleet: Fleet) -> frozenset[str]:
     """Return the nodes that a process before has left in flight: they are watched on the way back.
 
     Else another DaemonSet's pod could be taken from a node whose own pod is still on its way, and
-    the way back would not wait for pods that are to come.
+    the way back would not wait for pods that are to come. On a node that is down nothing ends and
+    nothing comes: a way back that waited for it would never be complete (L2).
     """
     pods = fleet.pods
     return frozenset(
-        node for node in fleet.nodes if all(pod.terminating for pod in pods.get(node, ()))
+        name
+        for name, node in fleet.nodes.items()
+        if node.ready and all(pod.terminating for pod in pods.get(name, ()))
     )
 
 

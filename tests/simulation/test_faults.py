@@ -478,6 +478,21 @@ def test_fault_53_a_way_back_is_always_taken_even_from_canaries_that_are_down() 
         assert images == {"log-agent:2.3"}
 
 
+def test_fault_53_a_node_that_is_down_keeps_no_way_back_from_its_end() -> None:
+    """Nothing ends there: a pod that somebody deleted stays terminating, and none follows."""
+    with World(default_fleet(3, 1)) as world:
+        world.cluster.lose_node("node-002")
+        world.advance(120.0)
+        command = begin(world)
+        after_deletes(world, 1)
+        command.kill()
+        down = pod_on(world, "node-002")["metadata"]["name"]
+        world.cluster.registry.delete(PODS, "logging", down, SOMEBODY)
+        ends = [world.run("rollback", "sim", *THERE) for _ in range(2)]
+
+        assert ends[-1].code == ExitCode.ROLLED_BACK, ends[-1].text
+
+
 def test_fault_54_a_pod_that_the_user_deletes_himself_counts_as_done() -> None:
     with World(default_fleet(4, 1)) as world:
         command = begin(world)
