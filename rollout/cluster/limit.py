@@ -15,6 +15,7 @@ MIN_RATE = 1.0  # writes per second, however often the server refuses
 RECOVERY = 1.0  # writes per second that each accepted write gives back
 DECREASE = 0.5  # factor per refusal
 CONGESTION_S = 1.0  # refusals within this time are one event: they were sent at the same rate
+LONGEST_PAUSE_S = 30.0  # whatever the server asks: then one write asks again, and every wait ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class WriteLimiter:
         """Slow down: the server answered 429, perhaps with a wish in seconds."""
         with self._lock:
             now = self._refill()
-            self._paused_until = max(self._paused_until, now + (retry_after or 0.0))
+            asked = min(retry_after or 0.0, LONGEST_PAUSE_S)
+            self._paused_until = max(self._paused_until, now + asked)
             if now - self._last_decrease < CONGESTION_S:
                 return
             self._last_decrease = now

@@ -321,4 +321,5 @@ class Reflector(Generic[T]):
             self._consumer(news)
 
     def _pause(self, retry_after: float | None) -> None:
-        self._wait(max(self._backoff.next_pause(), retry_after or 0.0))
+        asked = min(retry_after or 0.0, self._timing.max_pause_s)
+        self._wait(max(self._backoff.next_pause(), asked))

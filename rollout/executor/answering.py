@@ -57,6 +57,7 @@ def _prepare_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             ds.phase = Phase.OBSERVING
             observing.resolve(book, ds, now)
         case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:
+            ds.patch_is_unsure = event.answer is ev.Answer.UNKNOWN
             book.actions.append(ReadDaemonSet(ds.name))
         case ev.Answer.NOT_DONE:
             book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
@@ -74,6 +75,7 @@ def _restore_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: flo
             book.note("restored", ds, message=strategy_text(ds.planned.final_strategy))
             book.finish_step(book.steps[f"restore/{ds.name}"], now)
         case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:
+            ds.patch_is_unsure = event.answer is ev.Answer.UNKNOWN
             book.actions.append(ReadDaemonSet(ds.name))
         case ev.Answer.NOT_DONE:
             book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
@@ -112,6 +114,9 @@ def _look_at_patch(book: Book, ds: DaemonSetRun, now: float) -> None:
         book.finish_step(book.steps[f"restore/{ds.name}"], now)
     elif book.drift_why or (book.stopping and ds.phase is Phase.PREPARING):  # S6, S9
         _leave_patch(ds)
+    elif ds.patch_is_unsure:  # it was not made: a server in trouble is left alone for a moment
+        ds.patch_is_unsure = False
+        book.at(now + _AGAIN_S, lambda at: _look_at_patch(book, ds, at))
     elif ds.phase is Phase.PREPARING:
         book.actions.append(Prepare(ds.name))
     elif ds.phase is Phase.RESTORING:
@@ -135,6 +140,8 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
     step.awaiting_answer = False
     if step.state is StepState.GONE:  # its node left while we waited
         return
+    if event.answer in (ev.Answer.UNKNOWN, ev.Answer.NOT_DONE):
+        step.said = event.message or step.said
     match event.answer:
         case ev.Answer.ACCEPTED | ev.Answer.CONFLICT | ev.Answer.NOT_FOUND:
             # Conflict and not found mean that this pod is gone already: observe (S2).
@@ -201,6 +208,7 @@ def _taken_away(
     now: float,
 ) -> None:
     done = event.answer is ev.Answer.ACCEPTED
+    step.said = ""
     if event.answer is ev.Answer.NOT_FOUND:
         ds.view.forget(write.uid, now)
     if step.state is StepState.DELETING:

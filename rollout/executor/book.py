@@ -12,7 +12,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import baking, deadlines, guarding, storedtimes, unreachable, weighing
+from rollout.executor import (
+    baking,
+    deadlines,
+    guarding,
+    sight,
+    storedtimes,
+    unreachable,
+    weighing,
+)
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Finish, Outcome
 from rollout.executor.failing import Failures
@@ -93,13 +101,13 @@ class Book:
         self.nodes: dict[str, Node] = {}
         self.gone_nodes: set[str] = set()
         self.grace_s, self.blind_s = grace_s, blind_s
-        self.blind_since = BEFORE  # when the first of the views that are lost was lost
         self.stop_why = ""  # why the run pauses: the user's wish, mostly; or ""
         self.pause_why = ""  # the same where the run itself wished it
         self.hold_why = ""  # why the run has failed, or ""
         self.hold_outcome = Outcome.HELD  # how it then ends
         self.drift_why = ""  # somebody else changed what we rely on, or ""
         self.lost_views: dict[str, str] = {}
+        self.sight = sight.Sight()
         self.finished: Finish | None = None
         self.notices: deque[Notice] = deque()
         self.actions: deque[Action] = deque()
@@ -268,7 +276,7 @@ class Book:
 
     def advance(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
         """Look at a node in flight (or failed, which may heal) and move its step on."""
-        if run.awaiting_answer or run.state is StepState.ASKING:
+        if run.awaiting_answer or run.state is StepState.ASKING or not sight.can_judge(self, now):
             return
         verdict = judge(run, ds, self.nodes.get(run.node), now, self.plan.health)
         self._note_trouble(run, verdict)

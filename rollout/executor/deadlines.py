@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.executor import guarding, storedtimes
+from rollout.executor import guarding, sight, storedtimes
 from rollout.executor.actions import Outcome
 from rollout.executor.health import soaked_at
-from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun
+from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun, StepState
 from rollout.quantity import cut, format_duration
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def _why(book: Book) -> str:
         cause = guarding.reason(book, ds) or _cause(ds)
         if cause and not book.lost_views:
             return f": {cause}"
-    return f": no view of {cut(sorted(book.lost_views))}" if book.lost_views else ""
+    if book.lost_views:
+        return f": {sight.why_dark(book)}"
+    unheard = next((run for run in book.flying if run.said), None)
+    return f": {unheard.node}: {unheard.said}" if unheard is not None else ""
 
 
 def _cause(ds: DaemonSetRun) -> str:
@@ -108,7 +111,13 @@ def _waiting_since(book: Book, now: float) -> float:
     """Return since when the run waits for its nodes, or for room for them."""
     began = now if book.progress.counts_from is None else book.progress.counts_from
     flying = book.flying
-    return max(book.progress.done_at, began, flying[0].started_at if flying else BEFORE)
+    tried = min((_tried_since(run) for run in flying), default=BEFORE)
+    return max(book.progress.done_at, began, tried)
+
+
+def _tried_since(run: StepRun) -> float:
+    """Return since when a node is tried; a write that is refused begins its step anew each time."""
+    return run.asked_at if run.state is StepState.DELETING else run.started_at
 
 
 def _counts(book: Book, now: float) -> bool:

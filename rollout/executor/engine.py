@@ -22,6 +22,7 @@ from rollout.executor import (
     guarding,
     observing,
     rules,
+    sight,
     starting,
     stepping,
     stopping,
@@ -82,6 +83,7 @@ class Engine(Book):
                 stopping.view_lost(self, resource, reason, now)
             case ev.ViewBack(resource):
                 self.lost_views.pop(resource, None)
+                sight.back(self, now)
                 if resource == ev.LOCK:
                     gating.came_back(self)
             case ev.Answered():

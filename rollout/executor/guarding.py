@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rollout.executor import sight
 from rollout.executor.state import DaemonSetRun, StepRun, StepState
 from rollout.quantity import cut
 
@@ -57,13 +58,15 @@ def look_at(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     elif run.node not in guard.bereft and run.node not in guard.on_their_own:
         since = run.started_at if run.inherited else now
         guard.bereft[run.node] = since
-        book.at(now + PATIENCE_S, lambda _: _overdue(book, ds, run.node, since))
+        book.at(now + PATIENCE_S, lambda at: _overdue(book, ds, run.node, since, at))
         _weigh(book, ds)
 
 
-def _overdue(book: Book, ds: DaemonSetRun, node: str, since: float) -> None:
+def _overdue(book: Book, ds: DaemonSetRun, node: str, since: float, now: float) -> None:
     guard = book.guards[ds.name]
-    if guard.bereft.get(node) == since and not guard.silent and not ds.pods_refused:
+    if not sight.can_judge(book, now):
+        book.at(now + PATIENCE_S, lambda at: _overdue(book, ds, node, since, at))
+    elif guard.bereft.get(node) == since and not guard.silent and not ds.pods_refused:
         guard.silent = True
         book.note("controller-silent", ds, message=reason(book, ds))
 

@@ -117,7 +117,8 @@ def waiting_for(
     pods = ds.view.on(run.node)
     old = [pod for pod in pods if not _is_new(run, ds, pod)]
     if run.awaiting_answer:
-        return "the API server has not answered the delete"
+        said = f" ({run.said})" if run.said else ""
+        return f"the API server has not answered the delete{said}"
     if node is not None and not node.ready:
         return "the node is not ready"
     if old:

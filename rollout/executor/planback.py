@@ -122,8 +122,8 @@ def _in_flight(fleet: Fleet) -> frozenset[str]:
     """Return the nodes that a process before has left in flight: they are watched on the way back.
 
     Else another DaemonSet's pod could be taken from a node whose own pod is still on its way, and
-    the way back would not wait for pods that are to come. A node that is down is none of them: its
-    pod waits for its kubelet, for however long.
+    the way back would not wait for pods that are to come. On a node that is down nothing ends and
+    nothing comes: a way back that waited for it would never be complete (L2).
     """
     pods = fleet.pods
     return frozenset(

@@ -6,6 +6,7 @@ The rules S1 to S9 of the design are assertions in `_assert_safe`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rollout.executor import (
     backgroundgates,
@@ -13,6 +14,7 @@ from rollout.executor import (
     gatewindows,
     guarding,
     nodegates,
+    sight,
     stepping,
     storedtimes,
     unfit,
@@ -38,7 +40,8 @@ _ANSWER_S = 120.0  # more for a node whose delete is not accepted yet: the node 
 
 def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
-    if book.lost_views or book.finished or book.gating.again:
+    blind = bool(book.lost_views) or not sight.can_judge(book, now)
+    if blind or book.finished or book.gating.again:
         return
     _take_over_cleared(book, now)
     if book.stopping:
@@ -329,25 +332,46 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
 
 def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
     """End the step in time, counted from its start; an earlier deadline of it counts no more."""
-    began = run.started_at
     asking = _ANSWER_S if run.state is StepState.DELETING else 0.0
-    deadline = began + book.plan.health.node_timeout_s + asking
-    book.at(deadline, lambda at: _expire(book, ds, run, began, at))
+    due = run.started_at + book.plan.health.node_timeout_s + asking
+    term = _Term(run.started_at, due, book.sight.missed_s)
+    book.at(due, lambda at: _expire(book, ds, run, term, at))
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """The time of a step; seconds."""
+
+    began: float
+    due: float
+    missed: float  # in which nothing could be judged, before it began
 
 
 def _expire(
-    book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float, *, last: bool = False
+    book: Book, ds: DaemonSetRun, run: StepRun, term: _Term, now: float, *, last: bool = False
 ) -> None:
     timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING
-    if timed and run.started_at == began:
-        if run.awaiting_answer and run.state is not StepState.DELETING and not last:
-            # The node has passed; only its released pod is left, which has just been asked for.
-            until = now + _ANSWER_S
-            book.at(until, lambda at: _expire(book, ds, run, began, at, last=True))
-            return
-        what = waiting_for(run, ds, book.nodes.get(run.node), now, book.plan.health)
-        limit = format_duration(now - began)
+    if not timed or run.started_at != term.began:
+        return
+    later = _prolonged(book, term, now)
+    if later > now:
+        book.at(later, lambda at: _expire(book, ds, run, term, at, last=last))
+    elif run.awaiting_answer and run.state is not StepState.DELETING and not last:
+        # The node has passed; only its released pod is left, which has just been asked for.
+        until = now + _ANSWER_S
+        book.at(until, lambda at: _expire(book, ds, run, term, at, last=True))
+    else:
+        node = book.nodes.get(run.node)
+        what = sight.why_dark(book) or waiting_for(run, ds, node, now, book.plan.health)
+        limit = format_duration(now - term.began)
         book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)
+
+
+def _prolonged(book: Book, term: _Term, now: float) -> float:
+    """Return when a step is over its time, without that in which nothing could be judged."""
+    missed = book.sight.missed_by(now) - term.missed
+    due = term.due + min(missed, book.plan.health.progress_deadline_s)
+    return due if book.sight.dark_since is not None else max(due, book.sight.settled_at)
 
 
 def _urgency(run: StepRun) -> tuple[int, int]:

@@ -90,6 +90,7 @@ class StepRun:
     started_at: float = 0.0  # that write was accepted, or somebody else began
     ended_at: float = 0.0
     reason: str = ""
+    said: str = ""  # by the API server, where it did not do the last write
     inherited: bool = False  # it was begun by an earlier process of the run, or by somebody else
     known_restarts: int = 0  # of the new pod, from before this process
     in_trouble: bool = False  # something is wrong that may yet get well
@@ -136,6 +137,7 @@ class DaemonSetRun:
         self.generation = planned.generation  # the one that must have been observed
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
+        self.patch_is_unsure = False  # no answer told what became of the last one
         self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
         self.released_listed = False  # the handed-over pods are known

@@ -7,6 +7,7 @@ up here is found again by the next `apply` of the same plan.
 
 from __future__ import annotations
 
+from rollout.executor import sight
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import Book
 from rollout.quantity import cut, format_duration
@@ -39,14 +40,15 @@ def _limit_wait(book: Book, now: float) -> None:
 def view_lost(book: Book, resource: str, reason: str, now: float) -> None:
     """A watch, or the lock, tells nothing any more."""
     if not book.lost_views:
-        book.blind_since = now
+        book.sight.blind_since = now
     book.lost_views[resource] = reason
+    sight.lost(book, now)
     _watch_blindness(book, now)
 
 
 def _watch_blindness(book: Book, now: float) -> None:
     if _shall_end(book) and book.lost_views:
-        since = book.blind_since
+        since = book.sight.blind_since
         book.at(now + book.blind_s, lambda _: _look(book, since))
 
 
@@ -56,7 +58,7 @@ def _shall_end(book: Book) -> bool:
 
 
 def _look(book: Book, since: float) -> None:
-    if book.lost_views and book.blind_since == since:
+    if book.lost_views and book.sight.blind_since == since:
         _give_up(book, f"no view of {', '.join(sorted(book.lost_views))}")
 
 

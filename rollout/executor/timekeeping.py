@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from rollout.executor import sight
 from rollout.executor.accounting import Account, Slot, Wait, settle
 from rollout.executor.book import Book
 from rollout.executor.state import OVER, StepRun, StepState
@@ -34,7 +35,7 @@ def note_block(book: Book, now: float) -> None:
 def _block(book: Book, now: float) -> str:
     if book.stopping:
         return "pause"
-    if book.lost_views:
+    if book.lost_views or not sight.can_judge(book, now):
         return "no view"
     if not any(ds.waits for ds in book.daemon_sets.values()):
         return ""

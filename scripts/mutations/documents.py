@@ -177,10 +177,13 @@ DOCUMENTS: Final = (
     Guard(
         "terminal-controls",
         "text from outside steers the terminal",
-        "rollout/gates/measurement.py",
-        '    clean = " ".join(one_line(text).split())\n',
-        "    clean = text\n",
-        ("tests/gates/test_measurement.py::test_what_steers_a_terminal_is_taken_out",),
+        "rollout/printable.py",
+        '    return " ".join(_STEERS.sub(" ", text).split()) if _STEERS.search(text) else text\n',
+        "    return text\n",
+        (
+            "tests/gates/test_measurement.py::test_what_steers_a_terminal_is_taken_out",
+            "tests/test_printable.py::test_one_line_keeps_no_more_than_the_letters",
+        ),
     ),
     Guard(
         "long-conditions",

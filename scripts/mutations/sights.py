@@ -129,9 +129,50 @@ SIGHTS: Final = (
         "blind",
         "something starts while nothing can be seen",
         "rollout/executor/starting.py",
-        "    if book.lost_views or book.finished or book.gating.again:\n",
-        "    if book.finished or book.gating.again:\n",
+        "    blind = bool(book.lost_views) or not sight.can_judge(book, now)\n",
+        "    blind = False\n",
         (f"{LIMITS}test_nothing_starts_while_a_view_is_lost",),
+    ),
+    Guard(
+        "verdicts-while-blind",
+        "a node is judged by what nobody sees any more",
+        "rollout/executor/book.py",
+        " or not sight.can_judge(self, now):\n            return\n        verdict",
+        ":\n            return\n        verdict",
+        (
+            "tests/simulation/test_faults.py::test_fault_16_nothing_is_judged_by_a_view_that_is_lost",
+        ),
+    ),
+    Guard(
+        "time-without-a-view",
+        "an outage of the API server makes nodes fail",
+        "rollout/executor/starting.py",
+        "    due = term.due + min(missed, book.plan.health.progress_deadline_s)\n",
+        "    due = term.due\n",
+        (
+            "tests/simulation/test_faults.py::test_fault_11_no_node_fails_by_the_time_in_which_the_api_server_was_down",
+        ),
+    ),
+    Guard(
+        "recreated-by-uid",
+        "a DaemonSet that was made anew passes for an older state of ours",
+        "rollout/executor/observing.py",
+        "    if seen.metadata.uid != ds.planned.uid:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_strangers.py::test_a_recreated_daemon_set_is_known_although_no_watch_told_of_its_end",
+            "tests/simulation/test_faults.py::test_fault_32_a_run_that_goes_on_knows_a_recreated_daemon_set_for_another_one",
+        ),
+    ),
+    Guard(
+        "returned-nodes",
+        "a node that comes back with its old pod keeps it",
+        "rollout/executor/observing.py",
+        "    if name in book.gone_nodes:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_strangers.py::test_a_node_that_comes_back_under_its_name_with_its_old_pod_has_its_turn",
+        ),
     ),
     Guard(
         "gates-while-blind",

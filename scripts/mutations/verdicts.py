@@ -96,8 +96,8 @@ VERDICTS: Final = (
         "node-timeout",
         "a node is waited for without end (L3)",
         "rollout/executor/starting.py",
-        "    if timed and run.started_at == began:\n",
-        "    if False:\n",
+        "    if not timed or run.started_at != term.began:\n",
+        "    if True:\n",
         (
             "tests/simulation/test_time_limits.py::test_nodes_53_a_pod_stuck_terminating_fails_its_node_and_says_what_holds_it",
         ),

@@ -169,6 +169,26 @@ WRITES: Final = (
         ),
     ),
     Guard(
+        "a-storm-of-patches",
+        "a patch that a server in trouble does not take is sent without a pause",
+        "rollout/executor/answering.py",
+        "    elif ds.patch_is_unsure:",
+        "    elif False:",
+        (
+            "tests/simulation/test_guards.py::test_a_patch_that_nobody_knows_the_fate_of_is_not_repeated_in_a_storm",
+        ),
+    ),
+    Guard(
+        "deletes-that-are-never-done",
+        "a run goes on for ever whose deletes are never done (L3)",
+        "rollout/executor/deadlines.py",
+        "    return run.asked_at if run.state is StepState.DELETING else run.started_at\n",
+        "    return run.started_at\n",
+        (
+            "tests/simulation/test_guards.py::test_deletes_that_are_never_done_end_the_run_at_its_deadline_with_the_servers_words",
+        ),
+    ),
+    Guard(
         "a-patch-without-an-answer",
         "a patch whose answer was lost is taken for done",
         "rollout/executor/answering.py",
@@ -176,6 +196,7 @@ WRITES: Final = (
         "            ds.phase = Phase.OBSERVING\n"
         "            observing.resolve(book, ds, now)\n"
         "        case ev.Answer.UNKNOWN | ev.Answer.CONFLICT:\n"
+        "            ds.patch_is_unsure = event.answer is ev.Answer.UNKNOWN\n"
         "            book.actions.append(ReadDaemonSet(ds.name))\n",
         "            ds.generation = event.generation\n"
         "            ds.phase = Phase.OBSERVING\n"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.cluster.limit import MIN_RATE, Rate, WriteLimiter
+from rollout.cluster.limit import LONGEST_PAUSE_S, MIN_RATE, Rate, WriteLimiter
 
 
 class Clock:
@@ -64,6 +64,13 @@ def test_success_brings_the_rate_back_step_by_step_and_no_further() -> None:
     for _ in range(20):
         limit.accepted()
     assert limit.per_second == 10.0
+
+
+def test_a_wish_that_would_stop_a_run_for_an_hour_is_asked_about_again() -> None:
+    limit, clock = limiter(10.0, 1)
+    limit.refused(3600.0)
+    clock.now = LONGEST_PAUSE_S
+    assert limit.reserve() <= 1.0 / MIN_RATE
 
 
 def test_the_servers_wish_stops_all_writes_for_so_long() -> None:

@@ -60,6 +60,7 @@ def verbs(outcome: Outcome, plan: Plan = PLAN, *, begun: bool = True) -> list[st
         (Outcome.HELD, ["resume", "rollback"]),
         (Outcome.INCONCLUSIVE, ["resume", "rollback"]),
         (Outcome.DEADLINE, ["resume", "rollback"]),
+        (Outcome.REFUSED, ["resume", "rollback"]),
         (Outcome.PAUSED, ["resume", "rollback"]),
         (Outcome.ABORTED, ["plan", "rollback"]),
     ],

@@ -163,6 +163,34 @@ def test_fault_02_and_03_a_pod_that_is_gone_already_is_not_deleted_again(number:
 # Actors and cluster
 
 
+def test_fault_11_no_node_fails_by_the_time_in_which_the_api_server_was_down() -> None:
+    down = faults("faults: [{name: down, from: 2s, for: 60s, restart: true}]")
+    with World(default_fleet(4, 1), faults=down) as world:
+        command = begin(world)  # nodeTimeout 1m
+
+        assert command.end() == ExitCode.DONE, command.text
+        assert hits(world) == 1
+        assert "FAILED" not in command.text
+        assert "kube-controller-manager" not in command.text
+
+
+def test_fault_16_nothing_is_judged_by_a_view_that_is_lost() -> None:
+    """The pod stops being ready while no watch can tell: its soak is not over then."""
+    cut = """faults:
+      - {name: cut, match: {verbs: [watch, list], resources: [pods]}, from: 5s, until: 30s,
+         refuse: true}
+      - {name: end, match: {verbs: [watch], resources: [pods]}, until: 5s, drop: 5s}"""
+    body = spec(health={"soak": "10s", "nodeTimeout": "2m"})
+    with World(default_fleet(2, 1), faults=faults(cut)) as world:
+        flap = read_fault({"kind": "flap", "after": 4, "lasts": 1000})
+        world.cluster.set_image_fault(NEW, flap)
+        command = begin(world, body)
+        world.advance(29.0)
+
+        assert hits(world) > 0
+        assert "done (" not in command.text
+
+
 def test_fault_23_a_node_that_disappears_in_mid_step_gives_its_slot_back() -> None:
     with World(default_fleet(5, 1)) as world:
         command = begin(world)
@@ -448,6 +476,21 @@ def test_fault_53_a_way_back_is_always_taken_even_from_canaries_that_are_down() 
         assert last.code == ExitCode.ROLLED_BACK
         images = {pod["spec"]["containers"][0]["image"] for pod in world.pods()}
         assert images == {"log-agent:2.3"}
+
+
+def test_fault_53_a_node_that_is_down_keeps_no_way_back_from_its_end() -> None:
+    """Nothing ends there: a pod that somebody deleted stays terminating, and none follows."""
+    with World(default_fleet(3, 1)) as world:
+        world.cluster.lose_node("node-002")
+        world.advance(120.0)
+        command = begin(world)
+        after_deletes(world, 1)
+        command.kill()
+        down = pod_on(world, "node-002")["metadata"]["name"]
+        world.cluster.registry.delete(PODS, "logging", down, SOMEBODY)
+        ends = [world.run("rollback", "sim", *THERE) for _ in range(2)]
+
+        assert ends[-1].code == ExitCode.ROLLED_BACK, ends[-1].text
 
 
 def test_fault_54_a_pod_that_the_user_deletes_himself_counts_as_done() -> None:

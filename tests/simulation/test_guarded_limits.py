@@ -190,14 +190,15 @@ def test_a_daemon_set_that_was_made_anew_is_another_one() -> None:
     assert "was recreated" in run.finish.message
 
 
-def test_nothing_starts_while_a_view_is_lost() -> None:
+@pytest.mark.parametrize("view", ["pods", "daemonsets/log-agent"])
+def test_nothing_starts_while_a_view_is_lost(view: str) -> None:
     world = World(8)
     world.until_deletes(2)
-    world.run.engine.observe(ev.ViewLost("pods", "the line is cut"), world.now)
+    world.run.engine.observe(ev.ViewLost(view, "the line is cut"), world.now)
     world.advance(60.0)
 
     assert len(world.oracle.order) == 2
-    world.run.engine.observe(ev.ViewBack("pods"), world.now)
+    world.run.engine.observe(ev.ViewBack(view), world.now)
     assert world.finish().outcome is Outcome.DONE
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
+from rollout.executor.actions import Action, DeletePod, Outcome, Prepare
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.errors import StatusError
@@ -222,6 +222,64 @@ def test_a_permission_that_is_taken_away_in_mid_run_holds_it_and_fails_no_node()
     assert len(world.oracle.order) == 2
     world.begin(resumed=True)
     assert world.finish().outcome is Outcome.DONE
+
+
+def test_a_run_that_holds_waits_for_its_nodes_without_a_view_no_longer_than_the_deadline() -> None:
+    """L3: an outage prolongs the time of a node, but not for ever."""
+    world = World(6, health={"soak": 1, "nodeTimeout": "1m", "progressDeadline": "3m"})
+    world.until_deletes(2)
+    engine, began = world.run.engine, world.now
+    engine.observe(ev.ViewLost("pods/log-agent", "connection refused"), world.now)
+    engine.hold("somebody has seen enough")
+    world.advance(120.0)
+    assert engine.in_flight == 2, "a node fails by nothing that was seen"
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert world.now < began + 5 * 60.0
+    reasons = {run.reason for run in engine.steps.values() if run.state is StepState.FAILED}
+    assert reasons == {"not done after 4m: no view of pods/log-agent (connection refused)"}
+
+
+@pytest.mark.parametrize("answer", [ev.Answer.UNKNOWN, ev.Answer.NOT_DONE])
+def test_deletes_that_are_never_done_end_the_run_at_its_deadline_with_the_servers_words(
+    answer: ev.Answer,
+) -> None:
+    """L3: each try begins its step anew; the run as a whole still ends."""
+    world = World(6, health={"soak": 1, "nodeTimeout": "1m", "progressDeadline": "3m"})
+    perform, began, tries = world.run._perform, world.now, []
+
+    def fail(action: Action) -> None:
+        if isinstance(action, DeletePod):
+            tries.append(action)
+            world.run._take(ev.Answered(action, answer, "500 the webhook is down"))
+        else:
+            perform(action)
+
+    world.run._perform = fail  # type: ignore[method-assign]  # what the server does
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert finish.message.endswith(": 500 the webhook is down")
+    assert world.now < began + 4 * 60.0
+    assert 2 < len(tries) < 250, "every two seconds, for each node in flight"
+
+
+def test_a_patch_that_nobody_knows_the_fate_of_is_not_repeated_in_a_storm() -> None:
+    world = World(4, health={"soak": 1, "nodeTimeout": "30s", "progressDeadline": "1m"})
+    perform, tries = world.run._perform, []
+
+    def fail(action: Action) -> None:
+        if isinstance(action, Prepare):
+            tries.append(action)
+            world.run._take(ev.Answered(action, ev.Answer.UNKNOWN, "500 no leader"))
+        else:
+            perform(action)
+
+    world.run._perform = fail  # type: ignore[method-assign]  # what the server does
+    assert world.finish().outcome is Outcome.DEADLINE
+    assert 2 < len(tries) <= 31
 
 
 def test_a_webhook_that_refuses_one_delete_fails_that_node_only() -> None:

@@ -1,0 +1,82 @@
+"""Whether pods and nodes are seen as they are: what is not seen is not judged.
+
+While a watch of them is silent or broken, what is known may be old: neither is a node healthy by it
+nor failed. Verdicts wait until the views are back and have had time to catch up. The time without
+them is held against no node, but up to the progress deadline: in an outage of the API server no
+kubelet and no controller can do its part, and yet every wait ends (L3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rollout.executor.state import BEFORE, IN_FLIGHT, StepState
+from rollout.quantity import cut
+
+if TYPE_CHECKING:
+    from rollout.executor.book import Book
+
+CATCH_UP_S = 0.2  # for the events that a watch has missed: they follow its answer at once
+_JUDGED = ("pods", "released", "nodes")  # kinds of views that verdicts stand on
+
+
+@dataclass(slots=True)
+class Sight:
+    """How long the run has been without a view of pods or nodes."""
+
+    blind_since: float = BEFORE  # when the first of all views that are lost was lost
+    dark_since: float | None = None  # the same for those that verdicts stand on
+    missed_s: float = 0.0  # in all, before that
+    back_at: float = float("-inf")  # when the last view came back
+
+    @property
+    def settled_at(self) -> float:
+        """When the views had caught up, or will have."""
+        return self.back_at + CATCH_UP_S
+
+    def missed_by(self, now: float) -> float:
+        """Return for how many seconds in all nothing could be judged."""
+        return self.missed_s + (now - self.dark_since if self.dark_since is not None else 0.0)
+
+
+def lost(book: Book, now: float) -> None:
+    """A view was lost: nothing is judged from now on, if it is one of those that count."""
+    if book.sight.dark_since is None and _is_dark(book):
+        book.sight.dark_since = now
+
+
+def back(book: Book, now: float) -> None:
+    """A view is back: judge again, once the last one has caught up."""
+    sight = book.sight
+    if sight.dark_since is None or _is_dark(book):
+        return
+    sight.missed_s, sight.dark_since, sight.back_at = sight.missed_by(now), None, now
+    book.at(sight.settled_at, lambda at: _look(book, at))
+
+
+def can_judge(book: Book, now: float) -> bool:
+    """Whether what is known of pods and nodes is how they are."""
+    return book.sight.dark_since is None and now >= book.sight.settled_at
+
+
+def why_dark(book: Book) -> str:
+    """Say which views are lost, and why the first of them; "" when none is."""
+    if not book.lost_views:
+        return ""
+    names = sorted(book.lost_views)
+    return f"no view of {cut(names)} ({book.lost_views[names[0]]})"
+
+
+def _is_dark(book: Book) -> bool:
+    return any(name.partition("/")[0] in _JUDGED for name in book.lost_views)
+
+
+def _look(book: Book, now: float) -> None:
+    """Take up what could not be judged meanwhile."""
+    if not can_judge(book, now):
+        return
+    for ds in book.daemon_sets.values():
+        for run in ds.steps.values():
+            if run.state in IN_FLIGHT or run.state is StepState.FAILED:
+                book.advance(ds, run, now)
