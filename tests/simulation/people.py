@@ -81,7 +81,6 @@ def _say(stage: Stage, operator: Operator, node: str, command: Command) -> None:
         case "skip":
             words: tuple[str, ...] = ("skip", name, node, *why)
         case "retry":
-            stage.world.judge.retries += 1
             words = ("retry", name, *why)
         case "approve" | "reject":
             words = (operator.kind, name, *about, *why)

@@ -416,7 +416,7 @@ class _Story:
 
     def _is_over(self) -> bool:
         """Whether the record says that no command goes on with this plan."""
-        records = [r for r in self.world.judge._records() if r["name"] == self.plan.name]
+        records = [r for r in self.world.judge.wrote.records() if r["name"] == self.plan.name]
         return any(r["phase"] in ("complete", "rolled back") for r in records)
 
     def _one(self, arguments: list[str]) -> int:
