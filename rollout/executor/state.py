@@ -205,8 +205,10 @@ class DaemonSetRun:
             return f"DaemonSet {self.name} was recreated: its UID is another one"
         if seen.metadata.deletion_timestamp is not None:
             return f"DaemonSet {self.name} is being deleted"
-        if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
+        if self.phase is Phase.RESTORING and self.is_restored(seen):
             return ""
+        if self.is_prepared(seen):
+            return self._unmarked(seen)
         template = template_digest(seen.spec.template)
         patched_by = seen.metadata.annotations.get(marks.PLAN)
         begun = patched_by is not None and patched_by == self._plan_digest
@@ -229,6 +231,16 @@ class DaemonSetRun:
                 "rollback' or 'rollout cleanup' brings its strategy back from the record"
             )
         return f"another run took over DaemonSet {self.name}"
+
+    def _unmarked(self, seen: DaemonSet) -> str:
+        """Say that nobody but the run record knows the original strategy any more; "" else."""
+        marked = marks.ORIGINAL_STRATEGY in seen.metadata.annotations
+        if marked or self.planned.owner_on_delete:
+            return ""
+        return (
+            f"the annotation {marks.ORIGINAL_STRATEGY} of DaemonSet {self.name} was taken away "
+            "during the run; put it back (the run record has its value), or go back"
+        )
 
     def kept_back(self, skipped: Container[str]) -> list[str]:
         """Return the nodes that were left out and that a RollingUpdate would replace.

@@ -137,7 +137,7 @@ def _do(stage: Stage, operator: Operator, node: str, command: Command) -> None: 
         case "recreate":
             _recreate(stage)
         case "join":
-            world.cluster.join_node(f"new-{len(stage.acted)}", zone="zone-a")
+            world.cluster.join_node(f"new-{operator.at}-{operator.value}", zone="zone-a")
 
 
 def _delete_pods(stage: Stage, nodes: set[str]) -> None:

@@ -58,9 +58,10 @@ class WriteJudge:
             if not any(_holder_in(spec).process == process.name for spec in leases):
                 self._complain(f"S5: {process.name} writes without a lock")
         else:
-            self._check_record(process, engine)
+            record = next((r for r in self.records() if r["name"] == engine.plan.name), None)
+            self._check_record(process, engine, record)
             self._check_lock(process, engine)
-            self._check_intent(process, target)
+            self._check_intent(process, target, record["runId"] if record is not None else "")
         self._check_object(engine, target, msgspec.json.decode(request.body or b"{}"))
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -70,9 +71,10 @@ class WriteJudge:
             if text:
                 yield msgspec.json.decode(text)
 
-    def _check_record(self, process: Process, engine: Engine) -> None:
+    def _check_record(
+        self, process: Process, engine: Engine, record: dict[str, Any] | None
+    ) -> None:
         """S4: the record of this run is there, says that it is at work, and names what it is at."""
-        record = next((r for r in self.records() if r["name"] == engine.plan.name), None)
         if record is None or record["phase"] not in AT_WORK:
             phase = record and record["phase"]
             self._complain(f"S4: {process.name} writes, but its record says {phase}")
@@ -123,12 +125,12 @@ class WriteJudge:
         lease = self._store.get(LEASES, (namespace, f"rollout-{name}"))
         return (lease or {}).get("spec") or {}
 
-    def _check_intent(self, process: Process, target: Target) -> None:
+    def _check_intent(self, process: Process, target: Target, run_id: str) -> None:
         """S4: the last line of the journal about the object is an intent, not an outcome."""
         field = "pod" if target.resource is PODS else "daemonSet"
         about = [
             line
-            for line in _journal_lines()
+            for line in _journal_lines(run_id)
             if line.get(field) == target.name
             and line["type"] in ("intent", "outcome")
             and (target.resource is PODS or "pod" not in line)
@@ -162,8 +164,9 @@ class WriteJudge:
                 self._complain(f"S2: {name} is on {node}, which is not in the plan")
 
 
-def _journal_lines() -> Iterator[dict[str, Any]]:
-    for path in Path(os.environ["XDG_STATE_HOME"]).rglob("*.jsonl"):
+def _journal_lines(run_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a run's journal, and of those that follow it under other names."""
+    for path in sorted(Path(os.environ["XDG_STATE_HOME"]).rglob(f"{run_id}*.jsonl")):
         for line in path.read_bytes().splitlines():
             yield msgspec.json.decode(line)
 
