@@ -249,7 +249,8 @@ class Judge:
         if ds is None:
             return
         limit = ds.max_unavailable.value
-        ours = {node for uid, node in self._by_us if uid == ds.uid} & self._there()
+        # A node that has failed meanwhile would be down whatever we had done.
+        ours = {node for uid, node in self._by_us if uid == ds.uid} & self._there(ready=True)
         if len(ours) > limit:
             self.complain(f"S1: {sorted(ours)} are down by us, {limit} may be")
         if self.views_are_late:
@@ -263,8 +264,10 @@ class Judge:
                 f"S1: {place[1]} is taken down while {sorted(others)} are down, {limit} may be"
             )
 
-    def _there(self) -> set[str]:
-        return {node["metadata"]["name"] for node in self._store.scan(NODES)}
+    def _there(self, *, ready: bool = False) -> set[str]:
+        """Return the nodes of the cluster; all, or those that are ready."""
+        nodes = self._store.scan(NODES)
+        return {node["metadata"]["name"] for node in nodes if not ready or _ready(node)}
 
     def _name(self, uid: str) -> str:
         for ds in self._store.scan(DAEMONSETS):
