@@ -7,8 +7,10 @@ from typing import Final
 
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
+DRIFT: Final = "tests/simulation/test_drift.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"
 COMMANDS: Final = "tests/simulation/test_stories.py::"
+GATES: Final = "tests/simulation/test_gates.py::"
 LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
 STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
 STRANGERS: Final = "tests/simulation/test_strangers.py::"
