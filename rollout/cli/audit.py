@@ -121,7 +121,7 @@ def _verdict(reading: Reading) -> str:
     if not first:
         return "empty"
     ended = f"ended: {_cell(reading.last, 'outcome', 'message')}"
-    if reading.last["type"] != "end":
+    if reading.last.get("type") != "end":
         ended = "no end yet: the run goes on, was killed, or its last lines are gone"
     lines = f"{reading.head.seq} lines are whole (last hash {reading.head.hash[:16]})"
     return f"run {_cell(first, 'run')} of {_cell(first, 'rollout')}: {lines}; {ended}"

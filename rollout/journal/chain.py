@@ -80,7 +80,7 @@ def read(lines: Iterable[bytes]) -> Reading:
             size=reading.size + len(line),
             first=reading.first or entry,
             last=entry,
-            told=entry.get("event") or reading.told,
+            told=_number(entry.get("event")) or reading.told,
         )
     return reading
 
@@ -102,16 +102,12 @@ def _check(head: Head, line: bytes) -> tuple[Mapping[str, Any], Head, str]:
         return {}, head, "the chain is broken: this line is not what its hash was made of"
     if entry.get("prev") != head.hash or entry.get("seq") != head.seq + 1:
         return {}, head, _MOVED
-    if not _is_entry(entry):
-        return {}, head, "this line is sealed, and is none that a journal has"
     return entry, Head(head.seq + 1, digest), ""
 
 
-def _is_entry(entry: Mapping[str, Any]) -> bool:
-    """Whether what others read of every line is there; a seal can be made by anybody."""
-    number = entry.get("event", 0)
-    named = all(isinstance(entry.get(key, ""), str) for key in ("run", "rollout"))
-    return isinstance(entry.get("type"), str) and type(number) is int and number >= 0 and named
+def _number(event: object) -> int:
+    """Return the number of an event; 0 for what is none: anybody can seal a line."""
+    return event if isinstance(event, int) and event > 0 else 0
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:

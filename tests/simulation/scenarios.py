@@ -580,7 +580,7 @@ def _kept(ds: Object) -> list[str]:
 # Restarts of ours, and what people may say at any time, change nothing of the end: the calm story
 # has none of it. What people do to pods and nodes it has as well; then only the deletes may differ.
 _UNSAID = frozenset(["kill", "interrupt", "pause", "second-apply"])
-_DEEDS = frozenset(["cordon", "delete-pod", "delete-pods", "reboot", "join", "unlock", "return"])
+_DEEDS = frozenset(["cordon", "delete-pod", "delete-pods", "reboot", "join", "unlock"])
 
 
 def check(scenario: Scenario) -> Played:
@@ -604,10 +604,10 @@ def _compare(scenario: Scenario, played: Played, ideal: Played) -> None:
     back = ExitCode.ROLLED_BACK
     if (played.codes[-1] == back) != (ideal.codes[-1] == back):
         return
-    # Whether a pod that comes and goes is ready at the end is of the moment; and so is whether a
-    # node that the release has killed was found dead before the run was over, and mended.
+    # Whether a pod that comes and goes is ready at the end is of the moment; and so is whether one
+    # that is well at first, or its node, was found to be bad before the run was over, and mended.
     kinds = str(tuple(scenario.release.values()))
-    unsteady = any(kind in kinds for kind in ("flap", "exits", "kills-node"))
+    unsteady = any(kind in kinds for kind in ("flap", "exits", "kills-node", "after"))
     alike = _but_readiness if unsteady else dict[str, Any]
     assert alike(played.objects) == alike(ideal.objects), _difference(played, ideal)
     # L1: a node that a list had lacked is reported as gone, and the controller does the rest.
