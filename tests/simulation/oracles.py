@@ -294,9 +294,9 @@ class Judge:
         for action in actions:
             if isinstance(action, Finish):
                 continue
-            forward = isinstance(action, Prepare | DeletePod | ReleasePod)
-            if forward and self._stopping and not self._may_move(engine, action):
-                self.complain(f"S6: {action} after a stop")
+            if isinstance(action, Prepare | DeletePod | ReleasePod):
+                if self._stopping and not self._may_move(engine, action):
+                    self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod):
                 self._check_order(engine, action)
 

@@ -155,7 +155,7 @@ def test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end(name: str, when
     assert ideal.writes > 8
 
     for number in range(1, ideal.writes + 1):
-        end = play(script, **{when: number})
+        end = play(script, before=number) if when == "before" else play(script, after=number)
 
         same(script, end, ideal, f"cut {when} write {number}")
 

@@ -144,9 +144,11 @@ def test_fault_32_a_daemon_set_that_is_made_anew_is_left_alone() -> None:
             registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
             meta = {"name": "log-agent", "namespace": "logging"}
             body = {"metadata": meta, "spec": old["spec"]}
-            world.clock.call_later(
-                2.0, lambda: registry.create(DAEMONSETS, "logging", body, SOMEBODY)
-            )
+
+            def create() -> None:
+                registry.create(DAEMONSETS, "logging", body, SOMEBODY)
+
+            world.clock.call_later(2.0, create)
 
         strike(world, command, recreate)
         world.advance(10.0)

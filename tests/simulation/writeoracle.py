@@ -147,6 +147,7 @@ class WriteJudge:
             return
         if target.resource is DAEMONSETS and not part.get("resourceVersion"):
             self._complain(f"S2: {target.verb} of {name} without a version")
+        assert target.resource is not None
         found = self._store.get(target.resource, (target.namespace, name))
         if found is None or found["metadata"]["uid"] != part["uid"]:
             return  # the precondition saves it
