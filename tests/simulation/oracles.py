@@ -294,15 +294,15 @@ class Judge:
         for action in actions:
             if isinstance(action, Finish):
                 continue
-            if isinstance(action, Prepare | DeletePod | ReleasePod):
-                if self._stopping and not self._may_move(engine, action):
-                    self.complain(f"S6: {action} after a stop")
+            forward = isinstance(action, Prepare | DeletePod | ReleasePod)
+            if self._stopping and forward and not self._may_move(engine, action):
+                self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod):
                 self._check_order(engine, action)
 
-    def _may_move(self, engine: Engine, action: Prepare | DeletePod | ReleasePod) -> bool:
+    def _may_move(self, engine: Engine, action: Action) -> bool:
         """Whether somebody let it go by name, or it ends what has begun."""
-        if isinstance(action, Prepare):
+        if not isinstance(action, DeletePod | ReleasePod):
             return bool(self.let_go)
         planned = engine.daemon_sets[action.daemon_set].planned
         pod = self._store.get(PODS, (planned.namespace, action.pod))
