@@ -55,7 +55,7 @@ PROOFS: Final = {
     35: r"scheduler\.pause\(\)",
     36: r"undo\(\) > 0|times\(\) > 0",
     37: r"f'zone \{zone\} is down: '",
-    38: r"range\(1, ideal\.writes \+ 1\)|kills >= 4",
+    38: r"range\(1, ideal\.(writes|lines) \+ 1\)|kills >= 4",
     39: r"early\.code == ExitCode\.LOCKED",
     40: r"'File too large' in done\.out",
     41: r"\.torn == len\(lines\[-1\]\) - 7",
