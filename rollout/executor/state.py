@@ -225,21 +225,16 @@ class DaemonSetRun:
                 f"the strategy of DaemonSet {self.name} was set back to {seen.strategy_type} "
                 "during the run: the controller now replaces pods on its own"
             )
-        if patched_by is None and not self.planned.owner_on_delete:
-            return (
-                f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout "
-                "rollback' or 'rollout cleanup' brings its strategy back from the record"
-            )
-        return f"another run took over DaemonSet {self.name}"
+        return self._unmarked(seen) or f"another run took over DaemonSet {self.name}"
 
     def _unmarked(self, seen: DaemonSet) -> str:
         """Say that nobody but the run record knows the original strategy any more; "" else."""
-        marked = marks.ORIGINAL_STRATEGY in seen.metadata.annotations
-        if marked or self.planned.owner_on_delete:
+        kept = seen.metadata.annotations
+        if self.planned.owner_on_delete or (marks.PLAN in kept and marks.ORIGINAL_STRATEGY in kept):
             return ""
         return (
-            f"the annotation {marks.ORIGINAL_STRATEGY} of DaemonSet {self.name} was taken away "
-            "during the run; put it back (the run record has its value), or go back"
+            f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout rollback' "
+            "or 'rollout cleanup' brings its strategy back from the record"
         )
 
     def kept_back(self, skipped: Container[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.simulation.faultworld import (
     spec,
     strike,
 )
+from tests.simulation.oracles import _node
 from tests.simulation.virtual import SOMEBODY, World
 
 # API answers
