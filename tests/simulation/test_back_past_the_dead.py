@@ -33,7 +33,8 @@ def test_a_node_that_died_with_the_new_pod_is_not_back_and_only_its_pod_is_named
 
         assert back.code == ExitCode.ROLLBACK_INCOMPLETE
         assert "not back yet: node-000 (" in back.text
-        assert f"By hand: kubectl delete pod {pod} -n logging." in back.text
+        by_hand = back.text.partition("By hand")[2].partition("\n\n")[0].splitlines()[1:]
+        assert by_hand == [f"  kubectl delete pod {pod} -n logging"]
 
 
 def test_a_pod_of_the_old_revision_that_a_dead_node_cannot_end_is_no_obstacle() -> None:
