@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +14,8 @@ from rollout.errors import DocumentError, ExitCode
 
 if TYPE_CHECKING:
     from rollout.journal.chain import Reading
+
+_MOST_TEXT: Final = 2000  # characters of one cell
 
 
 @click.group()
@@ -117,11 +120,11 @@ def _verdict(reading: Reading) -> str:
     first = reading.first
     if not first:
         return "empty"
-    ended = f"ended: {reading.last.get('outcome') or reading.last.get('message')}"
-    if reading.last["type"] != "end":
+    ended = f"ended: {_cell(reading.last, 'outcome', 'message')}"
+    if reading.last.get("type") != "end":
         ended = "no end yet: the run goes on, was killed, or its last lines are gone"
     lines = f"{reading.head.seq} lines are whole (last hash {reading.head.hash[:16]})"
-    return f"run {first.get('run')} of {first.get('rollout')}: {lines}; {ended}"
+    return f"run {_cell(first, 'run')} of {_cell(first, 'rollout')}: {lines}; {ended}"
 
 
 def _table(lines: str) -> str:
@@ -130,10 +133,18 @@ def _table(lines: str) -> str:
     from rollout.report.table import text_table  # noqa: PLC0415
 
     rows = []
-    for line in lines.splitlines():
+    for line in filter(None, lines.split("\n")):  # other line ends may stand in a text
         entry = msgspec.json.decode(line, type=dict)
-        what = entry.get("action") or entry.get("notice") or entry.get("phase") or ""
-        detail = entry.get("answer") or entry.get("message") or entry.get("outcome") or ""
-        subject = entry.get("node") or entry.get("daemonSet") or ""
-        rows.append((str(entry["seq"]), entry["time"], entry["type"], what, subject, detail))
+        what = _cell(entry, "action", "notice", "phase")
+        detail = _cell(entry, "answer", "message", "outcome")
+        subject = _cell(entry, "node", "daemonSet")
+        known = (_cell(entry, key) for key in ("seq", "time", "type"))
+        rows.append((*known, what, subject, detail))
     return text_table(("SEQ", "TIME", "TYPE", "WHAT", "ON", "DETAIL"), rows)
+
+
+def _cell(entry: Mapping[str, Any], *keys: str) -> str:
+    """Return the first of these that an entry has, fit for a terminal: anybody can write one."""
+    from rollout.gates.measurement import plain  # noqa: PLC0415 - slow to import
+
+    return next((plain(str(entry[key]), _MOST_TEXT) for key in keys if entry.get(key)), "")

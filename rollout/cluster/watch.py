@@ -1,9 +1,14 @@
 """The state of one collection, kept up to date: list once, then follow the changes.
 
 Three nested loops, each with one reason to exist: `_connect_once` reads one connection;
-`_follow` connects again as long as the version is valid; `run` lists again when it isn't. Between
-attempts stands a back-off that a healthy minute resets. The ready-made informer has none of this:
-it sends hundreds of requests a second to a server that refuses, and a silent one blocks it.
+`_follow` connects again as long as the version is valid and young; `run` lists again when it isn't.
+Between attempts stands a back-off that a healthy minute resets. The ready-made informer has none
+of this: it sends hundreds of requests a second to a server that refuses, and a silent one blocks
+it.
+
+Behind a gap a watch tells history: a pod that was ready half a minute ago is told as ready, and
+only the next line says that it is down. Nobody can tell where history ends. So a gap is never
+followed up from the version before it, but for a moment's: the state is listed anew.
 
 What comes out is level-triggered: a `Listed` replaces everything before it, so a consumer that
 compares with what it had misses nothing, not even a deletion during a gap. Nothing is ever
@@ -42,6 +47,7 @@ class Timing:
     healthy_s: float = 60.0  # a connection that lasted so long resets the back-off
     first_pause_s: float = 0.5
     max_pause_s: float = 30.0
+    gap_s: float = 2.0  # without a connection; behind a longer one the state is listed anew
 
 
 DEFAULT_TIMING = Timing()
@@ -99,7 +105,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The server answers again; what was missed follows."""
+    """The server answers again, and what was missed has been told, but for a moment."""
 
     source: str
 
@@ -171,6 +177,7 @@ class Reflector(Generic[T]):
         self._backoff = Backoff(timing.first_pause_s, timing.max_pause_s, self._rng)
         self._book = VersionBook()
         self._troubled = False
+        self._seen_at = clock()  # until when the server has surely told all
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
         self._lock = threading.Lock()
@@ -230,8 +237,9 @@ class Reflector(Generic[T]):
         return True
 
     def _follow(self) -> None:
-        """Connect again and again; return when the version is no longer valid."""
-        while not self._stop.is_set():
+        """Connect again and again; return when the version is no longer valid, or too old."""
+        self._seen_at = self._clock()
+        while not self._stop.is_set() and not self._has_gap(0.0):
             began = self._clock()
             retry_after: float | None = None
             try:
@@ -239,6 +247,7 @@ class Reflector(Generic[T]):
             except Gone:
                 return
             except TimeoutError:
+                self._seen_at = self._clock() - self._timing.silence_s
                 self._trouble(Stalled(self._source, self._timing.silence_s))
             except ClusterError as error:
                 retry_after = error.retry_after if isinstance(error, TransientError) else None
@@ -247,6 +256,10 @@ class Reflector(Generic[T]):
                 if self._clock() - began >= self._timing.healthy_s:
                     self._backoff.reset()
             self._pause(retry_after)
+
+    def _has_gap(self, more_s: float) -> bool:
+        """Whether more than a moment has gone by unseen, or will have in so many seconds."""
+        return self._clock() + more_s - self._seen_at > self._timing.gap_s
 
     def _connect_once(self) -> None:
         """Read one connection to its end."""
@@ -268,6 +281,7 @@ class Reflector(Generic[T]):
                     self._take(line)
             finally:
                 self._hold(None)
+                self._seen_at = self._clock()
 
     def _hold(self, stream: Stream | None) -> None:
         with self._lock:
@@ -322,4 +336,8 @@ class Reflector(Generic[T]):
 
     def _pause(self, retry_after: float | None) -> None:
         asked = min(retry_after or 0.0, self._timing.max_pause_s)
-        self._wait(max(self._backoff.next_pause(), asked))
+        pause_s = max(self._backoff.next_pause(), asked)
+        if not self._troubled and self._has_gap(pause_s):
+            often = f"watches of {self._path} end again and again; the next one in {pause_s:.0f} s"
+            self._trouble(Broken(self._source, Unreachable(often)))
+        self._wait(pause_s)

@@ -7,6 +7,7 @@ have passed. Bounded, so that the record stays small whatever a plan asks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -112,7 +113,7 @@ def _recorded(run: GateRun) -> RecordedGate:
         at=run.gate.at,
         status=run.verdict.status.value,
         reason=plain(run.verdict.reason, MOST_TEXT),
-        began=format_time(run.began),
+        began=format_time(math.ceil(run.began)),  # rounded down, a pause would be too short
         wave=run.wave,
         node=run.node,
         dry_run=run.gate.dry_run,

@@ -125,6 +125,9 @@ def waiting_for(
         return _terminating_text(old[0], now)
     pod = _target_pod(run, ds, pods)
     if pod is None:
+        ending = next((one for one in pods if one.terminating), None)
+        if ending is not None:  # of the target itself, on a way back that began in mid-step
+            return _terminating_text(ending, now)
         refused = f": it is refused: {ds.pods_refused}" if ds.pods_refused else ""
         return f"the controller has not created the new pod{refused}"
     since = ds.view.ready_since.get(pod.metadata.uid)

@@ -31,6 +31,7 @@ AGAIN_S = 1.0  # between two looks at a cluster that shows an old state
 _LOOKS = 15
 
 Gone = Mapping[str, Collection[str]]  # DaemonSet -> UIDs of pods that the run took away
+Place = tuple[str, str]  # DaemonSet, node
 NOTHING: Gone = MappingProxyType({})
 
 
@@ -142,14 +143,14 @@ def taken_away(result: Result) -> Gone:
     return gone
 
 
-def strays(sets: Iterable[DaemonSetRun]) -> set[str]:
-    """Return the nodes that a way back planned nothing for, and that are not back all the same.
+def strays(sets: Iterable[DaemonSetRun]) -> set[Place]:
+    """Return where a way back planned nothing, and that is not back all the same.
 
     Args:
         sets: the DaemonSets as the way back saw them last.
     """
     return {
-        node.name
+        (ds.name, node.name)
         for ds in sets
         for node in ds.planned.nodes
         if node.fate == "current" and node.name in ds.view.budget_nodes
@@ -157,23 +158,36 @@ def strays(sets: Iterable[DaemonSetRun]) -> set[str]:
     }
 
 
-def waits_for_its_node(ds: DaemonSetRun, node: str) -> bool:
-    """Whether nothing is left of the release on a node that could not be taken back.
+def left_out(sets: Iterable[DaemonSetRun]) -> set[Place]:
+    """Return the nodes that a way back does not touch, and that hold what it takes back.
 
-    It is down, and what it has yet is of the old revision, as what comes when it returns will be.
+    Where a node that is down has nothing but a pod of the old revision that is being ended, its
+    successor comes of the template that is back: nothing is left to do there (L2).
+
+    Args:
+        sets: the DaemonSets as the way back saw them last.
     """
-    old = _old(ds)
-    return node not in ds.view.released and all(map(old, ds.view.on(node)))
+    return {
+        (ds.name, node.name)
+        for ds in sets
+        for node in ds.planned.nodes
+        if node.fate == "deferred"
+        if node.name in ds.view.released
+        or not all(map(_runs_old_revision(ds), ds.view.on(node.name)))
+    }
 
 
 def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:
-    """Whether a node that looked untouched runs the old revision, as far as that can be told."""
-    old = _old(ds)
-    return any(old(pod) and not pod.terminating for pod in pods)
+    """Whether a node that looked untouched runs the old revision."""
+    is_old = _runs_old_revision(ds)
+    return any(is_old(pod) and not pod.terminating for pod in pods)
 
 
-def _old(ds: DaemonSetRun) -> Callable[[Pod], bool]:
-    """Return the test "this pod is of the revision of before the run"."""
+def _runs_old_revision(ds: DaemonSetRun) -> Callable[[Pod], bool]:
+    """Return the test "this pod is of the revision that the way back leads to".
+
+    A way back that has nothing to do ends before the run has resolved its target.
+    """
     if ds.resolved:
         return ds.is_target
     wanted = ds.planned.target.template_digest

@@ -208,8 +208,10 @@ class DaemonSetRun:
             return f"DaemonSet {self.name} was recreated: its UID is another one"
         if seen.metadata.deletion_timestamp is not None:
             return f"DaemonSet {self.name} is being deleted"
-        if self.is_prepared(seen) or (self.phase is Phase.RESTORING and self.is_restored(seen)):
+        if self.phase is Phase.RESTORING and self.is_restored(seen):
             return ""
+        if self.is_prepared(seen):
+            return self._unmarked(seen)
         template = template_digest(seen.spec.template)
         patched_by = seen.metadata.annotations.get(marks.PLAN)
         begun = patched_by is not None and patched_by == self._plan_digest
@@ -226,12 +228,17 @@ class DaemonSetRun:
                 f"the strategy of DaemonSet {self.name} was set back to {seen.strategy_type} "
                 "during the run: the controller now replaces pods on its own"
             )
-        if patched_by is None and not self.planned.owner_on_delete:
-            return (
-                f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout "
-                "rollback' or 'rollout cleanup' brings its strategy back from the record"
-            )
-        return f"another run took over DaemonSet {self.name}"
+        return self._unmarked(seen) or f"another run took over DaemonSet {self.name}"
+
+    def _unmarked(self, seen: DaemonSet) -> str:
+        """Say that nobody but the run record knows the original strategy any more; "" else."""
+        kept = seen.metadata.annotations
+        if self.planned.owner_on_delete or (marks.PLAN in kept and marks.ORIGINAL_STRATEGY in kept):
+            return ""
+        return (
+            f"the annotations of the run were taken from DaemonSet {self.name}; 'rollout rollback' "
+            "or 'rollout cleanup' brings its strategy back from the record"
+        )
 
     def kept_back(self, skipped: Container[str]) -> list[str]:
         """Return the nodes that were left out and that a RollingUpdate would replace.

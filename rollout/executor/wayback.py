@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, strays, survey, waits_for_its_node
+from rollout.executor.planback import NOTHING, Gone, Place, left_out, strays, survey
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -30,6 +30,7 @@ from rollout.planner.plan import Plan
 from rollout.quantity import cut
 
 _GOING_BACK: tuple[RunPhase, ...] = ("rolling back", "rollback incomplete")
+_COMPLETE = (Outcome.DONE, Outcome.DEFERRED)
 _MORE = 3  # ways back behind one on which a node was found astray
 _REST_S = 2.0  # before each of them
 
@@ -101,24 +102,24 @@ def _go_back(run: Held, gone: Gone) -> Result:
 
     run.log.intend_record(run.stamped(going_back)(run.session.record))
     run.update(going_back)
-    plan, result = _once(run, gone)
+    result = _once(run, gone)
     for _ in range(_MORE):
         missed = _missed(result)
-        if not missed or result.finish.outcome is not Outcome.DONE:
+        if not missed or result.finish.outcome not in _COMPLETE:
             break
-        run.observer.warning(f"not back although they looked so: {cut(sorted(missed))}; once more")
+        nodes = sorted({node for _, node in missed})
+        run.observer.warning(f"not back although they looked so: {cut(nodes)}; once more")
         run.inbox.forget()
         if run.inbox.stopped_within(_REST_S):
             break
-        plan, result = _once(run, gone)
-    result = replace(result, finish=_rolled_back(plan, result))
+        result = _once(run, gone)
+    result = replace(result, finish=_rolled_back(result))
     close(run, result)
     return result
 
 
-def _once(run: Held, gone: Gone) -> tuple[Plan, Result]:
-    plan = _plan(run, gone)
-    return plan, _carry_out(run, plan)
+def _once(run: Held, gone: Gone) -> Result:
+    return _carry_out(run, _plan(run, gone))
 
 
 def _plan(run: Held, gone: Gone) -> Plan:
@@ -173,47 +174,49 @@ def _earlier(run: Held) -> StoredTimes:
     return times_from(record.starts, record.counts_from)
 
 
-def _missed(result: Result) -> set[str]:
-    """Return the nodes that the way back has no step for, and that are not back."""
+def _missed(result: Result) -> set[Place]:
+    """Return where the way back has no step, and that is not back."""
     return strays(result.sets.values()) | _overlooked(result)
 
 
-def _waits_for_its_node(result: Result, node: str) -> bool:
-    return all(
-        waits_for_its_node(ds, node)
-        for ds in result.sets.values()
-        if any(n.name == node and n.fate == "deferred" for n in ds.planned.nodes)
-    )
-
-
-def _overlooked(result: Result) -> set[str]:
-    """Return nodes that are not back, and were not in the list that the way back was planned by.
+def _overlooked(result: Result) -> set[Place]:
+    """Return what is not back, and was not in the list that the way back was planned by.
 
     A list that lacks a node is believed, for nodes do leave; what is seen there later is not
     passed over (L1).
     """
-    found: set[str] = set()
+    found: set[Place] = set()
     for ds in result.sets.values():
         planned = {node.name for node in ds.planned.nodes}
-        found |= ds.view.released.keys() - planned
+        found |= {(ds.name, node) for node in ds.view.released.keys() - planned}
         for node in result.joined if ds.resolved else ():
             pods = [pod for pod in ds.view.on(node) if not pod.terminating]
-            found |= {node for pod in pods if node not in planned and not ds.is_target(pod)}
+            wrong = node not in planned and any(not ds.is_target(pod) for pod in pods)
+            found |= {(ds.name, node)} if wrong else set()
     return found
 
 
-def _rolled_back(plan: Plan, result: Result) -> Finish:
+def _rolled_back(result: Result) -> Finish:
     """Say how the way back ended, with the commands that do the rest by hand."""
-    left = [run for run in result.steps if run.reason or not run.ended_at]
-    names = {run.node for run in left}
-    deferred = {n.name for ds in plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
-    names |= {n for n in deferred if not _waits_for_its_node(result, n)} | _missed(result)
-    if result.finish.outcome in (Outcome.DONE, Outcome.DEFERRED) and not names:
+    sets = result.sets.values()
+    left = {(r.step.daemon_set, r.node) for r in result.steps if r.reason or not r.ended_at}
+    left |= left_out(sets) | _missed(result)
+    if result.finish.outcome in _COMPLETE and not left:
+        deferred = {n.name for ds in sets for n in ds.planned.nodes if n.fate == "deferred"}
         down = f"; down, and without a pod of the release: {cut(sorted(deferred))}"
         back = "the touched nodes are back on the old revision"
         return Finish(Outcome.ROLLED_BACK, back + (down if deferred else ""))
+    commands = (
+        line
+        for ds in sets
+        for line in commands_by_hand(ds, {node for name, node in left if name == ds.name})
+    )
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
-        f"not back yet: {', '.join(sorted(names)) or 'the strategy'} ({result.finish.message})",
-        by_hand=tuple(c for ds in result.sets.values() for c in commands_by_hand(ds, names)),
+        f"not back yet: {_nodes(left) or 'the strategy'} ({result.finish.message})",
+        by_hand=tuple(commands),
     )
+
+
+def _nodes(places: Iterable[Place]) -> str:
+    return ", ".join(sorted({node for _, node in places if node}))

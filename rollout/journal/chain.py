@@ -80,7 +80,7 @@ def read(lines: Iterable[bytes]) -> Reading:
             size=reading.size + len(line),
             first=reading.first or entry,
             last=entry,
-            told=entry.get("event") or reading.told,
+            told=_number(entry.get("event")) or reading.told,
         )
     return reading
 
@@ -103,6 +103,11 @@ def _check(head: Head, line: bytes) -> tuple[Mapping[str, Any], Head, str]:
     if entry.get("prev") != head.hash or entry.get("seq") != head.seq + 1:
         return {}, head, _MOVED
     return entry, Head(head.seq + 1, digest), ""
+
+
+def _number(event: object) -> int:
+    """Return the number of an event; 0 for what is none: anybody can seal a line."""
+    return event if isinstance(event, int) and event > 0 else 0
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:

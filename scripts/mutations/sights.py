@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import LIMITS, STRANGERS, Guard
+from scripts.mutations.guard import DRIFT, LIMITS, STRANGERS, Guard
 
 SIGHTS: Final = (
     Guard(
@@ -281,5 +281,34 @@ SIGHTS: Final = (
         (
             "tests/executor/test_keeper.py::test_a_plan_whose_run_made_place_for_another_one_is_refused",
         ),
+    ),
+    Guard(
+        "gap-of-a-watch",
+        "what a watch tells of the time in which nobody listened is taken for news (S1)",
+        "rollout/cluster/watch.py",
+        "        while not self._stop.is_set() and not self._has_gap(0.0):\n",
+        "        while not self._stop.is_set():\n",
+        (
+            "tests/cluster/test_watch.py::test_behind_a_gap_the_state_is_listed_anew_for_a_watch_would_tell_history",
+            "tests/cluster/test_watch.py::test_behind_a_long_silence_the_state_is_listed_anew",
+        ),
+    ),
+    Guard(
+        "watches-that-end-at-once",
+        "a server that ends every watch is taken for a quiet cluster",
+        "rollout/cluster/watch.py",
+        "        if not self._troubled and self._has_gap(pause_s):\n",
+        "        if False:\n",
+        (
+            "tests/cluster/test_watch.py::test_a_server_that_ends_every_watch_at_once_is_not_taken_for_a_quiet_cluster",
+        ),
+    ),
+    Guard(
+        "annotation-of-ours",
+        "nobody but the record knows the original strategy, and the run goes on (S9)",
+        "rollout/executor/state.py",
+        "            return self._unmarked(seen)\n",
+        '            return ""\n',
+        (f"{DRIFT}test_fault_01_an_annotation_of_ours_that_somebody_changes_is_drift",),
     ),
 )

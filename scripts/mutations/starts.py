@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import BAKING, DEEDS, LIMITS, STORIES, STRANGERS, Guard, Place
+from scripts.mutations.guard import (
+    BAKING,
+    DEEDS,
+    FAULTS,
+    GATES,
+    LIMITS,
+    STORIES,
+    STRANGERS,
+    Guard,
+    Place,
+)
 
 STARTS: Final = (
     Guard(
@@ -244,5 +254,42 @@ STARTS: Final = (
         "        book.actions.append(write)\n"
         "    else:  # the second half",
         (f"{LIMITS}test_a_delete_that_was_not_done_is_not_repeated_after_a_stop",),
+    ),
+    Guard(
+        "windows",
+        "a node begins outside of the windows that the plan allows",
+        "rollout/executor/starting.py",
+        "        if best.lane is not Lane.VERIFY and book.gating.shut(now) is not None:\n"
+        "            return None\n",
+        "",
+        (
+            f"{GATES}test_a_window_that_closes_lets_nodes_in_flight_finish_and_the_rest_wait_for_the_next",
+        ),
+    ),
+    Guard(
+        "window-of-a-node",
+        "a node begins outside of the windows that are its own",
+        "rollout/executor/starting.py",
+        " and (guard := gatewindows.shut_for(book, best, now)):\n",
+        " and (guard := gatewindows.shut_for(book, best, now)) and False:\n",
+        (f"{GATES}test_a_window_of_one_zone_keeps_the_other_zone_from_nothing",),
+    ),
+    Guard(
+        "pods-of-the-target",
+        "a pod that is new already is deleted (S3)",
+        "rollout/executor/starting.py",
+        '        not ds.is_target(pod) or pod.metadata.uid == run.retry_uid != ""\n',
+        "        True\n",
+        (f"{FAULTS}test_fault_39_the_next_job_goes_on_and_one_that_comes_too_early_is_told",),
+    ),
+    Guard(
+        "one-try-a-word",
+        "a node is tried again and again for one word (S3)",
+        "rollout/executor/retrying.py",
+        "    return bool(born) and all(at < float(int(asked)) for at in born)\n",
+        "    return bool(born)\n",
+        (
+            "tests/simulation/test_back_past_the_dead.py::test_one_word_is_one_try_also_when_another_process_hears_it",
+        ),
     ),
 )

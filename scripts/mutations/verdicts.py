@@ -389,4 +389,14 @@ VERDICTS: Final = (
         "    return bool(who) and ours\n",
         ("tests/gates/test_people.py::test_the_author_of_the_plan_does_not_count",),
     ),
+    Guard(
+        "pause-in-full",
+        "a pause that another process takes over is too short (S8)",
+        "rollout/executor/gaterecord.py",
+        "        began=format_time(math.ceil(run.began)),  #",
+        "        began=format_time(run.began),  #",
+        (
+            "tests/executor/test_gaterecord.py::test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says",
+        ),
+    ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import COMMANDS, DEEDS, FAULTS, Guard
+from scripts.mutations.guard import COMMANDS, DEEDS, DRIFT, FAULTS, Guard
 
 WRITES: Final = (
     Guard(
@@ -228,5 +228,25 @@ WRITES: Final = (
         "        return max(jitter(state), asked or 0.0)\n",
         "        return jitter(state)\n",
         ("tests/cluster/test_retry.py::test_the_last_error_comes_out_itself",),
+    ),
+    Guard(
+        "strategy-from-the-record",
+        "a way back leaves OnDelete behind where our annotation is gone (S11)",
+        "rollout/executor/planback.py",
+        "        fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)\n",
+        "        fleets[ds.name] = fleet\n",
+        (
+            f"{DRIFT}test_the_way_back_knows_the_strategy_from_the_record_where_the_annotation_is_gone",
+        ),
+    ),
+    Guard(
+        "left-out-on-a-way-back",
+        "a rollback says that all is back although a dead node holds the new revision",
+        "rollout/executor/wayback.py",
+        "    left |= left_out(sets) | _missed(result)\n",
+        "    left |= _missed(result)\n",
+        (
+            "tests/simulation/test_back_past_the_dead.py::test_a_node_that_died_with_the_new_pod_is_not_back_and_only_its_pod_is_named",
+        ),
     ),
 )

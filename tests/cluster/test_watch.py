@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,21 @@ def test_a_silent_server_is_noticed_and_another_connection_made(tmp_path: Path) 
         assert told.next(2) == ["resumed", "changed a 101"]
 
 
+def test_behind_a_long_silence_the_state_is_listed_anew(tmp_path: Path) -> None:
+    noticed = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        yield bookmark(100)
+        noticed.wait(5.0)
+
+    lists = [page(), page(pod("a", 104), version=105)]
+    story = Story(lists, [Streamed(silence())])
+    with watching(story, tmp_path, replace(IMPATIENT, gap_s=0.2)) as told:
+        assert told.next(2) == ["list 100:", "stalled"]
+        noticed.set()
+        assert told.next(2) == ["list 105: a", "resumed"]
+
+
 def test_pauses_grow_until_a_healthy_minute_resets_them(tmp_path: Path) -> None:
     now = 0.0
     pauses: list[float] = []
@@ -398,11 +414,81 @@ def test_a_version_that_expires_again_and_again_does_not_become_a_storm(tmp_path
     expired = status(410, "too old", "Expired")
     lists = [page(version=100 + n) for n in range(6)]
     story = Story(lists, [expired] * 5)
+    timing = Timing(silence_s=5.0)
     with watching(
-        story, tmp_path, Timing(silence_s=5.0), wait=pauses.append, rng=AtTheEdge()
+        story, tmp_path, timing, wait=pauses.append, clock=lambda: 0.0, rng=AtTheEdge()
     ) as told:
-        assert told.next(6) == [f"list {100 + n}:" for n in range(6)]
+        assert told.next(4) == [f"list {100 + n}:" for n in range(4)]
+        for version in (104, 105):  # it sees nothing for more than a moment, and says so
+            assert told.next(3) == ["broken Unreachable", f"list {version}:", "resumed"]
     assert pauses[:5] == [0.5, 1.0, 2.0, 4.0, 8.0]
+
+
+class Pausing:
+    """A clock that moves while somebody pauses, and by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def quiet(self, seconds: float, *then: bytes) -> Iterator[bytes]:
+        """Say nothing for so long, then that."""
+        self.now += seconds
+        yield from then
+
+
+@pytest.mark.parametrize(("first_s", "anew"), [(0.5, False), (2.5, True)])
+def test_behind_a_gap_the_state_is_listed_anew_for_a_watch_would_tell_history(
+    tmp_path: Path, first_s: float, *, anew: bool
+) -> None:
+    time = Pausing()
+    lists = [page(pod("a", 90)), page(pod("a", 104), version=105)]
+    story = Story(lists, [Reset(), Streamed([event("MODIFIED", pod("a", 106))])])
+    timing = Timing(silence_s=5.0, first_pause_s=first_s, max_pause_s=first_s)
+    with watching(
+        story, tmp_path, timing, wait=time.wait, clock=time.clock, rng=AtTheEdge()
+    ) as told:
+        assert told.next(2) == ["list 100: a", "broken Unreachable"]
+        assert told.next(2) == (
+            ["list 105: a", "resumed"] if anew else ["resumed", "changed a 106"]
+        )
+        if anew:
+            assert told.next() == ["changed a 106"]
+        assert told.watched()[:2] == ["100", "105" if anew else "100"]
+
+
+def test_a_connection_that_lasted_is_no_gap_however_quiet_it_was(tmp_path: Path) -> None:
+    time = Pausing()
+    watches = [Streamed(time.quiet(61.0, bookmark(101))), Streamed([event("ADDED", pod("a", 102))])]
+    timing = Timing(silence_s=5.0, first_pause_s=0.5)
+    with watching(
+        Story([page()], watches), tmp_path, timing, wait=time.wait, clock=time.clock
+    ) as told:
+        assert told.next(2) == ["list 100:", "changed a 102"]
+        assert told.watched()[:2] == ["100", "101"]
+
+
+def test_a_server_that_ends_every_watch_at_once_is_not_taken_for_a_quiet_cluster(
+    tmp_path: Path,
+) -> None:
+    time = Pausing()
+    lists = [page(), page(version=103)]
+    timing = Timing(silence_s=5.0)
+    with watching(
+        Story(lists, [Streamed([])] * 4),
+        tmp_path,
+        timing,
+        wait=time.wait,
+        clock=time.clock,
+        rng=AtTheEdge(),
+    ) as told:
+        assert told.next(4) == ["list 100:", "broken Unreachable", "list 103:", "resumed"]
+    assert told.watched()[:4] == ["100"] * 4
 
 
 @pytest.mark.parametrize("moment", ["quiet", "busy"])

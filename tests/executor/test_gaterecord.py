@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.executor.gaterecord import MOST_GATES, recorded_gates, with_earlier
+from rollout.executor.gaterecord import MOST_GATES, carried_from, recorded_gates, with_earlier
 from tests.simulation.gateworld import Script, World, gate
 
 
@@ -31,6 +31,19 @@ def test_a_gate_that_goes_on_is_kept_with_when_it_is_measured_next() -> None:
     (kept,) = recorded_gates(run.engine.gates)
     assert (kept.status, len(kept.measurements)) == ("waiting", 2)
     assert kept.next_at > kept.measurements[-1].at
+
+
+def test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says() -> None:
+    """The record knows whole seconds: what is cut off there would be missing from the pause."""
+    world = World(gates=[gate("rest", "after-wave", "pause", duration="40s")])
+    world.clock.advance(0.6)
+    run = world.start(Script())
+    world.clock.run_until(lambda: bool(run.engine.gates.open), 600.0)
+    (asked,) = run.engine.gates.open.values()
+    carried = carried_from(recorded_gates(run.engine.gates), 1)
+
+    assert asked.began % 1.0
+    assert 0 <= carried.began[asked.id] - asked.began < 1
 
 
 def test_gates_of_nodes_are_kept_while_there_is_room_and_the_bad_ones_longest() -> None:

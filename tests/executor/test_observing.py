@@ -47,11 +47,13 @@ def test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news() -> No
 
 def _patched(raw: dict[str, object], plan: Plan, *, version: str, observed: int) -> DaemonSet:
     live = msgspec.convert(raw, DaemonSet)
+    stored = msgspec.json.encode(plan.daemon_sets[0].original_strategy).decode()
+    ours = {marks.PLAN: plan.digest, marks.ORIGINAL_STRATEGY: stored}
     metadata = msgspec.structs.replace(
         live.metadata,
         generation=2,
         resource_version=version,
-        annotations={**live.metadata.annotations, marks.PLAN: plan.digest},
+        annotations={**live.metadata.annotations, **ours},
     )
     spec = msgspec.structs.replace(
         live.spec,

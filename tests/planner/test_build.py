@@ -421,7 +421,7 @@ def test_three_daemonsets_two_of_them_behind_the_end_of_the_first() -> None:
     assert kinds(plan).count("update") == 6
 
 
-def test_a_cycle_between_two_daemonsets_is_printed() -> None:
+def test_faults_55_a_cycle_between_two_daemonsets_is_printed() -> None:
     items = [
         make_item("a", {"live": True}, after={"daemonSet": "b"}),
         make_item("b", {"live": True}, after={"daemonSet": "a"}),

@@ -14,25 +14,21 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
-import msgspec
-
 from rollout.executor import events as ev
 from rollout.executor import run as loop
 from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
 from rollout.executor.engine import Engine
-from rollout.executor.leaseprotocol import DURATION_S, parse_holder
 from rollout.executor.state import OVER, StepRun, StepState
-from rollout.executor.unlocking import BREAKER
 from rollout.fleet import marks
-from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
 from rollout.sim.requests import Request, target_of
-from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES, NODES, PODS
+from rollout.sim.resources import DAEMONSETS, NODES, PODS
 from rollout.sim.store import Event, Object
 from tests.simulation.gateoracle import WAY_BACK, GateJudge
+from tests.simulation.startoracle import StartJudge
 from tests.simulation.threads import Machine, Process
+from tests.simulation.writeoracle import WriteJudge
 
-AT_WORK = ("running", "rolling back")  # phases of a record under which a run may write
 SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
 SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
 
@@ -56,7 +52,16 @@ class Judge:
         self.gates = GateJudge(
             machine.clock.now, self.complain, lambda who, gate: machine.outside.good[who, gate]
         )
-        self.retries = 0  # times that somebody asked for another try of failed nodes
+        self.wrote = WriteJudge(
+            cluster.store, machine.clock.now, self.complain, self.engines, self._owner_of
+        )
+        self.starts = StartJudge(
+            cluster.store,
+            machine.clock.now,
+            self.complain,
+            lambda: self._acting is not None,
+            lambda: self.views_are_late,
+        )
         self.let_go: set[str] = set()  # nodes that somebody approved by name: they may always move
         self._on_the_way_back: set[Engine] = set()
         self._cluster = cluster
@@ -67,11 +72,6 @@ class Judge:
         self._down: dict[Place, float] = {}  # since when
         self._by_us: set[Place] = set()
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
-        self._once: Counter[tuple[str, str, int]] = Counter()  # UID, node, era: deletes
-        self._eras: Counter[str] = (
-            Counter()
-        )  # UID -> how often its template was changed, by anybody
-        self._renewed: dict[tuple[str, str, str], float] = {}  # namespace, lease, process -> when
         self._was_right: set[tuple[str, str, str]] = (
             set()
         )  # UID, node, pod template hash: was ready
@@ -80,8 +80,8 @@ class Judge:
             self._count(pod, gone=False)
         self._stops = [
             self._store.subscribe(PODS, self._look),
-            self._store.subscribe(DAEMONSETS, self._count_eras),
-            self._store.subscribe(LEASES, self._note_renewal),
+            *self.starts.stops,
+            *self.wrote.stops,
         ]
 
     @property
@@ -125,7 +125,9 @@ class Judge:
 
     def _begins(self, process: Process, engine: Engine) -> None:
         self.engines[process] = engine
-        if any(r["name"] == engine.plan.name and r["phase"] in WAY_BACK for r in self._records()):
+        self.starts.interrupted.pop(process.name, None)  # a way back asks anew
+        records = (r for r in self.wrote.records() if r["name"] == engine.plan.name)
+        if any(record["phase"] in WAY_BACK for record in records):
             self._on_the_way_back.add(engine)
 
     def complain(self, text: str) -> None:
@@ -156,93 +158,28 @@ class Judge:
             f"{self._machine.clock.now() - self._machine.started:.3f} {process.name} "
             f"{target.verb} {unquote(request.path)} {request.body.decode()[:200]}"
         )
-        self._check_record(process)
-        self._check_lock(process)
-        if target.resource is PODS and target.verb == "delete":
-            self._check_delete(process, target.namespace, target.name, request)
+        self.wrote.check(process, target, request)
 
     def after(self, process: Process, request: Request, status: int) -> None:
         """The request has been served."""
         del process, request, status
         self._acting = None
 
-    def _check_record(self, process: Process) -> None:
-        """S4: what is written is explained by a record that is there already."""
-        found = list(self._records())
-        if process not in self.engines and found:
-            return  # `cleanup`, behind a run that is over: its lock is looked at
-        if not any(record["phase"] in AT_WORK for record in found):
-            phases = [record["phase"] for record in found]
-            self.complain(f"S4: {process.name} writes, but the records say {phases}")
-
-    def _records(self) -> Iterator[dict[str, Any]]:
-        for config_map in self._store.scan(CONFIG_MAPS):
-            text = (config_map.get("data") or {}).get("record")
-            if text:
-                yield msgspec.json.decode(text)
-
-    def _check_lock(self, process: Process) -> None:
-        """S5: the lease of every DaemonSet of the run is this process's own, and not over.
-
-        Whoever breaks a lock takes the lease at once and writes nothing for a full duration: until
-        then the old holder may believe in its last renewal.
-        """
-        engine = self.engines.get(process)
-        if engine is None and not any(_held_by(lease, process) for lease in self._leases()):
-            self.complain(f"S5: {process.name} writes without a lock")
-        for ds in engine.plan.daemon_sets if engine is not None else ():
-            lease = self._store.get(LEASES, (ds.namespace, f"rollout-{ds.name}"))
-            spec: Object = (lease or {}).get("spec") or {}
-            holder = parse_holder(spec.get("holderIdentity") or "")
-            own = holder.process == process.name
-            if not own and not holder.run_id.startswith(BREAKER):
-                self.complain(f"S5: {process.name} writes under the lock of '{holder.process}'")
-                continue
-            renewed = self._renewed.get((ds.namespace, f"rollout-{ds.name}", process.name), 0.0)
-            age = self._machine.clock.now() - renewed
-            if age > DURATION_S:
-                self.complain(f"S5: {process.name} writes {age:.1f} s after its last renewal")
-
-    def _note_renewal(self, event: Event) -> None:
-        spec: Object = event.object.get("spec") or {}
-        if event.type != "DELETED" and spec.get("renewTime"):
-            meta = event.object["metadata"]
-            holder = parse_holder(spec.get("holderIdentity") or "").process
-            place = (meta["namespace"], meta["name"], holder)
-            self._renewed[place] = parse_time(spec["renewTime"])
-
-    def _leases(self) -> list[Object]:
-        return list(self._store.scan(LEASES))
-
-    def _check_delete(self, process: Process, namespace: str, name: str, request: Request) -> None:
-        """S2: a named object of ours, on a planned node."""
-        wanted = (msgspec.json.decode(request.body or b"{}").get("preconditions") or {}).get("uid")
-        if not wanted:
-            self.complain(f"S2: delete of {name} without a UID")
-            return
-        pod = self._store.get(PODS, (namespace, name))
-        if pod is None or pod["metadata"]["uid"] != wanted:
-            return  # the precondition saves it
-        place = self._place(pod)
-        engine = self.engines.get(process)
-        if engine is None and _is_released(pod):
-            return  # `cleanup` ends what a dead run has handed over
-        planned = {ds.uid: ds for ds in engine.plan.daemon_sets} if engine is not None else {}
-        if place is None or place[0] not in planned:
-            self.complain(f"S2: {name} is not a pod of the run")
-            return
-        ds = planned[place[0]]
-        if place[1] not in {node.name for node in ds.nodes}:
-            self.complain(f"S2: {name} is on {place[1]}, which is not in the plan")
-
     # The store
 
+    def _owner_of(self, pod: Object) -> str:
+        return _owner(pod) or (pod["metadata"].get("labels") or {}).get(marks.RELEASED_FROM, "")
+
     def _place(self, pod: Object) -> Place | None:
-        owner = _owner(pod) or (pod["metadata"].get("labels") or {}).get(marks.RELEASED_FROM, "")
+        owner = self._owner_of(pod)
         return (owner, _node(pod)) if owner else None
 
     def _look(self, event: Event) -> None:
         meta, place = event.object["metadata"], self._place(event.object)
+        if _is_released(event.old or {}) and not _is_released(event.object):
+            before = self._place(event.old or {})
+            assert before is not None
+            self.starts.taken_back(before)
         if place is None:
             return
         ends = meta.get("deletionTimestamp") and not (
@@ -256,7 +193,6 @@ class Judge:
             self._by_others[place] = self._machine.clock.now()
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
-            self._check_once(process, place)
             if not served and not self._lost_just_now(place):
                 self._by_us.add(place)
                 self._check_alone(place)
@@ -265,6 +201,9 @@ class Judge:
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
             self.gates.changed(*place)
+            engine = self.engines.get(process)
+            rollout = engine.plan.name if engine is not None else ""
+            self.starts.check(process.name, rollout, place, event.old or event.object)
         if served:
             self._by_us.discard(place)
 
@@ -283,18 +222,6 @@ class Judge:
         others = [uid for uid, node in self._by_us if node == place[1] and uid != place[0]]
         if others:
             self.complain(f"two DaemonSets are taken down on {place[1]} at once")
-
-    def _check_once(self, process: Process, place: Place) -> None:
-        """S3: once for each target; a template that was set anew is another one."""
-        key = (*place, self._eras[place[0]])
-        self._once[key] += 1
-        if self._once[key] > 1 + self.retries:  # another try that somebody asked for is one more
-            self.complain(f"S3: {process.name} deletes a second time on {place[1]} for one target")
-
-    def _count_eras(self, event: Event) -> None:
-        if event.old is not None:
-            changed = event.old["spec"]["template"] != event.object["spec"]["template"]
-            self._eras[event.object["metadata"]["uid"]] += changed
 
     def _count(self, pod: Object, *, gone: bool) -> None:
         place = self._place(pod)
@@ -322,7 +249,8 @@ class Judge:
         if ds is None:
             return
         limit = ds.max_unavailable.value
-        ours = {node for uid, node in self._by_us if uid == ds.uid} & self._there()
+        # A node that has failed meanwhile would be down whatever we had done.
+        ours = {node for uid, node in self._by_us if uid == ds.uid} & self._there(ready=True)
         if len(ours) > limit:
             self.complain(f"S1: {sorted(ours)} are down by us, {limit} may be")
         if self.views_are_late:
@@ -336,8 +264,10 @@ class Judge:
                 f"S1: {place[1]} is taken down while {sorted(others)} are down, {limit} may be"
             )
 
-    def _there(self) -> set[str]:
-        return {node["metadata"]["name"] for node in self._store.scan(NODES)}
+    def _there(self, *, ready: bool = False) -> set[str]:
+        """Return the nodes of the cluster; all, or those that are ready."""
+        nodes = self._store.scan(NODES)
+        return {node["metadata"]["name"] for node in nodes if not ready or _ready(node)}
 
     def _name(self, uid: str) -> str:
         for ds in self._store.scan(DAEMONSETS):
@@ -365,11 +295,20 @@ class Judge:
             if isinstance(action, Finish):
                 continue
             forward = isinstance(action, Prepare | DeletePod | ReleasePod)
-            node = getattr(action, "node", "")
-            if forward and self._stopping and node not in {*self._flying, *self.let_go}:
+            if self._stopping and forward and not self._may_move(engine, action):
                 self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod):
                 self._check_order(engine, action)
+
+    def _may_move(self, engine: Engine, action: Action) -> bool:
+        """Whether somebody let it go by name, or it ends what has begun."""
+        if not isinstance(action, DeletePod | ReleasePod):
+            return bool(self.let_go)
+        planned = engine.daemon_sets[action.daemon_set].planned
+        pod = self._store.get(PODS, (planned.namespace, action.pod))
+        ends = pod is not None and _is_released(pod)
+        begun = self.starts.has_begun((planned.uid, action.node))
+        return ends or begun or action.node in self.let_go
 
     def _check_order(self, engine: Engine, action: DeletePod | ReleasePod) -> None:
         step = engine.daemon_sets[action.daemon_set].steps[action.node]
@@ -423,11 +362,6 @@ def _updates_before(engine: Engine, step: StepRun) -> list[StepRun]:
 
 def _is_released(pod: Object) -> bool:
     return marks.RELEASED_FROM in ((pod.get("metadata") or {}).get("labels") or {})
-
-
-def _held_by(lease: Object, process: Process) -> bool:
-    holder = (lease.get("spec") or {}).get("holderIdentity") or ""
-    return parse_holder(holder).process == process.name
 
 
 def _owner(pod: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -81,7 +81,6 @@ def _say(stage: Stage, operator: Operator, node: str, command: Command) -> None:
         case "skip":
             words: tuple[str, ...] = ("skip", name, node, *why)
         case "retry":
-            stage.world.judge.retries += 1
             words = ("retry", name, *why)
         case "approve" | "reject":
             words = (operator.kind, name, *about, *why)
@@ -130,15 +129,19 @@ def _do(stage: Stage, operator: Operator, node: str, command: Command) -> None: 
             _delete_pods(stage, some)
         case "edit-template":
             container = {"name": "agent", "image": "log-agent:other"}
-            spec = {"template": {"spec": {"containers": [container]}}}
-            world.patch(DAEMONSETS, "log-agent", {"spec": spec})
+            _edit(stage, {"template": {"spec": {"containers": [container]}}})
         case "edit-strategy":
-            back = {"updateStrategy": {"type": "RollingUpdate"}}
-            world.patch(DAEMONSETS, "log-agent", {"spec": back})
+            _edit(stage, {"updateStrategy": {"type": "RollingUpdate"}})
         case "recreate":
             _recreate(stage)
         case "join":
-            world.cluster.join_node(f"new-{len(stage.acted)}", zone="zone-a")
+            world.cluster.join_node(f"new-{operator.at}-{operator.value}", zone="zone-a")
+
+
+def _edit(stage: Stage, spec: dict[str, Any]) -> None:
+    """Change the DaemonSet, unless somebody is just making it anew."""
+    if stage.world.cluster.store.get(DAEMONSETS, ("logging", "log-agent")) is not None:
+        stage.world.patch(DAEMONSETS, "log-agent", {"spec": spec})
 
 
 def _delete_pods(stage: Stage, nodes: set[str]) -> None:

@@ -24,6 +24,7 @@ from rollout.cli import running
 from rollout.cluster.client import connect
 from rollout.executor import processes
 from rollout.gates import outside
+from rollout.journal.file import _write_all
 
 _CLUSTER = ("rollout.sim", "rollout.cli.sim")  # runs on the cluster's own clock
 _REAL = (
@@ -39,6 +40,7 @@ _REAL = (
     datetime,
     connect,
     outside.ask,
+    _write_all,
     running.stop_on_signals,
     processes.this_process,
     processes.has_ended,

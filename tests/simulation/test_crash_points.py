@@ -4,12 +4,13 @@ Writes are all of them: patches, deletes, the record, the plan beside it, the le
 gate, the Events of a sink. They are counted where they leave the process (every request that is no
 read and no review of permissions), so that a new kind of write is cut as well without a word here.
 "Before" is behind the journal's intent and before the request is served; "after" is when it was
-served and nobody has heard of it.
+served and nobody has heard of it. Each line of the journal is cut as well: in its middle, and when
+it is whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.resources import CONFIG_MAPS, LEASES
+from tests.simulation.disk import Cut
 from tests.simulation.scenarios import final_objects
 from tests.simulation.virtual import World
 
@@ -71,13 +73,18 @@ class End:
     deletes: dict[tuple[str, str], int]
     phases: list[str]
     holders: list[str]
+    was_begun: bool  # when it was cut, its record was there
     was_done: bool  # when it was cut, nothing was left to do but to give the lock back
     writes: int
     kinds: frozenset[str]  # of objects that were written
+    lines: int  # of the journal
+    torn: bool  # the journal says that a line was
 
 
-def play(script: Script, *, before: int = 0, after: int = 0) -> End:
-    """Play a script, and kill its process at one write; then apply until it has ended."""
+def play(
+    script: Script, *, before: int = 0, after: int = 0, line: int = 0, cut: Cut = "whole"
+) -> End:
+    """Play a script, and kill its process at one write or line; then apply until it has ended."""
     with World(default_fleet(script.nodes, 1), seed=1) as world:
         world.cluster.set_image_fault("smoke:1", read_fault({"kind": "exits", "exitCode": 0}))
         item = {
@@ -98,10 +105,11 @@ def play(script: Script, *, before: int = 0, after: int = 0) -> End:
             world.cluster.set_image_fault("log-agent:2.4", read_fault("unpullable"))
         path = world.save(plan)
         world.network.cut_before, world.network.cut_after = before, after
+        world.machine.disk.cut_at, world.machine.disk.cut = line, cut
         command = world.start("apply", path)
         world.wait_until(lambda: command.over)
-        was_done = _phases(world) == [script.phase]
-        if before or after:
+        was_begun, was_done = bool(_phases(world)), _phases(world) == [script.phase]
+        if before or after or line:
             assert command.code is None, "the cut was not reached"
             command = world.run("apply", path, "--idempotent")
             if command.code == ExitCode.LOCKED:  # by a run that never wrote its record
@@ -122,9 +130,12 @@ def play(script: Script, *, before: int = 0, after: int = 0) -> End:
                 lease["spec"].get("holderIdentity") or ""
                 for lease in world.cluster.store.scan(LEASES, "logging")
             ],
+            was_begun,
             was_done,
             world.network.writes,
             frozenset(world.network.kinds),
+            world.machine.disk.lines,
+            "was cut off" in command.text,
         )
 
 
@@ -144,12 +155,32 @@ def test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end(name: str, when
     assert ideal.writes > 8
 
     for number in range(1, ideal.writes + 1):
-        end = play(script, **{when: number})
+        end = play(script, before=number) if when == "before" else play(script, after=number)
 
-        where = f"cut {when} write {number}"
-        assert end.objects == ideal.objects, where
-        if not script.bad:
-            assert end.deletes == ideal.deletes, where
-        assert end.phases == ideal.phases, where
-        # A lock that nobody gave back is of a dead process, and runs out by itself.
-        assert end.holders == ideal.holders or end.was_done, where
+        same(script, end, ideal, f"cut {when} write {number}")
+
+
+@pytest.mark.parametrize("cut", ["torn", "whole"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_fault_38_a_kill_at_any_line_of_the_journal_changes_nothing_of_the_end(
+    name: str, cut: Cut
+) -> None:
+    script = replace(SCRIPTS[name], nodes=1)
+    ideal = play(script)
+    assert ideal.lines > 10
+
+    for number in range(1, ideal.lines + 1):
+        end = play(script, line=number, cut=cut)
+        same(script, end, ideal, f"line {number} {cut}")
+        said = cut == "torn" and end.was_begun and not end.was_done
+        assert end.torn == said, f"line {number}"
+
+
+def same(script: Script, end: End, ideal: End, where: str) -> None:
+    """Hold the end behind a cut against the one without."""
+    assert end.objects == ideal.objects, where
+    if not script.bad:
+        assert end.deletes == ideal.deletes, where
+    assert end.phases == ideal.phases, where
+    # A lock that nobody gave back is of a dead process, and runs out by itself.
+    assert end.holders == ideal.holders or end.was_done, where

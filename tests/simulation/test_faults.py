@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,75 +12,31 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
-from rollout.sim.faultfile import Script, read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
-from rollout.sim.requests import Request
-from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES, PDBS, PODS
+from rollout.sim.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DAEMONSETS,
+    NODES,
+    PDBS,
+    PODS,
+)
+from tests.simulation.faultworld import (
+    NEW,
+    THERE,
+    AtTheFirstDelete,
+    after_deletes,
+    begin,
+    faults,
+    hits,
+    item,
+    pod_on,
+    spec,
+    strike,
+)
 from tests.simulation.oracles import _node
-from tests.simulation.threads import Process
-from tests.simulation.virtual import SOMEBODY, Command, World
-
-NEW = "log-agent:2.4"
-THERE = ("-n", "logging")
-
-
-def faults(text: str) -> Script:
-    return read_faults(None, text)
-
-
-def item(limit: object = 1, **more: Any) -> dict[str, Any]:
-    target = {"set": {"image": {"agent": NEW}}}
-    return {
-        "name": "log-agent",
-        "target": target,
-        "strategy": {"maxUnavailable": limit},
-        **more,
-    }
-
-
-def spec(limit: object = 1, **more: Any) -> dict[str, Any]:
-    health = {"soak": 1, "nodeTimeout": "1m"}
-    return {"daemonSets": [item(limit)], "waves": [{"name": "all"}], "health": health, **more}
-
-
-def begin(world: World, body: dict[str, Any] | None = None) -> Command:
-    path = world.save(world.plan(body or spec()))
-    world.begin_faults()
-    return world.start("apply", path)
-
-
-def hits(world: World) -> int:
-    return sum(counter.hits for counter in world.injector.counters.values())
-
-
-def after_deletes(world: World, count: int) -> None:
-    world.wait_until(lambda: world.judge.deletes.total() >= count)
-
-
-def pod_on(world: World, node: str) -> dict[str, Any]:
-    return next(pod for pod in world.pods() if _node(pod) == node)
-
-
-class AtTheFirstDelete:
-    """Does something right before the first delete of a pod is served."""
-
-    def __init__(self, world: World, deed: Any) -> None:
-        self.world, self.deed, self.node = world, deed, ""
-        world.network.witness = self
-
-    def before(self, process: Process, request: Request) -> None:
-        if request.method == "DELETE" and not self.node:
-            name = request.path.rpartition("/")[2]
-            pod = self.world.cluster.store.get(PODS, ("logging", name))
-            assert pod is not None
-            self.node = _node(pod)
-            self.deed(self.world, copy.deepcopy(pod))
-        self.world.judge.before(process, request)
-
-    def after(self, process: Process, request: Request, status: int) -> None:
-        self.world.judge.after(process, request, status)
-
+from tests.simulation.virtual import SOMEBODY, World
 
 # API answers
 
@@ -97,7 +54,7 @@ def test_fault_01_a_conflict_over_the_template_is_drift() -> None:
         command = begin(world)
         after_deletes(world, 1)
         edit = {"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "x:1"}]}}}}
-        world.patch(DAEMONSETS, "log-agent", edit)
+        strike(world, command, lambda: world.patch(DAEMONSETS, "log-agent", edit))
         world.advance(0.5)
         before = world.judge.deletes.total()
 
@@ -196,7 +153,7 @@ def test_fault_23_a_node_that_disappears_in_mid_step_gives_its_slot_back() -> No
         command = begin(world)
         after_deletes(world, 2)
         gone = list(world.judge.deletes)[-1][1]
-        world.cluster.remove_node(gone)
+        strike(world, command, lambda: world.cluster.remove_node(gone))
 
         assert command.end() == ExitCode.DONE
         assert f"{gone}: left the cluster" in command.text
@@ -207,7 +164,7 @@ def test_fault_24_a_node_that_joins_is_reported_and_never_touched() -> None:
     with World(default_fleet(4, 1)) as world:
         command = begin(world)
         after_deletes(world, 1)
-        world.cluster.join_node("node-new", zone="zone-a")
+        strike(world, command, lambda: world.cluster.join_node("node-new", zone="zone-a"))
 
         assert command.end() == ExitCode.DONE
         assert "node-new: joined the cluster" in command.text
@@ -268,7 +225,7 @@ def test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace() 
         after_deletes(world, 1)
         last = world.nodes()[-1]
         uid = pod_on(world, last)["metadata"]["uid"]
-        taint(world, last)
+        strike(world, command, lambda: taint(world, last))
         world.advance(20.0)
 
         assert world.judge.deletes["log-agent", last] == 0
@@ -299,9 +256,8 @@ def test_fault_27_a_strategy_that_somebody_turns_back_stops_the_run() -> None:
     with World(default_fleet(6, 1)) as world:
         command = begin(world)
         after_deletes(world, 1)
-        world.patch(
-            DAEMONSETS, "log-agent", {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
-        )
+        theirs = {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
+        strike(world, command, lambda: world.patch(DAEMONSETS, "log-agent", theirs))
         world.advance(0.5)
         before = world.judge.deletes.total()
 
@@ -317,9 +273,8 @@ def test_fault_27_without_the_runs_annotations_the_way_back_knows_the_strategy_a
         before = world.daemon_set()["spec"]["updateStrategy"]
         command = begin(world)
         after_deletes(world, 1)
-        world.patch(
-            DAEMONSETS, "log-agent", {"metadata": {"annotations": dict.fromkeys(marks.ALL)}}
-        )
+        none = {"metadata": {"annotations": dict.fromkeys(marks.ALL)}}
+        strike(world, command, lambda: world.patch(DAEMONSETS, "log-agent", none))
 
         assert command.end() == ExitCode.STALE
         assert "the annotations of the run were taken from DaemonSet log-agent" in command.text
@@ -332,15 +287,19 @@ def test_fault_27_a_run_that_goes_on_says_what_somebody_changed_since_its_patch(
     with World(default_fleet(4, 1)) as world:
         first = begin(world)
         after_deletes(world, 1)
-        first.kill()
         old = {"name": "agent", "image": "log-agent:2.3"}
-        world.patch(
-            DAEMONSETS, "log-agent", {"spec": {"template": {"spec": {"containers": [old]}}}}
-        )
+        edit = {"spec": {"template": {"spec": {"containers": [old]}}}}
+        strike(world, first, lambda: world.patch(DAEMONSETS, "log-agent", edit))
+        first.kill()
         second = world.run("apply", first.arguments[1])
 
         assert second.code == ExitCode.STALE
         assert "the template of DaemonSet log-agent was edited during the run" in second.text
+
+
+def delete_pod(world: World, node: str) -> None:
+    name = pod_on(world, node)["metadata"]["name"]
+    world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
 
 
 def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
@@ -348,8 +307,7 @@ def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
         command = begin(world)
         after_deletes(world, 1)
         for node in ("node-004", "node-005"):
-            name = pod_on(world, node)["metadata"]["name"]
-            world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+            strike(world, command, partial(delete_pod, world, node))
 
         assert command.end() == ExitCode.DONE  # the judge has watched the budget
         assert world.judge.deletes.total() == 4
@@ -359,7 +317,12 @@ def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
     with World(default_fleet(6, 1)) as world:
         command = begin(world)
         after_deletes(world, 1)
-        world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+        registry = world.cluster.registry
+        strike(
+            world,
+            command,
+            lambda: registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY),
+        )
         before, since = world.judge.deletes.total(), world.clock.now()
 
         assert command.end() == ExitCode.STALE
@@ -383,8 +346,8 @@ def test_fault_32_a_run_that_goes_on_knows_a_recreated_daemon_set_for_another_on
     with World(default_fleet(6, 1)) as world:
         first = begin(world)
         after_deletes(world, 1)
+        strike(world, first, lambda: recreate(world))
         first.kill()
-        recreate(world)
         world.advance(60.0)
         before, since = world.judge.deletes.total(), world.clock.now()
         second = world.run("apply", first.arguments[1])
@@ -418,13 +381,15 @@ def test_fault_33_the_way_back_is_pinned_in_the_plan_and_verified_before_the_run
         assert f"no revision holds the template of now (digest {digest})" in lost.text
 
 
-def test_fault_33_without_the_old_revision_nothing_is_taken_back_and_it_is_said() -> None:
+def test_fault_33_without_the_old_template_nothing_is_taken_back_and_it_is_said() -> None:
     with World(default_fleet(3, 1)) as world:
         command = begin(world)
         after_deletes(world, 1)
         command.interrupt()
         assert command.end() == ExitCode.PAUSED
         forget_revisions(world)
+        kept = "rollout-sim-plan"  # the run keeps the template there, too
+        world.cluster.registry.delete(CONFIG_MAPS, "logging", kept, SOMEBODY)
         before = (world.judge.deletes.total(), world.daemon_set()["spec"])
 
         back = world.run("rollback", "sim", *THERE)
@@ -459,8 +424,11 @@ def test_fault_52_words_from_two_shells_are_put_in_order_and_obeyed() -> None:
         world.wait_until(lambda: command.over and pause.over and back.over)
 
         assert (pause.code, back.code) == (0, 0)
-        assert command.code in (ExitCode.PAUSED, ExitCode.ROLLED_BACK)
-        assert world.judge.deletes.total() < 12
+        assert command.code == ExitCode.ROLLED_BACK, "the last word counts"
+        (record,) = world.judge.wrote.records()
+        assert [word["number"] for word in record["said"]] == [1, 2]
+        assert {word["verb"] for word in record["said"]} == {"pause", "rollback"}
+        assert list(world.judge.deletes) == [("log-agent", "node-000")], "nothing else began"
 
 
 def test_fault_53_a_way_back_is_always_taken_even_from_canaries_that_are_down() -> None:
@@ -497,8 +465,7 @@ def test_fault_54_a_pod_that_the_user_deletes_himself_counts_as_done() -> None:
     with World(default_fleet(4, 1)) as world:
         command = begin(world)
         after_deletes(world, 1)
-        name = pod_on(world, "node-003")["metadata"]["name"]
-        world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+        strike(world, command, lambda: delete_pod(world, "node-003"))
 
         assert command.end() == ExitCode.DONE
         assert world.judge.deletes["log-agent", "node-003"] == 0
@@ -529,13 +496,18 @@ def test_fault_55_two_daemon_sets_share_the_nodes_in_flight() -> None:
         assert world.judge.deletes.total() == 8
 
 
-@pytest.mark.parametrize(("nodes", "limit"), [(1, "1%"), (2, "50%"), (3, "34%"), (3, "100%")])
+@pytest.mark.parametrize(
+    ("nodes", "limit", "most"), [(1, "1%", 1), (2, "50%", 1), (3, "34%", 2), (3, "100%", 3)]
+)
 def test_fault_56_percentages_of_few_nodes_round_up_and_are_never_nothing(
-    nodes: int, limit: str
+    nodes: int, limit: str, most: int
 ) -> None:
     with World(default_fleet(nodes, 1)) as world:
-        command = begin(world, spec(limit))
+        body = spec(limit)
+        ds = world.plan(body).daemon_sets[0]
+        command = begin(world, body)
 
+        assert ds.max_unavailable.value == most
         assert command.end() == ExitCode.DONE
         assert world.judge.deletes.total() == nodes
 
@@ -545,6 +517,7 @@ def test_fault_56_the_number_of_nodes_may_change_in_mid_run() -> None:
         command = begin(world, spec("34%"))
         after_deletes(world, 2)
         for number in (3, 4, 5):
-            world.cluster.remove_node(f"node-{number:03d}")
+            strike(world, command, partial(world.cluster.remove_node, f"node-{number:03d}"))
 
         assert command.end() == ExitCode.DONE
+        assert command.text.count("left the cluster") >= 3

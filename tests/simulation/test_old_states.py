@@ -70,6 +70,7 @@ def test_faults_15_a_rollback_behind_a_killed_run_ends_where_it_says(kind: str) 
         killed.kill()
         back = there.run("rollback", "sim", "-n", "logging")
 
+        assert there.injector.counters["old"].hits
         assert back.code == 4, back.text
         there.advance(60.0)
         assert images(there) == {"log-agent:1"}

@@ -33,7 +33,9 @@ from rollout.cluster.client import Client, connect
 from rollout.executor import processes
 from rollout.executor.inbox import Inbox
 from rollout.gates import outside
+from rollout.journal.file import _write_all
 from rollout.sim.clock import VirtualClock
+from tests.simulation.disk import Disk
 from tests.simulation.outsideworld import Outside
 from tests.simulation.systemnames import places
 from tests.simulation.terminal import Keyboard, Screen
@@ -148,6 +150,7 @@ class Machine:
         self.processes: dict[str, Process] = {}
         self.outside = Outside(clock.now, self.sleep)
         self._outside = Process("outside")
+        self.disk = Disk(self)
         self._fakes = _fakes(self)
 
     def process(self) -> Process:
@@ -520,6 +523,7 @@ def _fakes(machine: Machine) -> dict[int, Any]:
             lambda call, settings: machine.outside.ask(machine.current.name, call, settings),
         ),
         (running.stop_on_signals, lambda inbox, *_: _listen(machine, inbox)),
+        (_write_all, machine.disk.write),
         (processes.this_process, lambda: machine.current.name),
         (
             processes.has_ended,

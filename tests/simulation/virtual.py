@@ -76,6 +76,8 @@ class Command:
         """Press Ctrl-C once, if it listens."""
         if self.process.inbox is not None:
             self.process.inbox.stop("stopped by SIGINT")
+            now = self._world.clock.now()
+            self._world.judge.starts.interrupted.setdefault(self.process.name, now)
 
     def end(self, timeout: float = LONG_S) -> int:
         """Wait for its end and return its exit code."""
