@@ -119,7 +119,7 @@ class Cluster:
             "system:kube-controller-manager", ("system:masters",), self.settings.manager
         )
         addresses = AddressPool()
-        steady = SteadyState(self.registry, self._manager, addresses, clock.now())
+        steady = SteadyState(self.registry, self._manager, addresses, self.images, clock.now())
         with nothing_to_collect():
             down = steady.build(self.fleet)
         self.index = PodIndex(self.store)

@@ -7,11 +7,12 @@ seconds and little memory.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rollout.fleet.eligibility import compile_requirements, evaluate
-from rollout.fleet.objects import TEMPLATE_GENERATION_ANNOTATION
+from rollout.fleet.objects import TEMPLATE_GENERATION_ANNOTATION, parse_time
 from rollout.sim.clock import VirtualClock
 from rollout.sim.controllers.daemoncache import node_facts
 from rollout.sim.controllers.daemonstatus import next_status
@@ -20,6 +21,7 @@ from rollout.sim.controllers.decisions import Target
 from rollout.sim.controllers.podtemplate import PodTemplate, node_affinity_to
 from rollout.sim.controllers.revisions import RevisionHistory
 from rollout.sim.fleetfile import ZONE_LABEL, DaemonSetEntry, Fleet, NodeGroup, User
+from rollout.sim.images import Images
 from rollout.sim.kubelet import KUBELET, AddressPool
 from rollout.sim.nodeobjects import CAPACITY, REGION_LABEL, node_body
 from rollout.sim.nodestatus import ready_conditions, unknown_conditions, with_conditions
@@ -62,7 +64,12 @@ class SteadyState:
     """Fills an empty cluster from a fleet description."""
 
     def __init__(
-        self, registry: Registry, controller: Caller, addresses: AddressPool, now: float
+        self,
+        registry: Registry,
+        controller: Caller,
+        addresses: AddressPool,
+        images: Images,
+        now: float,
     ) -> None:
         """Prepare.
 
@@ -70,11 +77,13 @@ class SteadyState:
             registry: of the empty cluster; its clock must be `clock`'s.
             controller: in whose name pods and revisions are made.
             addresses: gives pods their addresses.
+            images: tell how long a pod took to become ready.
             now: when the simulation starts; everything is older.
         """
         self._registry = registry
         self._controller = controller
         self._addresses = addresses
+        self._starts = _Starts(images)
         self._now = now
         self._clock = VirtualClock(now - NODE_AGE)
         self._lost: set[str] = set()
@@ -241,7 +250,7 @@ class SteadyState:
             return
         self._age(age)
         first = self._first_pod(daemon_set, target, nodes[0])
-        copies = _Copies(first, self._registry, self._addresses)
+        copies = _Copies(first, self._registry, self._addresses, self._starts)
         for node in nodes:
             if node != nodes[0]:
                 copies.put(node, lost=node in self._lost)
@@ -263,8 +272,11 @@ class SteadyState:
         status = {
             **pod["status"],
             "phase": "Running",
-            "conditions": conditions(
-                pod["status"].get("conditions") or (), runs, stamp, sandbox=True, ended=""
+            "conditions": _ready_since(
+                conditions(
+                    pod["status"].get("conditions") or (), runs, stamp, sandbox=True, ended=""
+                ),
+                rfc3339(self._clock.now() + self._starts.draw(pod, node)),
             ),
             **self._addresses.take(self._registry.store.get(NODES, ("", node))),
             "startTime": stamp,
@@ -291,10 +303,15 @@ class SteadyState:
 class _Copies:
     """Pods like a first one, on other nodes."""
 
-    def __init__(self, first: Object, registry: Registry, addresses: AddressPool) -> None:
+    def __init__(
+        self, first: Object, registry: Registry, addresses: AddressPool, starts: _Starts
+    ) -> None:
         self._first = first
         self._registry = registry
         self._addresses = addresses
+        self._starts = starts
+        self._began = parse_time(first["metadata"]["creationTimestamp"])
+        self._conditions: dict[str, list[Object]] = {}  # those of a time are one object
         self._labels: dict[str, dict[str, str]] = {}
 
     def put(self, node: str, *, lost: bool) -> None:
@@ -320,6 +337,7 @@ class _Copies:
             "spec": {**spec, "nodeName": node, "affinity": affinity},
             "status": {
                 **self._first["status"],
+                "conditions": self._conditions_on(node),
                 **self._addresses.take(node_object),
                 "containerStatuses": [
                     {**status, "containerID": container_id(uid, status["name"], 0)}
@@ -330,6 +348,13 @@ class _Copies:
         stored = self._registry.store.put(PODS, (namespace, name), pod)
         if lost:
             self.mark_lost(stored)
+
+    def _conditions_on(self, node: str) -> list[Object]:
+        """Return the conditions of a pod that took as long to become ready as they do there."""
+        since = rfc3339(self._began + self._starts.draw(self._first, node))
+        if since not in self._conditions:
+            self._conditions[since] = _ready_since(self._first["status"]["conditions"], since)
+        return self._conditions[since]
 
     def mark_lost(self, pod: Object) -> None:
         """Let the pod be unready, as on a node that is down."""
@@ -348,6 +373,33 @@ class _Copies:
             rest = {k: v for k, v in own.items() if k not in (ZONE_LABEL, REGION_LABEL)}
             known = self._labels[key] = {**rest, **topology}
         return known
+
+
+class _Starts:
+    """How long pods took from their creation to their readiness.
+
+    Drawn from a source of its own: what the simulation draws from then on is the same without it.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._rng = random.Random("starts of the first pods")  # noqa: S311 - a simulation
+
+    def draw(self, pod: Object, node: str) -> float:
+        """Return the seconds of one pod."""
+        behaviours = (
+            self._images.behaviour(container["image"], node)
+            for container in pod["spec"]["containers"]
+        )
+        return max(b.start.draw(self._rng) for b in behaviours if b.start is not None)
+
+
+def _ready_since(conditions: Sequence[Object], since: str) -> list[Object]:
+    """Return the conditions with another time at which the pod became ready."""
+    return [
+        {**c, "lastTransitionTime": since} if c["type"] in ("Ready", "ContainersReady") else c
+        for c in conditions
+    ]
 
 
 def _node_spec(group: NodeGroup) -> Object:
