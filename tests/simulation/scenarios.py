@@ -423,7 +423,8 @@ class _Story:
     def _was_lied_to(self) -> bool:
         """Whether nothing but a list that lacked something can have stopped the run (fault 13)."""
         drifts = {"edit-template", "edit-strategy", "recreate"}
-        return _lies(self.scenario) and drifts.isdisjoint(self.acted)
+        aborted = any(record["phase"] == "aborted" for record in self._records())
+        return _lies(self.scenario) and drifts.isdisjoint(self.acted) and not aborted
 
     def _instead(self, command: list[str], path: str) -> list[str]:
         """Return what is given in place of a command: somebody may want to walk."""
@@ -462,8 +463,11 @@ class _Story:
 
     def _is_over(self) -> bool:
         """Whether the record says that no command goes on with this plan."""
-        records = [r for r in self.world.judge.wrote.records() if r["name"] == self.plan.name]
-        return any(r["phase"] in ("complete", "rolled back") for r in records)
+        return any(r["phase"] in ("complete", "rolled back") for r in self._records())
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Return the records of the run."""
+        return [r for r in self.world.judge.wrote.records() if r["name"] == self.plan.name]
 
     def _one(self, arguments: list[str]) -> int:
         """Run one command while people do their things."""
