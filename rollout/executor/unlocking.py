@@ -98,9 +98,8 @@ def break_locks(do: Breaking, locks: Mapping[LeaseName, LeaseState], run_id: str
     for name, lease in locks.items():
         since = held_since(lease, do.store.age_s(lease.renewed))
         do.tell(f"DaemonSet {name}: {parse_holder(lease.holder)}, {since}")
-    dead = all(_has_ended(do, lease, run_id) for lease in locks.values())
     fenced = {name: _fence(do, name, lease, run_id) for name, lease in locks.items()}
-    if dead:
+    if all(_has_ended(do, broken, run_id) for broken, _ in fenced.values()):
         do.tell("Its process has ended on this machine.")
     else:
         do.tell(
@@ -108,7 +107,7 @@ def break_locks(do: Breaking, locks: Mapping[LeaseName, LeaseState], run_id: str
         )
         if do.alarm.wait(do.duration_s):
             raise RolloutError(f"stopped; 'rollout unlock {run_id}' goes on")
-    for name, tenure in fenced.items():
+    for name, (_, tenure) in fenced.items():
         _clear(do, name, tenure)
 
 
@@ -122,8 +121,13 @@ def _has_ended(do: Breaking, lease: LeaseState, run_id: str) -> bool:
     return holder.run_id == run_id and do.ended(holder.process)
 
 
-def _fence(do: Breaking, name: LeaseName, lease: LeaseState | None, run_id: str) -> Tenure:
-    """Take a lease over, whether its holder lives or not."""
+def _fence(
+    do: Breaking, name: LeaseName, lease: LeaseState | None, run_id: str
+) -> tuple[LeaseState, Tenure]:
+    """Take a lease over, whether its holder lives or not; returns also what it was right before.
+
+    Another process of the run may have taken it since somebody looked last.
+    """
     for _ in range(_ROUNDS):
         if lease is None or not _belongs(lease, run_id):
             raise LockedError(
@@ -133,7 +137,7 @@ def _fence(do: Breaking, name: LeaseName, lease: LeaseState | None, run_id: str)
         found = do.store.write(name, attempt)
         tenure = confirm(attempt, found)
         if tenure is not None:
-            return tenure
+            return lease, tenure
         lease = None if isinstance(found, Deleted) else found
     raise LockedError(f"the lease of {name} changes all the time; try again")
 

@@ -77,6 +77,24 @@ def test_a_live_holder_hears_of_it_at_its_next_renewal(world: LeaseWorld) -> Non
     assert "taken over by run unlock-run-a of eve@desk" in alive.lost
 
 
+def test_a_process_that_takes_the_run_over_meanwhile_is_waited_for_as_well(
+    world: LeaseWorld,
+) -> None:
+    """Seed 1588: its predecessor's end proved nothing about it."""
+    world.held()
+    looked: list[str] = []
+
+    def tell(sentence: str) -> None:
+        looked.append(sentence)
+        if len(looked) == 1:  # right behind the look at who holds it
+            world.held(replace(ANN, process="2.2"), ended=lambda _: True)
+            world.time.waited.clear()
+
+    break_run(world, tell=tell, ended=lambda process: process == ANN.process)
+
+    assert world.time.waited == [15.0]
+
+
 def test_nobody_comes_in_while_it_waits(world: LeaseWorld) -> None:
     world.held()
 
