@@ -2,8 +2,9 @@
 
 What came back with the pod that it had is the same node to us (it was registered anew, or a list
 lacked it for a moment): it counts in the budget again, and a step that its leaving ended has its
-turn after all; else its old pod would outlive the run. What came back without one is a new node:
-the controller gives it the new template.
+turn after all; else its old pod would outlive the run. A step that had taken its pod away goes on
+with its successor: till then no other DaemonSet has its turn there. What came back without any pod
+is a new node: the controller gives it the new template.
 """
 
 from __future__ import annotations
@@ -24,20 +25,29 @@ def node_returned(book: Book, name: str, now: float) -> None:
     """A node that was gone is seen again."""
     book.gone_nodes.discard(name)
     sets = book.daemon_sets.values()
-    kept = [ds for ds in sets if any(not pod.terminating for pod in ds.view.on(name))]
-    for ds in kept:
-        ds.view.take_node_back(name, now)
-        run = ds.steps.get(name)
-        if run is not None and run.state is StepState.GONE and ds.phase not in _CLOSED:
-            _begin_anew(book, ds, run, now)
+    kept = [ds for ds in sets if _is_live(ds, name)]
     if not kept:
         book.joined.add(name)
         book.tell(Notice("node-joined", node=name))
+        return
+    for ds in sets:
+        run = ds.steps.get(name)
+        gone = run is not None and run.state is StepState.GONE
+        if ds not in kept and not (gone and run is not None and run.replaced_uid):
+            continue
+        ds.view.take_node_back(name, now)
+        if run is not None and gone and ds.phase not in _CLOSED:
+            _begin_anew(book, ds, run, now)
+
+
+def _is_live(ds: DaemonSetRun, node: str) -> bool:
+    return any(not pod.terminating for pod in ds.view.on(node))
 
 
 def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """Let a step wait for its turn again, or begin where that has come already."""
-    run.reason, run.lane, run.replaced_uid = "", None, ""
+    run.replaced_uid = "" if _is_live(ds, run.node) else run.replaced_uid
+    run.reason, run.lane = "", None
     run.asked_at, run.ended_at = 0.0, 0.0
     book.note("node-returned", ds, node=run.node, wave=run.step.wave)
     if not run.told:
