@@ -70,7 +70,7 @@ PROOFS: Final = {
     50: r"more than maxAge",
     51: r"already unhealthy: 1 of 20",
     52: r"record\['said'\]|match='run 0a1b2c3d is to be'",
-    53: r"not back\.over|begin\(world\)\.end\(\) == ExitCode\.HELD",
+    53: r"not back\.over|begin\(world\)\.end\(\) == ExitCode\.HELD|'deletionTimestamp' in",
     54: rf"{STRUCK}|'as asked for' in|'out of plan' in",
     55: r"most == 1|'a -> b -> a' in text",
     56: rf"{STRUCK}|max_unavailable\.value == most",

@@ -80,6 +80,7 @@ class Judge:
             self._count(pod, gone=False)
         self._stops = [
             self._store.subscribe(PODS, self._look),
+            self._store.subscribe(NODES, self._forget_gone),
             *self.starts.stops,
             *self.wrote.stops,
         ]
@@ -216,6 +217,12 @@ class Judge:
     def _lost_just_now(self, place: Place) -> bool:
         """S1 is about nodes that are unavailable because of us: not of what others did just now."""
         return self._machine.clock.now() - self._by_others.get(place, 0.0) < SUDDEN_S
+
+    def _forget_gone(self, event: Event) -> None:
+        """What a node lacks that has left, and comes back, it lacks through its leaving."""
+        if event.type == "DELETED":
+            name = event.object["metadata"]["name"]
+            self._by_us = {place for place in self._by_us if place[1] != name}
 
     def _check_alone(self, place: Place) -> None:
         """A node belongs to one step at a time."""
