@@ -197,8 +197,8 @@ class Judge:
             if not served and not self._lost_just_now(place):
                 self._by_us.add(place)
                 self._check_alone(place)
-            if was_served and not served:
-                self._check_budget(process, place)
+                if was_served:
+                    self._check_budget(process, place)
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
             self.gates.changed(*place)
