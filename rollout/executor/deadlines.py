@@ -82,8 +82,7 @@ def _look(book: Book, now: float) -> None:
 def _blames_release(book: Book) -> bool:
     """Whether nodes that we touched are what nothing got done on."""
     tried = bool(book.flying) or book.failures.total > 0
-    silent = any(guard.silent for guard in book.guards.values())
-    return tried and not silent and not book.lost_views
+    return tried and not guarding.is_silent(book) and not book.lost_views
 
 
 def _why(book: Book) -> str:

@@ -121,9 +121,14 @@ def is_unserved(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> bool:
     return guard.silent or now >= guard.bereft[run.node] + PATIENCE_S
 
 
+def is_silent(book: Book) -> bool:
+    """Whether the controller is taken for dead; it is one and the same for all DaemonSets."""
+    return any(guard.silent for guard in book.guards.values())
+
+
 def is_trusted(book: Book, ds: DaemonSetRun) -> bool:
     """Whether what is deleted would be replaced."""
-    return not book.guards[ds.name].silent and not ds.pods_refused
+    return not ds.pods_refused and not is_silent(book)
 
 
 def reason(book: Book, ds: DaemonSetRun) -> str:

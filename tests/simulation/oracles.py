@@ -70,7 +70,7 @@ class Judge:
         self._acting: Process | None = None
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
-        self._by_us: set[Place] = set()
+        self._by_us: dict[Place, float] = {}  # since when
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
             set()
@@ -195,8 +195,8 @@ class Judge:
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
             if not served and not self._lost_just_now(place):
-                self._by_us.add(place)
-                self._check_alone(place)
+                self._by_us[place] = self._machine.clock.now()
+                self._check_alone(process, place)
                 if was_served:
                     self._check_budget(process, place)
         makes_place = ends or _is_released(event.object)
@@ -206,7 +206,7 @@ class Judge:
             rollout = engine.plan.name if engine is not None else ""
             self.starts.check(process.name, rollout, place, event.old or event.object)
         if served:
-            self._by_us.discard(place)
+            self._by_us.pop(place, None)
 
     def _loses(self, event: Event) -> bool:
         """Whether a pod that was ready is not any more."""
@@ -222,11 +222,17 @@ class Judge:
         """What a node lacks that has left, and comes back, it lacks through its leaving."""
         if event.type == "DELETED":
             name = event.object["metadata"]["name"]
-            self._by_us = {place for place in self._by_us if place[1] != name}
+            self._by_us = {place: at for place, at in self._by_us.items() if place[1] != name}
 
-    def _check_alone(self, place: Place) -> None:
-        """A node belongs to one step at a time."""
-        others = [uid for uid, node in self._by_us if node == place[1] and uid != place[0]]
+    def _check_alone(self, process: Process, place: Place) -> None:
+        """A node belongs to one step at a time; a step is over at its deadline."""
+        engine = self.engines.get(process)
+        since = self._machine.clock.now() - (engine.plan.health.node_timeout_s if engine else 0.0)
+        others = [
+            uid
+            for (uid, node), at in self._by_us.items()
+            if node == place[1] and uid != place[0] and at > since
+        ]
         if others:
             self.complain(f"two DaemonSets are taken down on {place[1]} at once")
 

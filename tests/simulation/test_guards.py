@@ -13,6 +13,7 @@ from rollout.executor.actions import Action, DeletePod, Outcome, Prepare
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.errors import StatusError
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
 from rollout.sim.registry import Caller
 from rollout.sim.resources import DAEMONSETS, PODS
 from tests.simulation.driver import read_fleet
@@ -81,6 +82,26 @@ def test_faults_34_while_the_controller_is_down_deleting_stops_and_goes_on_with_
     assert set(world.oracle.deletes.values()) == {1}
     kinds = [line for line in world.run.log if "controller-" in line]
     assert ["controller-silent" in kinds[0], "controller-back" in kinds[1]] == [True, True]
+
+
+def test_faults_34_the_controller_of_one_daemon_set_is_that_of_all() -> None:
+    names = ("one", "two")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image="log-agent:2.3") for name in names
+    )
+    world = World(
+        fleet=Fleet(nodes=default_nodes(4, 1), daemon_sets=entries),
+        daemonSets=[{**item(1), "name": name} for name in names],
+        limits={"replacementsPerSecond": 0.02},
+        health={"soak": 1, "nodeTimeout": "10m"},
+    )
+    world.until_deletes(1)
+    world.cluster.stop_controllers()
+    world.advance(300.0)
+
+    assert len(world.oracle.order) == 1, "the other DaemonSet's pods would not come back either"
+    world.cluster.start_controllers()
+    assert world.finish().outcome is Outcome.DONE
 
 
 def test_a_controller_that_stays_down_is_not_held_against_the_release() -> None:
