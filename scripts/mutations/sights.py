@@ -206,8 +206,8 @@ SIGHTS: Final = (
         "pods-refused",
         "pods are deleted whose successors the API server refuses",
         "rollout/executor/guarding.py",
-        "    return not book.guards[ds.name].silent and not ds.pods_refused\n",
-        "    return not book.guards[ds.name].silent\n",
+        "    return not ds.pods_refused and not is_silent(book)\n",
+        "    return not is_silent(book)\n",
         (
             "tests/simulation/test_guards.py::test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted",
         ),
