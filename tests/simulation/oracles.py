@@ -310,7 +310,7 @@ class Judge:
             forward = isinstance(action, Prepare | DeletePod | ReleasePod)
             if self._stopping and forward and not self._may_move(engine, action):
                 self.complain(f"S6: {action} after a stop")
-            if isinstance(action, DeletePod | ReleasePod):
+            if isinstance(action, DeletePod | ReleasePod) and not self._ends(engine, action):
                 self._check_order(engine, action)
 
     def _may_move(self, engine: Engine, action: Action) -> bool:
@@ -318,10 +318,14 @@ class Judge:
         if not isinstance(action, DeletePod | ReleasePod):
             return bool(self.let_go)
         planned = engine.daemon_sets[action.daemon_set].planned
-        pod = self._store.get(PODS, (planned.namespace, action.pod))
-        ends = pod is not None and _is_released(pod)
         begun = self.starts.has_begun((planned.uid, action.node))
-        return ends or begun or action.node in self.let_go
+        return self._ends(engine, action) or begun or action.node in self.let_go
+
+    def _ends(self, engine: Engine, action: DeletePod | ReleasePod) -> bool:
+        """Whether it ends a hand-over, which has begun before."""
+        namespace = engine.daemon_sets[action.daemon_set].planned.namespace
+        pod = self._store.get(PODS, (namespace, action.pod))
+        return pod is not None and _is_released(pod)
 
     def _check_order(self, engine: Engine, action: DeletePod | ReleasePod) -> None:
         step = engine.daemon_sets[action.daemon_set].steps[action.node]

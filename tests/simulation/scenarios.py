@@ -405,7 +405,8 @@ class _Story:
                     gives_up = (
                         self.scenario.repair == "rollback" or self.codes.count(code) > PATIENT
                     )
-                    if gives_up and code == ExitCode.HELD and not self.world.judge.writes:
+                    before = code in (ExitCode.HELD, ExitCode.PAUSED)
+                    if gives_up and before and not self.world.judge.writes:
                         return code  # a gate before the first write: there is nothing to take back
                     if gives_up and code != ExitCode.STALE:
                         command = back
