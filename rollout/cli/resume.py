@@ -197,7 +197,11 @@ def roll_back_or_ask(
 def end_or_ask(
     run: Hearing, journal: JournalOptions, allowed: Allowed, output: str = "table"
 ) -> int:
-    """End a run that nobody carries out, as was said; leave it to the process that is at work."""
+    """End a run that nobody carries out, as was said; leave it to the process that is at work.
+
+    Whoever asks for the way back while this process has the lock takes it for one that is at work,
+    and leaves it to do that.
+    """
     from rollout.cli.running import reporter_for, teller_for  # noqa: PLC0415 - slow to import
     from rollout.cli.speaking import tell  # noqa: PLC0415
     from rollout.executor.closing import end_now  # noqa: PLC0415
@@ -219,6 +223,9 @@ def end_or_ask(
         why = f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight."
         tell(why, output)
         return ExitCode.DONE
+    last = run.keeper.read() or ended
+    if last.wish is not None and last.wish.verb == "rollback":
+        return roll_back_or_ask(run, output, journal, allowed)
     tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}", output)
     return ExitCode.DONE
 
