@@ -30,6 +30,7 @@ def node_returned(book: Book, name: str, now: float) -> None:
         book.joined.add(name)
         book.tell(Notice("node-joined", node=name))
         return
+    open_again: list[StepRun] = []
     for ds in sets:
         run = ds.steps.get(name)
         gone = run is not None and run.state is StepState.GONE
@@ -38,6 +39,12 @@ def node_returned(book: Book, name: str, now: float) -> None:
         ds.view.take_node_back(name, now)
         if run is not None and gone and ds.phase not in _CLOSED:
             _begin_anew(book, ds, run, now)
+            open_again += [run] if run.state is StepState.READY else []
+    for run in open_again:  # one DaemonSet may wait there for the other (S7)
+        hold_back(book, run)
+    for run in open_again:
+        if run.state is StepState.READY:
+            book.enqueue(book.daemon_sets[run.step.daemon_set], run)
 
 
 def _is_live(ds: DaemonSetRun, node: str) -> bool:
@@ -57,5 +64,3 @@ def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.state, run.ready_at = StepState.READY, now
     book.pending += 1
     book.retries.open[run.step.id] = run
-    hold_back(book, run)
-    book.enqueue(ds, run)
