@@ -30,6 +30,7 @@ from tests.simulation.threads import Machine, Process
 from tests.simulation.writeoracle import WriteJudge
 
 SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
+HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
 SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
@@ -70,6 +71,7 @@ class Judge:
         self._acting: Process | None = None
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
+        self._up: dict[Place, float] = {}  # the same of those that are not down
         self._by_us: dict[Place, float] = {}  # since when
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
@@ -187,6 +189,7 @@ class Judge:
             event.old and event.old["metadata"].get("deletionTimestamp")
         )
         was_served = bool(self._serving.get(place))
+        was_known = self._machine.clock.now() - self._up.get(place, 0.0) > HEARD_S
         self._count(event.object, gone=event.type == "DELETED")
         served = bool(self._serving.get(place))
         process = self._acting
@@ -194,11 +197,11 @@ class Judge:
             self._by_others[place] = self._machine.clock.now()
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
-            if not served and not self._lost_just_now(place):
+            # What was down already, as far as anybody could hear, is replaced and not taken down.
+            if was_served and was_known and not served and not self._lost_just_now(place):
                 self._by_us[place] = self._machine.clock.now()
                 self._check_alone(process, place)
-                if was_served:
-                    self._check_budget(process, place)
+                self._check_budget(process, place)
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
             self.gates.changed(*place)
@@ -250,7 +253,9 @@ class Judge:
             serving.discard(meta["uid"])
         if serving:
             self._down.pop(place, None)
+            self._up.setdefault(place, self._machine.clock.now())
         else:
+            self._up.pop(place, None)
             self._down.setdefault(place, self._machine.clock.now())
 
     def _check_budget(self, process: Process, place: Place) -> None:

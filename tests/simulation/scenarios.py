@@ -361,8 +361,11 @@ class _Story:
         begin_turns(world, scenario.spec.get("gates", []), scenario.turns)
         code = self._commands()
         world.wait_until(lambda: all(other.over for other in self.others))
-        if any(other.code == ExitCode.ROLLED_BACK for other in self.others):
-            code = ExitCode.ROLLED_BACK  # asked for at the last moment, done by who asked
+        ends = {other.code for other in self.others}
+        for back in (ExitCode.ROLLED_BACK, ExitCode.ROLLBACK_INCOMPLETE):
+            if back in ends:  # asked for at the last moment, done by who asked
+                code = back
+                break
         world.advance(90.0)
         world.judge.check_strategy(restored=code in (0, 4))
         world.judge.rule()
