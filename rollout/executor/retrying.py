@@ -56,13 +56,26 @@ def reopen(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
 def hold_back(book: Book, run: StepRun) -> None:
     """Let what waits for a node, and has not begun, wait for it once more (S7)."""
     waiting = book.retries.awaited.setdefault(run.step.id, [])
-    for successor in run.successors:
+    for successor in _behind(run):
         if successor.node and successor.state is StepState.READY:
             unreachable.take_up(book, successor)
             successor.state, successor.lane = StepState.BLOCKED, None
         if successor.state is StepState.BLOCKED:
             successor.blockers += 1
             waiting.append(successor)
+
+
+def _behind(run: StepRun) -> list[StepRun]:
+    """Return what waits for a step: also what stands behind a barrier that has been passed."""
+    found: dict[str, StepRun] = {}
+    left = list(run.successors)
+    while left:
+        successor = left.pop()
+        if successor.step.id not in found:
+            found[successor.step.id] = successor
+            passed = not successor.node and successor.state is StepState.DONE
+            left += successor.successors if passed else ()
+    return list(found.values())
 
 
 def let_go(book: Book, run: StepRun, now: float) -> None:

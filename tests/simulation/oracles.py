@@ -72,7 +72,7 @@ class Judge:
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
         self._up: dict[Place, float] = {}  # the same of those that are not down
-        self._by_us: dict[Place, float] = {}  # since when
+        self._by_us: set[Place] = set()
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
             set()
@@ -199,7 +199,7 @@ class Judge:
             self.deletes[self._name(place[0]), place[1]] += 1
             # What was down already, as far as anybody could hear, is replaced and not taken down.
             if was_served and was_known and not served and not self._lost_just_now(place):
-                self._by_us[place] = self._machine.clock.now()
+                self._by_us.add(place)
                 self._check_alone(process, place)
                 self._check_budget(process, place)
         makes_place = ends or _is_released(event.object)
@@ -209,7 +209,7 @@ class Judge:
             rollout = engine.plan.name if engine is not None else ""
             self.starts.check(process.name, rollout, place, event.old or event.object)
         if served:
-            self._by_us.pop(place, None)
+            self._by_us.discard(place)
 
     def _loses(self, event: Event) -> bool:
         """Whether a pod that was ready is not any more."""
@@ -225,17 +225,18 @@ class Judge:
         """What a node lacks that has left, and comes back, it lacks through its leaving."""
         if event.type == "DELETED":
             name = event.object["metadata"]["name"]
-            self._by_us = {place: at for place, at in self._by_us.items() if place[1] != name}
+            self._by_us = {place for place in self._by_us if place[1] != name}
 
     def _check_alone(self, process: Process, place: Place) -> None:
-        """A node belongs to one step at a time; a step is over at its deadline."""
+        """A node belongs to one step at a time; one that has failed is over."""
         engine = self.engines.get(process)
-        since = self._machine.clock.now() - (engine.plan.health.node_timeout_s if engine else 0.0)
-        others = [
-            uid
-            for (uid, node), at in self._by_us.items()
-            if node == place[1] and uid != place[0] and at > since
-        ]
+        sets = engine.daemon_sets.values() if engine is not None else ()
+        over = {
+            ds.planned.uid
+            for ds in sets
+            if place[1] in ds.steps and ds.steps[place[1]].state is StepState.FAILED
+        }
+        others = {uid for uid, node in self._by_us if node == place[1]} - {place[0]} - over
         if others:
             self.complain(f"two DaemonSets are taken down on {place[1]} at once")
 
