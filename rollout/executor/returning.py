@@ -34,7 +34,7 @@ def node_returned(book: Book, name: str, now: float) -> None:
     for ds in sets:
         run = ds.steps.get(name)
         gone = run is not None and run.state is StepState.GONE
-        if ds not in kept and not (gone and run is not None and run.replaced_uid):
+        if ds not in kept and not (gone and run is not None and run.asked_at):
             continue
         ds.view.take_node_back(name, now)
         if run is not None and gone and ds.phase not in _CLOSED:
