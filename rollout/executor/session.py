@@ -81,9 +81,10 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
         if found.phase in ENDED:
+            back = f", or take it back: rollout rollback {plan.name} -n {plan.namespace}"
             raise StaleError(
                 f"run {found.run_id} of plan {plan.id} is {found.phase} ({found.message}); make a "
-                f"new plan, or take it back: rollout rollback {plan.name} -n {plan.namespace}"
+                f"new plan{'' if found.phase == 'superseded' else back}"
             )
         require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)

@@ -427,8 +427,8 @@ class _Story:
     def _was_lied_to(self) -> bool:
         """Whether nothing but a list that lacked something can have stopped the run (fault 13)."""
         drifts = {"edit-template", "edit-strategy", "recreate"}
-        aborted = any(record["phase"] == "aborted" for record in self._records())
-        return _lies(self.scenario) and drifts.isdisjoint(self.acted) and not aborted
+        ended = any(r["phase"] in ("aborted", "superseded") for r in self._records())
+        return _lies(self.scenario) and drifts.isdisjoint(self.acted) and not ended
 
     def _instead(self, command: list[str], path: str) -> list[str]:
         """Return what is given in place of a command: somebody may want to walk."""
@@ -631,8 +631,15 @@ def _lies(scenario: Scenario) -> bool:
 
 
 def _but_readiness(objects: dict[str, Any]) -> dict[str, Any]:
+    """Return the objects without what is of the moment.
+
+    On a node that was down before, the built-in controller replaces what it finds when it comes to
+    its turn, and whether it did depends on when the strategy was restored.
+    """
     return {
-        key: [(image, going) for image, _, going in value] if key.startswith("pod/") else value
+        key: [(image, going and "dead-" not in key) for image, _, going in value]
+        if key.startswith("pod/")
+        else value
         for key, value in objects.items()
     }
 
