@@ -427,7 +427,7 @@ class _Story:
     def _was_lied_to(self) -> bool:
         """Whether nothing but a list that lacked something can have stopped the run (fault 13)."""
         drifts = {"edit-template", "edit-strategy", "recreate"}
-        ended = any(r["phase"] in ("aborted", "superseded") for r in self._records())
+        ended = any(r["phase"] in ("aborted", "superseded", "cleaned up") for r in self._records())
         return _lies(self.scenario) and drifts.isdisjoint(self.acted) and not ended
 
     def _instead(self, command: list[str], path: str) -> list[str]:
