@@ -21,8 +21,8 @@ PROOFS: Final = {
     1: rf"{HITS}|{STRUCK}",
     2: r"assert first\.node",
     3: r"assert first\.node",
-    4: r"len\(world\.asked\) == 1",  # the eviction, and its refusal
-    5: r"raises\(Rejected|PodDisruptionBudget logging/",
+    4: r"refused\.value\.code == code",  # the eviction that the run never asks for
+    5: r"refused\.value\.code == code",
     6: HITS,
     7: HITS,
     8: r"replayed\[409\] >= 2",

@@ -32,7 +32,6 @@ from rollout.errors import (
 )
 from rollout.unreadable import UNREADABLE
 
-TOO_MANY_BUDGETS = "more than one PodDisruptionBudget"  # a 500 that certainly changed nothing
 SHOWN_BODY = 120  # characters of a foreign answer that go into a message
 
 _BY_CODE: dict[int, type[ClusterError]] = {
@@ -45,10 +44,6 @@ _BY_CODE: dict[int, type[ClusterError]] = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Rejected,
     HTTPStatus.UNPROCESSABLE_ENTITY: Rejected,
 }
-
-
-class DisruptionBlocked(Throttled):
-    """A PodDisruptionBudget forbids the eviction now; the server itself is not overloaded."""
 
 
 class Effect(enum.Enum):
@@ -162,10 +157,6 @@ def error_of_answer(
         )
     if code == HTTPStatus.FORBIDDEN:
         return Forbidden(f"{said or request}; ask for this permission, or choose another --context")
-    if status is not None and status.has_cause("DisruptionBudget"):
-        return DisruptionBlocked(said, delay)
-    if TOO_MANY_BUDGETS in said:
-        return Rejected(said)
     if code == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled(f"{request}: the server asks for patience: {said}", delay)
     if status is not None and code in _BY_CODE:

@@ -41,11 +41,8 @@ def write_query(field_manager: str, *, dry_run: bool) -> dict[str, str]:
     return {**query, "dryRun": "All"} if dry_run else query
 
 
-def delete_options(uid: str, grace_period_seconds: int | None, *, dry_run: bool) -> Body:
-    """Return the options that let a deletion hit one UID and no other.
-
-    `dryRun` stands in the body because the server ignores the query when there is a body.
-    """
+def delete_options(uid: str, grace_period_seconds: int | None) -> Body:
+    """Return the options that let a deletion hit one UID and no other."""
     options: Body = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -53,19 +50,7 @@ def delete_options(uid: str, grace_period_seconds: int | None, *, dry_run: bool)
     }
     if grace_period_seconds is not None:
         options["gracePeriodSeconds"] = grace_period_seconds
-    if dry_run:
-        options["dryRun"] = ["All"]
     return options
-
-
-def eviction(namespace: str, name: str, options: Body) -> Body:
-    """Return the body of a pod's `eviction` subresource."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": name, "namespace": namespace},
-        "deleteOptions": options,
-    }
 
 
 def access_review(**attributes: str) -> Body:

@@ -253,7 +253,6 @@ class Client:
         type_: type[T],
         *,
         dry_run: bool = False,
-        field_manager: str = FIELD_MANAGER,
     ) -> T:
         """Create an object in the collection and return it as the server stored it.
 
@@ -261,30 +260,20 @@ class Client:
             Conflict: it exists already.
             UnknownOutcome: it may have been created; read before anything else.
         """
-        query = bodies.write_query(field_manager, dry_run=dry_run)
+        query = bodies.write_query(FIELD_MANAGER, dry_run=dry_run)
         return self._sender.write(
             Request("POST", path, query, _effect(dry_run=dry_run), body), type_
         )
 
-    def replace(
-        self,
-        path: str,
-        body: object,
-        type_: type[T],
-        *,
-        dry_run: bool = False,
-        field_manager: str = FIELD_MANAGER,
-    ) -> T:
+    def replace(self, path: str, body: object, type_: type[T]) -> T:
         """Replace an object; with a resourceVersion in the body only if it's still at that version.
 
         Raises:
             Conflict: somebody else changed it.
             UnknownOutcome: it may have been replaced; read before anything else.
         """
-        query = bodies.write_query(field_manager, dry_run=dry_run)
-        return self._sender.write(
-            Request("PUT", path, query, _effect(dry_run=dry_run), body), type_
-        )
+        query = bodies.write_query(FIELD_MANAGER, dry_run=False)
+        return self._sender.write(Request("PUT", path, query, Effect.WRITE, body), type_)
 
     def patch(
         self,
@@ -325,7 +314,6 @@ class Client:
         uid: str,
         grace_period_seconds: int | None = None,
         propagation: str = "",
-        dry_run: bool = False,
     ) -> None:
         """Ask for the deletion of exactly the object with this UID.
 
@@ -334,38 +322,16 @@ class Client:
             uid: which it must have.
             grace_period_seconds: None for the object's own.
             propagation: what becomes of what it owns; empty for the server's default.
-            dry_run: delete nothing.
 
         Raises:
             NotFound: there's no object of this name.
             Conflict: the name belongs to another object now.
             UnknownOutcome: it may have been deleted; read before anything else.
         """
-        body = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
+        body = bodies.delete_options(uid, grace_period_seconds)
         if propagation:
             body["propagationPolicy"] = propagation
-        self._sender.write(Request("DELETE", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
-
-    def evict(
-        self,
-        namespace: str,
-        name: str,
-        *,
-        uid: str,
-        grace_period_seconds: int | None = None,
-        dry_run: bool = False,
-    ) -> None:
-        """Ask for the eviction of exactly the pod with this UID.
-
-        Raises:
-            DisruptionBlocked: a PodDisruptionBudget forbids it now; never retried here.
-            Rejected: more than one PodDisruptionBudget selects the pod.
-            NotFound, Conflict, UnknownOutcome: as for `delete`.
-        """
-        options = bodies.delete_options(uid, grace_period_seconds, dry_run=dry_run)
-        body = bodies.eviction(namespace, name, options)
-        path = resource_path("v1", "pods", namespace=namespace, name=name, subresource="eviction")
-        self._sender.write(Request("POST", path, {}, _effect(dry_run=dry_run), body), msgspec.Raw)
+        self._sender.write(Request("DELETE", path, {}, Effect.WRITE, body), msgspec.Raw)
 
 
 def _effect(*, dry_run: bool) -> Effect:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import tenacity
 
-from rollout.cluster.answers import DisruptionBlocked
 from rollout.errors import TransientError
 
 
@@ -58,11 +57,8 @@ def build_policy(
         spent = max(state.seconds_since_start or 0.0, state.idle_for)
         return spent + state.upcoming_sleep >= limit
 
-    def worth_it(error: BaseException) -> bool:
-        return isinstance(error, TransientError) and not isinstance(error, DisruptionBlocked)
-
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(worth_it),
+        retry=tenacity.retry_if_exception_type(TransientError),
         wait=wait,
         stop=ended,
         sleep=sleep or tenacity.sleep_using_event(stop),

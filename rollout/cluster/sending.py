@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from rollout.cluster.answers import DisruptionBlocked, Effect, lost
+from rollout.cluster.answers import Effect, lost
 from rollout.cluster.limit import WriteLimiter
 from rollout.cluster.retry import Patience, build_policy
 from rollout.cluster.serving import GROUPS, Groups, group_version, lacks
@@ -199,8 +199,7 @@ class Sender:
         try:
             result = self._send(request, type_)
         except Throttled as error:
-            if not isinstance(error, DisruptionBlocked):
-                self._limiter.refused(error.retry_after)
+            self._limiter.refused(error.retry_after)
             raise
         self._limiter.accepted()
         return result

@@ -6,7 +6,7 @@ from rollout.cluster.bodies import delete_options, leading_number, selectors
 
 
 def test_a_deletion_without_a_grace_period_keeps_the_pods_own() -> None:
-    assert delete_options("u", None, dry_run=False) == {
+    assert delete_options("u", None) == {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": "u"},
@@ -14,7 +14,7 @@ def test_a_deletion_without_a_grace_period_keeps_the_pods_own() -> None:
 
 
 def test_a_grace_period_of_zero_is_not_forgotten() -> None:
-    assert delete_options("u", 0, dry_run=False)["gracePeriodSeconds"] == 0
+    assert delete_options("u", 0)["gracePeriodSeconds"] == 0
 
 
 def test_empty_selectors_are_left_out() -> None:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.cluster.answers import DisruptionBlocked
 from rollout.cluster.client import PatchKind
-from rollout.cluster.limit import Rate, WriteLimiter
 from rollout.errors import (
     ClusterError,
     Conflict,
@@ -155,13 +153,12 @@ def test_a_refused_read_says_what_can_be_done(
 
 def test_every_delete_names_the_uid_that_it_means(tmp_path: Path) -> None:
     with serve(replies(Reply(pod("a", 1)))) as world, talking_to(world.url, tmp_path) as client:
-        client.delete(f"{PODS}/a", uid="u1", grace_period_seconds=0, dry_run=True)
+        client.delete(f"{PODS}/a", uid="u1", grace_period_seconds=0)
     assert world.asked[0].body == {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": "u1"},
         "gracePeriodSeconds": 0,
-        "dryRun": ["All"],
     }
 
 
@@ -183,34 +180,6 @@ def test_create_and_replace_return_what_the_server_stored(tmp_path: Path) -> Non
         assert c.create(PODS, pod("a", 0), Pod).metadata.resource_version == "3"
         assert c.replace(f"{PODS}/a", pod("a", 3), Pod).metadata.name == "a"
     assert [asked.method for asked in world.asked] == ["POST", "PUT"]
-
-
-def test_faults_04_an_eviction_that_a_budget_forbids_is_said_and_not_repeated(
-    tmp_path: Path,
-) -> None:
-    causes = [{"reason": "DisruptionBudget", "message": "The disruption budget agent needs 4"}]
-    blocked = status(429, "Cannot evict pod.", "TooManyRequests", causes=causes)
-    limiter = WriteLimiter(Rate(50.0, 10))
-    with (
-        serve(replies(blocked)) as world,
-        talking_to(world.url, tmp_path, limiter=limiter) as client,
-    ):
-        with pytest.raises(DisruptionBlocked, match="budget agent needs 4"):
-            client.evict("default", "a", uid="u1")
-        assert len(world.asked) == 1
-    assert limiter.per_second == 50.0, "a budget is no overload"
-    assert world.asked[0].path == f"{PODS}/a/eviction"
-    assert world.asked[0].body["deleteOptions"]["preconditions"] == {"uid": "u1"}
-
-
-def test_faults_05_an_eviction_with_two_budgets_is_refused_for_good(tmp_path: Path) -> None:
-    message = "This pod has more than one PodDisruptionBudget, which the eviction subresource..."
-    with (
-        serve(replies(status(500, message, "InternalError"))) as world,
-        talking_to(world.url, tmp_path) as client,
-        pytest.raises(Rejected, match="more than one PodDisruptionBudget"),
-    ):
-        client.evict("default", "a", uid="u1")
 
 
 # Questions about ourselves

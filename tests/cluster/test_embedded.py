@@ -126,14 +126,6 @@ def test_permissions_and_version_can_be_asked_for(client: Client) -> None:
     assert client.server_version()[:2] == (1, 36)
 
 
-def test_a_pod_is_evicted_by_uid(client: Client) -> None:
-    pod = client.list(PODS, Item).items[0].metadata
-    with pytest.raises(Conflict):
-        client.evict("logging", pod.name, uid="another")
-    client.evict("logging", pod.name, uid=pod.uid, grace_period_seconds=1, dry_run=True)
-    assert client.get(f"{PODS}/{pod.name}", Item).metadata.deletion_timestamp is None
-
-
 def test_a_replacement_is_followed_event_by_event(client: Client) -> None:
     news: queue.SimpleQueue[News[Item]] = queue.SimpleQueue()
     reflector = Reflector(client, "pods", PODS, Item, news.put)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout.cluster.answers import DisruptionBlocked
 from rollout.cluster.retry import Patience, build_policy
 from rollout.errors import ClusterError, Conflict, Throttled, UnknownOutcome, Unreachable
 
@@ -46,7 +45,6 @@ def test_transient_failures_are_repeated() -> None:
     [
         Conflict("x"),
         UnknownOutcome("x"),
-        DisruptionBlocked("x"),
         ClusterError("x"),
         KeyboardInterrupt(),
         ValueError("a bug"),

@@ -287,7 +287,6 @@ def test_no_library_error_leaves_the_client(tmp_path: Path, answer: Answer) -> N
             lambda: c.patch(PODS, {}, PatchKind.MERGE, Pod),
             lambda: c.replace(PODS, {}, Pod),
             lambda: c.delete(f"{PODS}/a", uid="u"),
-            lambda: c.evict("default", "a", uid="u"),
             lambda: c.review_access("get", "", "pods"),
             c.server_version,
         )

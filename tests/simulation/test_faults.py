@@ -12,6 +12,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
+from rollout.sim.errors import StatusError
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.resources import (
@@ -62,18 +63,25 @@ def test_fault_01_a_conflict_over_the_template_is_drift() -> None:
         assert world.judge.deletes.total() == before < 4
 
 
-def test_fault_05_budgets_are_named_before_the_run_and_never_met_in_it() -> None:
-    """Pods are deleted, not evicted: two budgets, which no eviction could pass, stop nothing."""
+@pytest.mark.parametrize(("budgets", "code"), [(("first",), 429), (("first", "second"), 500)])
+def test_fault_04_and_05_budgets_are_named_before_the_run_and_never_met_in_it(
+    budgets: tuple[str, ...], code: int
+) -> None:
+    """Pods are deleted, not evicted: what refuses every eviction stops nothing."""
     with World(default_fleet(3, 1)) as world:
-        for name in ("first", "second"):
+        for name in budgets:
             chosen = {"matchLabels": {"app": "log-agent"}}
             budget = {"metadata": {"name": name}, "spec": {"minAvailable": 3, "selector": chosen}}
             world.cluster.registry.create(PDBS, "logging", budget, SOMEBODY)
+        pod = pod_on(world, "node-000")["metadata"]["name"]
+        with pytest.raises(StatusError) as refused:
+            world.cluster.registry.evict("logging", pod, SOMEBODY)
+        assert refused.value.code == code
         path = world.save(world.plan(spec()))
         verified = world.run("verify", path)
 
         assert verified.code == ExitCode.DONE
-        for name in ("first", "second"):
+        for name in budgets:
             assert f"PodDisruptionBudget logging/{name}" in verified.text
         assert world.run("apply", path).code == ExitCode.DONE
         assert world.judge.deletes.total() == 3
