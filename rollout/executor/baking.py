@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.executor import weighing
+from rollout.executor import sight, weighing
 from rollout.executor.health import soaked_at
 from rollout.executor.state import BEFORE, StepRun, StepState
 from rollout.quantity import cut, format_duration
@@ -26,6 +26,12 @@ def note_updated(book: Book, run: StepRun, now: float) -> None:
     book.gating.updated_at[run.step.wave] = max(times, default=now)
 
 
+def note_retried(book: Book, run: StepRun, now: float) -> None:
+    """Another try of a node is over: a wave that still bakes is watched from then on."""
+    if run.step.wave in book.gating.updated_at:
+        book.gating.updated_at[run.step.wave] = now
+
+
 def bake(book: Book, run: StepRun, now: float) -> None:
     """Let a barrier open when its wave has baked; gates behind the wave take of that time."""
     wave = run.step.wave
@@ -36,12 +42,12 @@ def bake(book: Book, run: StepRun, now: float) -> None:
         return
     if wave not in book.gating.updated_at:
         note_updated(book, run, now)
-    end = book.gating.updated_at[wave] + bake_s
     run.state = StepState.SOAKING
-    if end > now:
-        book.at(end, lambda at: _end(book, run, end, at))
-    else:
-        _end(book, run, end, now)
+    _look(book, run, 0.0, now)
+
+
+def _baked_at(book: Book, run: StepRun) -> float:
+    return book.gating.updated_at[run.step.wave] + book.plan.waves[run.step.wave - 1].bake_s
 
 
 def sentence(book: Book, now: float) -> str:
@@ -50,19 +56,33 @@ def sentence(book: Book, now: float) -> str:
         if run.step.kind == "barrier" and run.state is StepState.SOAKING:
             wave = book.plan.waves[run.step.wave - 1]
             text = f"the bake time of wave {wave.name} ({format_duration(wave.bake_s)})"
-            if now < book.gating.updated_at[run.step.wave] + wave.bake_s:
-                return f"waiting for {text}"
-            names = cut([step.node for step in _unwell(book, run)])
-            return f"waiting for {names}: not available at the end of {text}"
+            over = now >= _baked_at(book, run)
+            unwell = [step.node for step in _unwell(book, run)] if over else []
+            if unwell:
+                return f"waiting for {cut(unwell)}: not available at the end of {text}"
+            return f"waiting for {text}"
     return ""
 
 
-def _end(book: Book, run: StepRun, end: float, now: float) -> None:
-    """The bake time is over: open the barrier if the wave is well, or will not get well."""
+def _look(book: Book, run: StepRun, unseen_s: float, now: float) -> None:
+    """Open the barrier if its bake time is over and the wave is well, or will not get well.
+
+    Args:
+        book: of the run.
+        run: the barrier.
+        unseen_s: for so long nothing could be judged behind the bake time: held against no node.
+        now: seconds, by the clock of the run.
+    """
+    end = _baked_at(book, run)
+    if end > now:
+        book.at(end, lambda at: _look(book, run, unseen_s, at))
+        return
+    seen = sight.can_judge(book, now)
     unwell = _unwell(book, run)
-    is_late = now >= end + book.plan.health.node_timeout_s
-    if _tried_again(book, run) or (unwell and not is_late):
-        book.at(now + _AGAIN_S, lambda at: _end(book, run, end, at))
+    is_late = now >= end + unseen_s + book.plan.health.node_timeout_s
+    if not seen or _tried_again(book, run) or (unwell and not is_late):
+        unseen_s += 0.0 if seen else _AGAIN_S
+        book.at(now + _AGAIN_S, lambda at: _look(book, run, unseen_s, at))
         return
     for step in unwell:
         ds = book.daemon_sets[step.step.daemon_set]

@@ -373,6 +373,7 @@ class Book:
                 self.finish_step(run, now)
         elif retried:
             self.pending -= 1
+            baking.note_retried(self, run, now)
             let_go(self, run, now)
             weighing.require_a_success(self, run.step.wave)
 
@@ -476,5 +477,5 @@ class Book:
             self.enqueue(ds, step)
         elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
             self.advance(ds, step, now)
-        elif step.state is StepState.DONE:
+        elif step.state is StepState.DONE and sight.can_judge(self, now):
             weighing.look_again(self, ds, step, now)

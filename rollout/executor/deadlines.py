@@ -92,7 +92,7 @@ def _why(book: Book) -> str:
         if cause and not book.lost_views:
             return f": {cause}"
     if book.lost_views:
-        return f": {sight.why_dark(book)}"
+        return f": {sight.why_blind(book)}"
     unheard = next((run for run in book.flying if run.said), None)
     return f": {unheard.node}: {unheard.said}" if unheard is not None else ""
 
@@ -120,9 +120,9 @@ def _tried_since(run: StepRun) -> float:
 
 
 def _counts(book: Book, now: float) -> bool:
-    """Whether nothing but nodes, or the lack of room for them, keeps the run from going on."""
+    """Whether nothing but nodes, or the lack of room or of a view, keeps the run from going on."""
     if book.stopping or book.stepping.asked is not None or book.gating.keep_waiting(now):
         return False
-    return bool(book.in_flight) or any(
+    return bool(book.in_flight) or book.sight.dark_since is not None or any(
         ds.waits or ds.phase in _PATCHING or not ds.resolved for ds in book.daemon_sets.values()
     )

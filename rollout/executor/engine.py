@@ -80,10 +80,10 @@ class Engine(Book):
                 ds.revisions = revisions
                 observing.resolve(self, ds, now)
             case ev.ViewLost(resource, reason):
-                stopping.view_lost(self, resource, reason, now)
+                sight.lost(self, resource, reason, now)
+                stopping.watch_blindness(self, now)
             case ev.ViewBack(resource):
-                self.lost_views.pop(resource, None)
-                sight.back(self, now)
+                sight.back(self, resource, now)
                 if resource == ev.LOCK:
                     gating.came_back(self)
             case ev.Answered():

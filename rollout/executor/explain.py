@@ -11,6 +11,7 @@ from rollout.executor import (
     gatewaiting,
     gatewindows,
     guarding,
+    sight,
     zones,
 )
 from rollout.executor.engine import Engine
@@ -38,8 +39,7 @@ def _sentence(engine: Engine, now: float) -> str:
     if engine.finished is not None:
         return engine.finished.message
     if engine.lost_views:
-        resource, reason = next(iter(engine.lost_views.items()))
-        return f"no view of {resource} ({reason}); nothing starts until it is back"
+        return f"{sight.why_blind(engine)}; nothing starts until it is back"
     prefix = _ending(engine)
     flying = engine.flying
     trouble = [run.node for run in flying if run.in_trouble]

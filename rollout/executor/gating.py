@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rollout.executor import backgroundgates, controlling, gateagain
+from rollout.executor import backgroundgates, controlling, gateagain, sight
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatechange import changed_at
@@ -44,10 +44,15 @@ def take_up(book: Book, now: float) -> None:
 
 def heard(book: Book, meter: str, round_: int, measurement: Measurement, now: float) -> None:
     """Take in a measurement; none passes on a picture of the cluster that is out of date."""
-    if book.lost_views and measurement.outcome is Outcome.PASSED:
-        resource = next(iter(book.lost_views))
-        measurement = Measurement(Outcome.WAITING, measurement.at, reason=f"no view of {resource}")
+    if measurement.outcome is Outcome.PASSED and not _saw_all(book, measurement, now):
+        reason = sight.why_blind(book) or "the view of the cluster was lost meanwhile"
+        measurement = Measurement(Outcome.WAITING, measurement.at, reason=reason)
     book.gates.measured(meter, round_, measurement, now)
+
+
+def _saw_all(book: Book, measurement: Measurement, now: float) -> bool:
+    """Whether a measurement began when all was seen, and ends so."""
+    return not sight.is_blind(book, now) and measurement.at >= book.sight.settled_at
 
 
 def hear(book: Book, before: Wishes, now: float) -> None:

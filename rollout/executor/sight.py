@@ -1,4 +1,4 @@
-"""Whether pods and nodes are seen as they are: what is not seen is not judged.
+"""What of the cluster is seen as it is: what is not seen is not judged, and blind nothing starts.
 
 While a watch of them is silent or broken, what is known may be old: neither is a node healthy by it
 nor failed. Verdicts wait until the views are back and have had time to catch up. The time without
@@ -40,16 +40,20 @@ class Sight:
         return self.missed_s + (now - self.dark_since if self.dark_since is not None else 0.0)
 
 
-def lost(book: Book, now: float) -> None:
-    """A view was lost: nothing is judged from now on, if it is one of those that count."""
-    if book.sight.dark_since is None and _is_dark(book):
+def lost(book: Book, resource: str, reason: str, now: float) -> None:
+    """A watch, or the lock, tells nothing any more: nothing is judged, if it is one that counts."""
+    if not book.lost_views:
+        book.sight.blind_since = now
+    book.lost_views[resource] = reason
+    if book.sight.dark_since is None and _dark(book):
         book.sight.dark_since = now
 
 
-def back(book: Book, now: float) -> None:
+def back(book: Book, resource: str, now: float) -> None:
     """A view is back: judge again, once the last one has caught up."""
+    book.lost_views.pop(resource, None)
     sight = book.sight
-    if sight.dark_since is None or _is_dark(book):
+    if sight.dark_since is None or _dark(book):
         return
     sight.missed_s, sight.dark_since, sight.back_at = sight.missed_by(now), None, now
     book.at(sight.settled_at, lambda at: _look(book, at))
@@ -60,16 +64,27 @@ def can_judge(book: Book, now: float) -> bool:
     return book.sight.dark_since is None and now >= book.sight.settled_at
 
 
-def why_dark(book: Book) -> str:
+def is_blind(book: Book, now: float) -> bool:
+    """Whether anything is not seen, or not yet as it is: nothing starts then, and no gate passes."""
+    return bool(book.lost_views) or not can_judge(book, now)
+
+
+def why_blind(book: Book) -> str:
     """Say which views are lost, and why the first of them; "" when none is."""
-    if not book.lost_views:
-        return ""
-    names = sorted(book.lost_views)
-    return f"no view of {cut(names)} ({book.lost_views[names[0]]})"
+    return _text(book, sorted(book.lost_views))
 
 
-def _is_dark(book: Book) -> bool:
-    return any(name.partition("/")[0] in _JUDGED for name in book.lost_views)
+def why_dark(book: Book) -> str:
+    """Say the same of the views that verdicts stand on."""
+    return _text(book, _dark(book))
+
+
+def _text(book: Book, names: list[str]) -> str:
+    return f"no view of {cut(names)} ({book.lost_views[names[0]]})" if names else ""
+
+
+def _dark(book: Book) -> list[str]:
+    return sorted(name for name in book.lost_views if name.partition("/")[0] in _JUDGED)
 
 
 def _look(book: Book, now: float) -> None:
@@ -78,5 +93,5 @@ def _look(book: Book, now: float) -> None:
         return
     for ds in book.daemon_sets.values():
         for run in ds.steps.values():
-            if run.state in IN_FLIGHT or run.state is StepState.FAILED:
-                book.advance(ds, run, now)
+            if run.state in IN_FLIGHT or run.state in (StepState.FAILED, StepState.DONE):
+                book.node_changed(ds, run.node, now)

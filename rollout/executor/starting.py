@@ -40,8 +40,7 @@ _ANSWER_S = 120.0  # more for a node whose delete is not accepted yet: the node 
 
 def start_updates(book: Book, now: float) -> None:
     """Start what order, budgets and the rate limit allow at this moment (S1, S6, S9)."""
-    blind = bool(book.lost_views) or not sight.can_judge(book, now)
-    if blind or book.finished or book.gating.again:
+    if sight.is_blind(book, now) or book.finished or book.gating.again:
         return
     _take_over_cleared(book, now)
     if book.stopping:

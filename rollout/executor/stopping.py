@@ -34,19 +34,11 @@ def _limit_wait(book: Book, now: float) -> None:
     """Wait for what is in flight no longer than the grace."""
     over = f"the grace of {format_duration(book.grace_s)} is over"
     book.at(now + book.grace_s, lambda _: _give_up(book, over))
-    _watch_blindness(book, now)
+    watch_blindness(book, now)
 
 
-def view_lost(book: Book, resource: str, reason: str, now: float) -> None:
-    """A watch, or the lock, tells nothing any more."""
-    if not book.lost_views:
-        book.sight.blind_since = now
-    book.lost_views[resource] = reason
-    sight.lost(book, now)
-    _watch_blindness(book, now)
-
-
-def _watch_blindness(book: Book, now: float) -> None:
+def watch_blindness(book: Book, now: float) -> None:
+    """Bound the wait of a run that is to stop and sees nothing any more."""
     if _shall_end(book) and book.lost_views:
         since = book.sight.blind_since
         book.at(now + book.blind_s, lambda _: _look(book, since))
@@ -59,7 +51,7 @@ def _shall_end(book: Book) -> bool:
 
 def _look(book: Book, since: float) -> None:
     if book.lost_views and book.sight.blind_since == since:
-        _give_up(book, f"no view of {', '.join(sorted(book.lost_views))}")
+        _give_up(book, sight.why_blind(book))
 
 
 def _give_up(book: Book, why: str) -> None:

@@ -35,7 +35,7 @@ def note_block(book: Book, now: float) -> None:
 def _block(book: Book, now: float) -> str:
     if book.stopping:
         return "pause"
-    if book.lost_views or not sight.can_judge(book, now):
+    if sight.is_blind(book, now):
         return "no view"
     if not any(ds.waits for ds in book.daemon_sets.values()):
         return ""

@@ -129,8 +129,8 @@ SIGHTS: Final = (
         "blind",
         "something starts while nothing can be seen",
         "rollout/executor/starting.py",
-        "    blind = bool(book.lost_views) or not sight.can_judge(book, now)\n",
-        "    blind = False\n",
+        "    if sight.is_blind(book, now) or book.finished",
+        "    if book.finished",
         (f"{LIMITS}test_nothing_starts_while_a_view_is_lost",),
     ),
     Guard(
@@ -142,6 +142,14 @@ SIGHTS: Final = (
         (
             "tests/simulation/test_faults.py::test_fault_16_nothing_is_judged_by_a_view_that_is_lost",
         ),
+    ),
+    Guard(
+        "views-of-a-measurement",
+        "a gate passes on a picture that was taken while a view was away (S8)",
+        "rollout/executor/gating.py",
+        " and measurement.at >= book.sight.settled_at\n",
+        "\n",
+        (f"{LIMITS}test_a_gate_passes_on_no_measurement_in_which_a_view_was_away",),
     ),
     Guard(
         "time-without-a-view",
@@ -178,7 +186,7 @@ SIGHTS: Final = (
         "gates-while-blind",
         "a gate passes on a picture that is out of date (S8)",
         "rollout/executor/gating.py",
-        "    if book.lost_views and measurement.outcome is Outcome.PASSED:\n",
+        "    if measurement.outcome is Outcome.PASSED and not _saw_all(book, measurement, now):\n",
         "    if False:\n",
         (f"{LIMITS}test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_again",),
     ),

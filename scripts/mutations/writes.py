@@ -217,8 +217,8 @@ WRITES: Final = (
         "rate-limit",
         "a server that asks for patience is asked all the faster",
         "rollout/cluster/sending.py",
-        "                self._limiter.refused(error.retry_after)\n",
-        "                pass\n",
+        "            self._limiter.refused(error.retry_after)\n",
+        "            pass\n",
         ("tests/cluster/test_sending.py::test_a_429_halves_the_rate_of_later_writes",),
     ),
     Guard(

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from rollout.executor import events as ev
 from rollout.executor.actions import Outcome
+from rollout.executor.state import StepState
+from rollout.executor.wishes import Wishes
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
 from tests.simulation.world import TARGET, World
 
@@ -34,10 +37,14 @@ def test_a_wave_is_told_to_be_done_once_behind_all_of_its_daemon_sets() -> None:
     assert [line.partition("done=")[2] for line in told] == ["2)", "4)"]
 
 
-def small_world(gates: Sequence[dict[str, Any]] = (), **health: Any) -> World:
+def small_world(
+    gates: Sequence[dict[str, Any]] = (), failure: dict[str, Any] | None = None, **health: Any
+) -> World:
     item = {"name": "log-agent", "target": TARGET, "strategy": {"maxUnavailable": 2}}
     health = {"soak": "10s", "nodeTimeout": "2m", **health}
-    return World(6, daemonSets=[item], waves=WAVES, health=health, gates=list(gates))
+    return World(
+        6, daemonSets=[item], waves=WAVES, health=health, gates=list(gates), failure=failure or {}
+    )
 
 
 def go_on(world: World) -> None:
@@ -130,3 +137,47 @@ def test_a_node_that_is_down_behind_the_bake_time_is_waited_for(*, heals: bool) 
     assert finish.outcome is (Outcome.DONE if heals else Outcome.HELD)
     why = "node-000 failed: its new pod is not available after the bake time; "
     assert finish.message.startswith(why) is not heals
+
+
+def without_a_view(seconds: float) -> World:
+    """Return a world in which a canary crashes while its wave bakes and its pods are not seen."""
+    world = small_world(progressDeadline="10m")
+    world.break_release("crash", "node-000", after=500)
+    world.until_deletes(2)
+    world.advance(400.0)
+    world.run.engine.observe(ev.ViewLost("pods/log-agent", "the line is cut"), world.now)
+    world.advance(seconds)
+    return world
+
+
+def test_a_wave_that_bakes_is_judged_when_its_view_is_back() -> None:
+    world = without_a_view(400.0)
+    assert world.run.finish is None
+    assert not any("kind='wave-done'" in line for line in world.run.log)
+    world.run.engine.observe(ev.ViewBack("pods/log-agent"), world.now)
+
+    assert world.finish().message.startswith("node-000 failed: container agent restarted")
+    assert len(world.oracle.order) == 2
+
+
+def test_a_wave_that_nobody_sees_any_more_does_not_bake_for_ever() -> None:
+    finish = without_a_view(700.0).finish()
+
+    assert finish.outcome is Outcome.DEADLINE
+    assert finish.message.endswith(": no view of pods/log-agent (the line is cut)")
+
+
+def test_a_node_that_is_tried_again_gets_the_bake_time_too() -> None:
+    world = small_world(failure={"maxFailures": 1})
+    world.break_release("never-ready", "node-000")
+    world.until(lambda: world.step("node-000").state is StepState.FAILED)
+    world.cluster.clear_image_faults()
+    wishes = Wishes(retried={"node-000": world.now})
+    world.run.engine.observe(ev.Said(wishes), world.now)
+    world.until(lambda: world.step("node-000").state is StepState.DONE)
+    done = world.now
+
+    assert len(world.oracle.order) == 3  # the pod that had failed was one of them
+
+    world.until(lambda: len(world.oracle.order) > 3)
+    assert world.now - done >= 600.0

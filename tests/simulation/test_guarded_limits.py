@@ -12,6 +12,7 @@ from rollout.executor import events as ev
 from rollout.executor.actions import Action, DeletePod, Outcome
 from rollout.executor.health import judge
 from rollout.fleet.objects import DaemonSet, Node, Pod
+from rollout.gates.context import Context
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
@@ -214,6 +215,21 @@ def test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_agai
 
     assert run.run().outcome is Outcome.DONE
     assert len(script.times("errors")) >= before + 2  # behind each of the waves
+
+
+def test_a_gate_passes_on_no_measurement_in_which_a_view_was_away() -> None:
+    world = GateWorld(4, gates=[gate("errors", "after-wave")])
+
+    def unseen(context: Context) -> str:
+        run.engine.observe(ev.ViewLost("pods/log-agent", "the line is cut"), context.now)
+        run.engine.observe(ev.ViewBack("pods/log-agent"), context.now)
+        return "ok"
+
+    script = Script(errors=[unseen, "ok"])
+    run = world.start(script)
+
+    assert run.run().outcome is Outcome.DONE
+    assert len(script.times("errors")) == 1 + 2  # behind each of the waves
 
 
 def test_a_delete_that_was_not_done_is_not_repeated_after_a_stop() -> None:
