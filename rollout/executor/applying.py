@@ -10,6 +10,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
+from rollout.errors import ClusterError
 from rollout.executor import events as ev
 from rollout.executor.actions import Ask, Finish, Outcome
 from rollout.executor.closing import close
@@ -156,7 +157,7 @@ def _run(
         session.keeper.write(record)
         for sentence in mark_others(run.client, plan, first):
             run.observer.warning(sentence)
-        why = keep_plan(run.client, plan, old_templates(run.client, plan))
+        why = _keep(run.client, plan)
         if why:
             run.observer.warning(
                 f"the plan is not kept in the cluster ({why}): keep its file, "
@@ -192,6 +193,15 @@ def _run(
     if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
         result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
     return result, ended
+
+
+def _keep(client: Client, plan: Plan) -> str:
+    """Keep what the run needs to go on and to go back; says why not: it goes on all the same."""
+    try:
+        templates = old_templates(client, plan)
+    except ClusterError as error:
+        return str(error)
+    return keep_plan(client, plan, templates)
 
 
 def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:

@@ -143,9 +143,11 @@ class Engine(Book):
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
-            left_alone = self.in_trouble if self.pause_why and not self.hold_why else 0
-            left_alone += len(self.forsaken)
-            return self.in_flight > left_alone + gatewaiting.idle(self)
+            idle = gatewaiting.idle(self) | {run.id for run in self.forsaken}
+            left_alone = len(idle)
+            if self.pause_why and not self.hold_why:
+                left_alone += self.in_trouble - sum(self.steps[i].in_trouble for i in idle)
+            return self.in_flight > left_alone
         return any(run.awaiting_answer for run in self.busy_nodes.values())
 
     def _goes_back(self) -> bool:

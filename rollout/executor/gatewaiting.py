@@ -9,17 +9,17 @@ from rollout.executor.gatestop import place_of
 from rollout.executor.state import StepRun, StepState
 
 
-def idle(book: Book) -> int:
-    """Return how many nodes hold a slot and wait for nothing but people."""
+def idle(book: Book) -> set[str]:
+    """Return the steps that hold a slot and wait for nothing but people."""
     if not book.gating.missing:
-        return 0
-    return sum(
-        1
+        return set()
+    return {
+        step_id
         for step_id, missing in book.gating.missing.items()
         if book.steps[step_id].state in (StepState.ASKING, StepState.PROVING)
         and missing
         and all(book.gates.open[run_id].waits_for_people for run_id in missing)
-    )
+    }
 
 
 def waiting_for_people(book: Book) -> Finish | None:

@@ -51,6 +51,7 @@ class TimeStore:
         self.failed: dict[str, StepRun] = {}
         self.looks_at = inf
         self._stored = earlier  # what the record says, or is about to
+        self._is_sure = True  # that it says so
         self._stored_at = -inf
         self._to_store: StoredTimes | None = None
 
@@ -62,7 +63,7 @@ class TimeStore:
     def store(self, times: StoredTimes, now: float) -> None:
         """Let the record say so."""
         self._stored = self._to_store = times
-        self._stored_at = now
+        self._stored_at, self._is_sure = now, True
 
     def take(self) -> StoredTimes | None:
         """Return what is to be written into the record now; None: nothing."""
@@ -73,9 +74,13 @@ class TimeStore:
         """Return when to write what is due then: many changes go into one write."""
         return max(when, self._stored_at + self.bound_s)
 
+    def lacks(self, times: StoredTimes) -> bool:
+        """Whether the record does not say so yet."""
+        return not self._is_sure or times != self._stored
+
     def forget(self) -> None:
-        """The record could not be written: all is to be told once more."""
-        self._stored = StoredTimes()
+        """The record could not be written: it may say what it said before, and is to be told."""
+        self._stored, self._is_sure = StoredTimes(), False
 
 
 def begun(book: Book, run: StepRun, now: float) -> None:
@@ -150,7 +155,7 @@ def _look(book: Book, asked: float, now: float) -> None:
     started = left_behind(run for run in flying if _due(book, run) <= now)
     started |= {run.id: float(floor(run.started_at)) for run in times.failed.values()}
     wanted = StoredTimes(started, _counts_from(book, now))
-    if wanted != times.stored:
+    if times.lacks(wanted):
         times.store(wanted, now)
     if later:
         _look_at(book, min(later), now)

@@ -67,8 +67,8 @@ def mark_others(client: Client, plan: Plan, record: RunRecord) -> list[str]:
         for old in record.superseded[-1:]
     ]
     for ds in plan.daemon_sets:
-        live = client.get(daemon_set_path(ds.namespace, ds.name), DaemonSet)
-        where = live.metadata.annotations.get(marks.ROLLOUT, "")
+        live = client.get_or_none(daemon_set_path(ds.namespace, ds.name), DaemonSet)
+        where = live.metadata.annotations.get(marks.ROLLOUT, "") if live is not None else ""
         namespace, _, name = where.partition("/")
         if name and (namespace, name) != (plan.namespace, plan.name):
             told += _mark(Keeper(client, namespace, name), record, where)

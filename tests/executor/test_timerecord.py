@@ -6,7 +6,7 @@ import msgspec
 
 from rollout.executor import events as ev
 from rollout.executor.record import encode_record
-from rollout.executor.storedtimes import StoredTimes
+from rollout.executor.storedtimes import StoredTimes, TimeStore
 from rollout.executor.timerecord import MOST_BYTES, recorded_starts, times_from, written
 from tests.executor.test_saying import LIMIT, record
 from tests.simulation.world import World
@@ -56,6 +56,16 @@ def test_what_could_not_be_written_is_told_again() -> None:
     world.advance(12.0)
 
     assert world.run.recorded == told
+
+
+def test_a_record_that_could_not_be_written_is_told_also_that_nothing_is_left() -> None:
+    store = TimeStore(StoredTimes(), node_timeout_s=600.0)
+    store.store(starts(3), 1.0)
+    store.forget()  # whatever it held before is what it holds
+
+    assert store.lacks(StoredTimes())
+    store.store(StoredTimes(), 2.0)
+    assert not store.lacks(StoredTimes())
 
 
 def test_a_node_that_is_over_leaves_the_record() -> None:

@@ -56,6 +56,19 @@ def test_fault_01_what_changes_between_our_look_and_our_patch_is_looked_at_again
             assert "since the plan was made" in command.text
 
 
+def test_a_daemon_set_that_is_deleted_while_its_run_begins_ends_that_as_drift() -> None:
+    with World(default_fleet(3, 1)) as world:
+        gone = AtTheFirst(
+            *(world, "POST", "/configmaps"),
+            lambda _: world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY),
+        )
+        command = begin(world)
+
+        assert command.end() == ExitCode.STALE, command.text
+        assert gone.struck == 1
+        assert "the plan is not kept in the cluster (" in command.text
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
