@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from rollout.executor import advancing, observing, starting
 from rollout.executor import events as ev
-from rollout.executor import observing, starting
 from rollout.executor.actions import (
     DeletePod,
     Outcome,
@@ -147,7 +147,7 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             # Conflict and not found mean that this pod is gone already: observe (S2).
             _taken_away(book, ds, step, write, event, now)
             if step.state is not StepState.READY:
-                book.advance(ds, step, now)
+                advancing.advance(book, ds, step, now)
         case ev.Answer.UNKNOWN:
             step.awaiting_answer = True
             book.actions.append(ReadPod(write))
@@ -189,7 +189,7 @@ def _write_again(book: Book, write: PodWrite, now: float) -> None:
     if step.state is StepState.DELETING or book.stopping:
         _let_go(book, ds, step)
     else:  # the second half of a hand-over: only behind a successor that is still well
-        book.advance(ds, step, now)
+        advancing.advance(book, ds, step, now)
 
 
 def _let_go(book: Book, ds: DaemonSetRun, step: StepRun) -> None:

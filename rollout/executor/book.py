@@ -1,8 +1,9 @@
-"""The engine's book: where every step and every DaemonSet of a run stands, and how a step moves on.
+"""The engine's book: where every step and every DaemonSet of a run stands, and how a step ends.
 
 The graph's order is kept by counting predecessors, so that a step that ends costs O(successors).
-What happened is entered by `observing` and `answering`, what may begin is decided in `starting`;
-all of them work on this one state, and nothing here looks at anything else.
+What happened is entered by `observing` and `answering`, what may begin is decided in `starting`,
+how what is in flight moves on in `advancing`; all of them work on this one state, and nothing here
+looks at anything else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 from rollout.errors import ExitCode
 from rollout.executor import (
+    advancing,
     baking,
     deadlines,
     guarding,
@@ -22,11 +24,10 @@ from rollout.executor import (
     weighing,
 )
 from rollout.executor import events as ev
-from rollout.executor.actions import Action, DeletePod, Finish, Outcome
+from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.failing import Failures
 from rollout.executor.gatebook import GateBook
 from rollout.executor.gatestate import Carried, Gating
-from rollout.executor.health import Verdict, judge
 from rollout.executor.notices import Notice
 from rollout.executor.pacing import Pace
 from rollout.executor.record import Wish
@@ -274,64 +275,6 @@ class Book:
             name = self.plan.waves[self.stop_at - 1].name
             self.stop_why = f"stopped behind wave {name}, as was asked for"
 
-    def advance(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-        """Look at a node in flight (or failed, which may heal) and move its step on."""
-        if run.awaiting_answer or run.state is StepState.ASKING or not sight.can_judge(self, now):
-            return
-        verdict = judge(run, ds, self.nodes.get(run.node), now, self.plan.health)
-        self._note_trouble(run, verdict)
-        match verdict:
-            case Verdict(failed=reason) if reason:
-                if run.state is not StepState.FAILED:
-                    self.end(ds, run, StepState.FAILED, reason, now)
-            case Verdict(healthy=True) if not self.gating.is_proven(run):
-                self.gating.prove(run)
-            case Verdict(healthy=True) if run.released_uid:
-                self._end_hand_over(ds, run, now)
-            case Verdict(healthy=True):
-                self.end(ds, run, StepState.DONE, "", now)
-            case _:
-                self._not_yet(ds, run, verdict, now)
-
-    def _not_yet(self, ds: DaemonSetRun, run: StepRun, verdict: Verdict, now: float) -> None:
-        """Wait for a node; one that was healthy before has its gates asked anew later."""
-        self.gating.leave(run)
-        late = now >= run.started_at + self.plan.health.node_timeout_s
-        if run.state is StepState.PROVING and late:
-            self.end(ds, run, StepState.FAILED, "it was healthy, and is not any more", now)
-            return
-        if run.state is not StepState.FAILED:
-            run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
-        guarding.look_at(self, ds, run, now)
-        when = verdict.look_again
-        if when is not None and when > now:
-            self.at(when, lambda at: self._look_again(ds, run, at))
-
-    def _note_trouble(self, run: StepRun, verdict: Verdict) -> None:
-        """Keep count of the nodes in flight that are in trouble, and pause where that is wished."""
-        if run.state in IN_FLIGHT and verdict.in_trouble is not run.in_trouble:
-            run.in_trouble = verdict.in_trouble
-            self.in_trouble += 1 if verdict.in_trouble else -1
-        if verdict.pauses:
-            self.pause(f"{run.node}: {verdict.pauses}")
-
-    def _end_hand_over(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-        """Delete the released pod: its successor has passed."""
-        released = ds.view.released.get(run.node)
-        if released is None:
-            return  # the release was accepted and is not seen yet
-        if released.terminating:
-            self.end(ds, run, StepState.DONE, "", now)
-            return
-        assert released.metadata.uid == run.released_uid, "S2: not the pod that was released"
-        run.awaiting_answer = True
-        meta = released.metadata
-        self.actions.append(DeletePod(ds.name, run.node, meta.name, meta.uid))
-
-    def _look_again(self, ds: DaemonSetRun, run: StepRun, now: float) -> None:
-        if run.state in IN_FLIGHT or run.state is StepState.FAILED:
-            self.advance(ds, run, now)
-
     def end(
         self, ds: DaemonSetRun, run: StepRun, state: StepState, reason: str, now: float
     ) -> None:
@@ -476,6 +419,6 @@ class Book:
         if step.state is StepState.READY:
             self.enqueue(ds, step)
         elif step.state in IN_FLIGHT or step.state is StepState.FAILED:
-            self.advance(ds, step, now)
+            advancing.advance(self, ds, step, now)
         elif step.state is StepState.DONE and sight.can_judge(self, now):
             weighing.look_again(self, ds, step, now)

@@ -123,6 +123,10 @@ def _counts(book: Book, now: float) -> bool:
     """Whether nothing but nodes, or the lack of room or of a view, keeps the run from going on."""
     if book.stopping or book.stepping.asked is not None or book.gating.keep_waiting(now):
         return False
-    return bool(book.in_flight) or book.sight.dark_since is not None or any(
-        ds.waits or ds.phase in _PATCHING or not ds.resolved for ds in book.daemon_sets.values()
+    return (
+        bool(book.in_flight)
+        or book.sight.dark_since is not None
+        or any(
+            ds.waits or ds.phase in _PATCHING or not ds.resolved for ds in book.daemon_sets.values()
+        )
     )

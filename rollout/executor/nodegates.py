@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from rollout.executor.advancing import advance
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatestop import lets_go_on, stop_for, verdict_sentence
@@ -89,7 +90,7 @@ def _node_passed(book: Book, run: StepRun, now: float) -> None:
         state.cleared.append(run)
     else:
         state.proven.add(run.step.id)
-        book.advance(book.daemon_sets[run.step.daemon_set], run, now)
+        advance(book, book.daemon_sets[run.step.daemon_set], run, now)
 
 
 def _node_failed(book: Book, run: StepRun, gate_run: GateRun, now: float) -> None:

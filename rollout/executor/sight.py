@@ -65,7 +65,7 @@ def can_judge(book: Book, now: float) -> bool:
 
 
 def is_blind(book: Book, now: float) -> bool:
-    """Whether anything is not seen, or not yet as it is: nothing starts then, and no gate passes."""
+    """Whether anything is not seen, or not yet as it is: nothing starts, and no gate passes."""
     return bool(book.lost_views) or not can_judge(book, now)
 
 

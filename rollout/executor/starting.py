@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rollout.executor import (
+    advancing,
     backgroundgates,
     controlling,
     gatewindows,
@@ -272,7 +273,7 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
         run.asked_at = run.asked_at or now
         run.awaiting_answer = True
         book.actions.append(write)
-    book.advance(ds, run, now)
+    advancing.advance(book, ds, run, now)
 
 
 def _first_write(book: Book, ds: DaemonSetRun, run: StepRun, pods: list[Pod]) -> PodWrite | None:

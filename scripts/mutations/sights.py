@@ -136,11 +136,21 @@ SIGHTS: Final = (
     Guard(
         "verdicts-while-blind",
         "a node is judged by what nobody sees any more",
-        "rollout/executor/book.py",
-        " or not sight.can_judge(self, now):\n            return\n        verdict",
-        ":\n            return\n        verdict",
+        "rollout/executor/advancing.py",
+        " or not sight.can_judge(book, now):\n        return\n",
+        ":\n        return\n",
         (
             "tests/simulation/test_faults.py::test_fault_16_nothing_is_judged_by_a_view_that_is_lost",
+        ),
+    ),
+    Guard(
+        "lapses-while-blind",
+        "a node that was done fails by what nobody sees any more",
+        "rollout/executor/book.py",
+        " and sight.can_judge(self, now):\n            weighing",
+        ":\n            weighing",
+        (
+            "tests/simulation/test_baking.py::test_a_wave_that_bakes_is_judged_when_its_view_is_back",
         ),
     ),
     Guard(
