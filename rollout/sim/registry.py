@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -21,9 +21,7 @@ from rollout.sim import (
     managedfields,
     ownmetadata,
     patches,
-    podactions,
     refusals,
-    selectors,
     strategies,
     timestamps,
     validation,
@@ -34,7 +32,7 @@ from rollout.sim.clock import Clock
 from rollout.sim.deletion import DeleteOptions
 from rollout.sim.errors import StatusError
 from rollout.sim.refusals import not_found
-from rollout.sim.resources import NAMESPACES, PDBS, PODS, Resource
+from rollout.sim.resources import NAMESPACES, Resource
 from rollout.sim.store import Key, Object, Store
 
 __all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "not_found"]
@@ -409,64 +407,6 @@ class Registry:
         if verdict.remove:
             current = self.store.remove(resource, key, current)
         return current, verdict.remove
-
-    # Pods
-
-    def bind(
-        self,
-        namespace: str,
-        name: str,
-        node: str,
-        caller: Caller,  # noqa: ARG002 - every write says who asks; a binding has no manager
-        *,
-        dry_run: bool = False,
-    ) -> None:
-        """Bind a pod to a node, as a scheduler does.
-
-        Raises:
-            StatusError: 404; 409 when it is bound already or terminating.
-        """
-        pod = self.get(PODS, namespace, name)
-        labels = admission.topology_labels(self.store, self.admission, node)
-        bound = podactions.bound(pod, node, labels, self.clock.now())
-        if not dry_run:
-            self.store.put(PODS, (namespace, name), bound)
-
-    def evict(
-        self,
-        namespace: str,
-        name: str,
-        caller: Caller,
-        options: DeleteOptions = DEFAULT_OPTIONS,
-        *,
-        dry_run: bool = False,
-    ) -> None:
-        """Delete a pod if its disruption budget allows it.
-
-        Raises:
-            StatusError: 404; 409 on a precondition; 429 when the budget does not allow it; 500
-                when several budgets match.
-        """
-        pod = self.get(PODS, namespace, name)
-        deletion.check_preconditions(PODS, pod, options)
-        labels = pod["metadata"].get("labels")
-        budgets = [
-            budget
-            for budget in self.store.scan(PDBS, namespace)
-            if selectors.labels_match(budget["spec"].get("selector"), labels)
-        ]
-        budget = podactions.spend_budget(pod, budgets, self.clock.now())
-        if dry_run:
-            return
-        if budget is not None:
-            self.update(
-                PDBS, namespace, budget["metadata"]["name"], budget, caller, subresource="status"
-            )
-        if "deletionTimestamp" not in pod["metadata"]:
-            body = podactions.disrupted(pod, self.clock.now())
-            self.update(PODS, namespace, name, body, caller, subresource="status")
-        unversioned = replace(options, resource_version=None)
-        self.delete(PODS, namespace, name, caller, unversioned)
 
 
 def _as_it_is(obj: Object, _old: Object | None) -> Object:

@@ -19,6 +19,7 @@ from rollout.sim.controllers.decisions import affinity_target
 from rollout.sim.controllers.events import EventRecorder
 from rollout.sim.errors import StatusError
 from rollout.sim.podindex import PodIndex
+from rollout.sim.podrequests import bind
 from rollout.sim.registry import Caller, Registry
 from rollout.sim.resources import NODES, PODS
 from rollout.sim.store import Event, Key, Object
@@ -199,7 +200,7 @@ class Scheduler:
 
     def _bind(self, key: Key, pod: Object, node: str) -> None:
         try:
-            self._registry.bind(*key, node, SCHEDULER)
+            bind(self._registry, *key, node)
         except StatusError:
             return
         message = f"Successfully assigned {key[0]}/{key[1]} to {node}"

@@ -25,6 +25,7 @@ from rollout.sim.images import Images
 from rollout.sim.kubelet import KUBELET, AddressPool
 from rollout.sim.nodeobjects import CAPACITY, REGION_LABEL, node_body
 from rollout.sim.nodestatus import ready_conditions, unknown_conditions, with_conditions
+from rollout.sim.podrequests import bind
 from rollout.sim.podstatus import (
     conditions,
     container_id,
@@ -46,7 +47,6 @@ from rollout.sim.resources import (
     ROLE_BINDINGS,
     ROLES,
 )
-from rollout.sim.scheduler import SCHEDULER
 from rollout.sim.store import Object
 from rollout.sim.timestamps import rfc3339
 
@@ -263,7 +263,7 @@ class SteadyState:
         template = PodTemplate(daemon_set, target)
         pod = self._registry.create(PODS, namespace, template.for_node(node), self._controller)
         name = pod["metadata"]["name"]
-        self._registry.bind(namespace, name, node, SCHEDULER)
+        bind(self._registry, namespace, name, node)
         pod = self._registry.get(PODS, namespace, name)
         stamp = rfc3339(self._clock.now())
         runs = read_runs(pod)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from rollout.sim import reviews, timestamps
+from rollout.sim import podrequests, reviews, timestamps
 from rollout.sim.bodies import FieldValidation
 from rollout.sim.errors import StatusError
 from rollout.sim.handlers import Handlers, NoSuchPath, method_not_allowed
@@ -88,8 +88,7 @@ class Subresources:
         node = (body.get("target") or {}).get("name", "")
         if not node:
             raise _node_required(name)
-        caller = caller_of(request, user)
-        self.registry.bind(target.namespace, name, node, caller, dry_run=is_dry_run(request))
+        podrequests.bind(self.registry, target.namespace, name, node, dry_run=is_dry_run(request))
         return Response(CREATED, status_body(CREATED))
 
     def _evict(self, request: Request, target: Target, user: User) -> Answer:
@@ -101,7 +100,9 @@ class Subresources:
         options, dry_run = read_delete_options(body.get("deleteOptions") or {})
         caller = caller_of(request, user)
         dry_run = dry_run or is_dry_run(request)
-        self.registry.evict(target.namespace, target.name, caller, options, dry_run=dry_run)
+        podrequests.evict(
+            *(self.registry, target.namespace, target.name, caller, options), dry_run=dry_run
+        )
         return Response(CREATED, status_body(CREATED))
 
     def _finalize(self, request: Request, target: Target, user: User) -> Answer:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rollout.sim import podrequests
 from rollout.sim.clock import VirtualClock
 from rollout.sim.errors import StatusError
 from rollout.sim.registry import Caller, DeleteOptions, PatchType, Registry
@@ -338,7 +339,7 @@ def test_a_bound_pod_takes_the_zone_of_its_node(world: ApiWorld) -> None:
         TESTER,
     )
     world.pod("p", labels={"app": "a"})
-    world.registry.bind("default", "p", "n", TESTER)
+    podrequests.bind(world.registry, "default", "p", "n")
     pod = world.registry.get(PODS, "default", "p")
     assert pod["spec"]["nodeName"] == "n"
     assert pod["metadata"]["labels"] == {"app": "a", "topology.kubernetes.io/zone": "z1"}
@@ -347,8 +348,8 @@ def test_a_bound_pod_takes_the_zone_of_its_node(world: ApiWorld) -> None:
 
 def test_a_bound_pod_is_not_bound_again(world: ApiWorld) -> None:
     world.pod("p")
-    world.registry.bind("default", "p", "n", TESTER)
-    error = refused(lambda: world.registry.bind("default", "p", "m", TESTER))
+    podrequests.bind(world.registry, "default", "p", "n")
+    error = refused(lambda: podrequests.bind(world.registry, "default", "p", "m"))
     assert error.message == (
         'Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n"'
     )
@@ -371,7 +372,7 @@ def running_pod(world: ApiWorld) -> None:
 
 
 def evict(world: ApiWorld) -> None:
-    world.registry.evict("default", "p", TESTER)
+    podrequests.evict(world.registry, "default", "p", TESTER)
 
 
 def is_terminating(world: ApiWorld) -> bool:

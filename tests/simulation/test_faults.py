@@ -14,6 +14,7 @@ from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
 from rollout.sim.errors import StatusError
 from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
+from rollout.sim.podrequests import evict
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.resources import (
     CONFIG_MAPS,
@@ -75,7 +76,7 @@ def test_fault_04_and_05_budgets_are_named_before_the_run_and_never_met_in_it(
             world.cluster.registry.create(PDBS, "logging", budget, SOMEBODY)
         pod = pod_on(world, "node-000")["metadata"]["name"]
         with pytest.raises(StatusError) as refused:
-            world.cluster.registry.evict("logging", pod, SOMEBODY)
+            evict(world.cluster.registry, "logging", pod, SOMEBODY)
         assert refused.value.code == code
         path = world.save(world.plan(spec()))
         verified = world.run("verify", path)

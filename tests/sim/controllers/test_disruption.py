@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollout.sim.errors import StatusError
-from rollout.sim.registry import DeleteOptions
+from rollout.sim.podrequests import evict as evict_pod
 from rollout.sim.resources import PDBS
 from rollout.sim.steadystate import ADMIN
 from rollout.sim.store import Object
@@ -22,7 +22,7 @@ def budget(world: SmallWorld, **spec: object) -> Object:
 
 def evict(world: SmallWorld, node: str) -> None:
     name = world.pod_on(node)["metadata"]["name"]
-    world.registry.evict("default", name, ADMIN, DeleteOptions())
+    evict_pod(world.registry, "default", name, ADMIN)
 
 
 @pytest.fixture
