@@ -1,4 +1,4 @@
-"""One pod's life on its node: pull, start, probes, crashes, end.
+"""One pod's life on its node: pull, start, end; what its containers do meanwhile is in `programs`.
 
 A `PodRun` exists while something is going on with a pod; a pod that just runs needs none. It says
 what it wants written and when to be called again, and leaves the doing to its `Host`.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from rollout.sim import programs
 from rollout.sim.clock import Timer
 from rollout.sim.images import Behaviour, Fault, FaultKind, Timing
 from rollout.sim.podhost import Host, Program
@@ -25,15 +26,7 @@ from rollout.sim.podstatus import (
 from rollout.sim.store import Key, Object
 from rollout.sim.timestamps import rfc3339
 
-FIRST_BACKOFF: Final = 10.0  # seconds, of crash loops and image pulls
-LAST_BACKOFF: Final = 300.0
-CRASH_FORGIVEN: Final = 600.0  # a container that ran this long starts its backoff anew
-CRASH_AT_START: Final = 0.5
-FIRST_RESTART: Final = 1.0
-FLAP_UP: Final = 8.0
-FLAP_DOWN: Final = 5.0
 HEALED_CONFIG: Final = 1.0
-JOB_RUN: Final = 1.0
 PULL_TRY: Final = 1.0
 
 
@@ -84,7 +77,7 @@ class PodRun:
             return
         for container in self.containers:
             container.state = waiting("ContainerCreating")
-        self._write()
+        self.report()
         self._prepare()
 
     def _reject(self, fault: Fault) -> None:
@@ -93,7 +86,7 @@ class PodRun:
         message = fault.message or "Pod was rejected: Node didn't have enough resource: cpu"
         self.containers = []
         self.host.record(self, "Warning", reason, message)
-        self._write(reason=reason, message=message)
+        self.report(reason=reason, message=message)
         self.host.settled(self)
 
     def _prepare(self) -> None:
@@ -102,7 +95,7 @@ class PodRun:
             message = 'MountVolume.SetUp failed for volume "config" : configmap "config" not found'
             self.host.record(self, "Warning", "FailedMount", message)
             for container in self.containers:
-                self.programs[container.name].fault = self._behaviour(container).fault
+                self.programs[container.name].fault = self.behaviour(container).fault
             return
         longest = max((self._draw_start(c) for c in self.containers), default=0.0)
         if any(self._unpullable(container) for container in self.containers):
@@ -123,9 +116,9 @@ class PodRun:
                 self._pull_failed(container)
             else:
                 self._note_pulled(container)
-                self._start(container, until_ready)
-        self._write()
-        self._settle()
+                self.start(container, until_ready)
+        self.report()
+        self.settle()
 
     def _note_pulled(self, container: ContainerRun) -> None:
         if not container.pulled:
@@ -134,12 +127,12 @@ class PodRun:
         container.pulled = True
 
     def _unpullable(self, container: ContainerRun) -> bool:
-        fault = self._behaviour(container).fault
+        fault = self.behaviour(container).fault
         return fault is not None and fault.kind is FaultKind.UNPULLABLE
 
     def _pull_failed(self, container: ContainerRun) -> None:
         program = self.programs[container.name]
-        program.fault = fault = self._behaviour(container).fault
+        program.fault = fault = self.behaviour(container).fault
         message = (fault.message if fault else "") or (
             f'failed to pull and unpack image "{container.image}": not found'
         )
@@ -148,16 +141,16 @@ class PodRun:
         )
         self.host.record(self, "Warning", "Failed", "Error: ErrImagePull")
         container.state = waiting("ErrImagePull", message)
-        program.delay = min(program.delay * 2 or FIRST_BACKOFF, LAST_BACKOFF)
-        self._program_later(program, PULL_TRY, lambda: self._back_off_pull(container))
+        program.delay = min(program.delay * 2 or programs.FIRST_BACKOFF, programs.LAST_BACKOFF)
+        self.program_later(program, PULL_TRY, lambda: self._back_off_pull(container))
 
     def _back_off_pull(self, container: ContainerRun) -> None:
         program = self.programs[container.name]
         message = f'Back-off pulling image "{container.image}"'
         self.host.record(self, "Normal", "BackOff", message)
         container.state = waiting("ImagePullBackOff", message)
-        self._write()
-        self._program_later(program, program.delay, lambda: self._pull_again(container))
+        self.report()
+        self.program_later(program, program.delay, lambda: self._pull_again(container))
 
     def _pull_again(self, container: ContainerRun) -> None:
         if self._unpullable(container):
@@ -165,129 +158,31 @@ class PodRun:
         else:
             self.programs[container.name].delay = 0.0
             self._note_pulled(container)
-            self._start(container, 0.0)
-        self._write()
-        self._settle()
+            self.start(container, 0.0)
+        self.report()
+        self.settle()
 
-    def _start(self, container: ContainerRun, until_ready: float) -> None:
+    def start(self, container: ContainerRun, until_ready: float) -> None:
         """Start a container; the caller reports it."""
         self.phase = "Running"
         container.state = running(rfc3339(self.host.clock.now()))
         self.programs[container.name].started = self.host.clock.now()
         self.host.record(self, "Normal", "Created", "Container created")
         self.host.record(self, "Normal", "Started", "Container started")
-        self._follow_program(container, until_ready)
+        programs.follow(self, container, until_ready)
 
-    # Running
-
-    def _follow_program(self, container: ContainerRun, until_ready: float = 0.0) -> None:
-        """Do what the image does once it runs."""
-        program = self.programs[container.name]
-        self._cancel_program(program)
-        program.fault = fault = self._behaviour(container).fault
-        kind = fault.kind if fault is not None else None
-        crashes_first = kind is FaultKind.CRASH and fault is not None and not fault.after
-        container.ready = not (until_ready or crashes_first or kind is FaultKind.NEVER_READY)
-        if kind is FaultKind.NEVER_READY:
-            message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-            self.host.record(self, "Warning", "Unhealthy", message)
-        elif until_ready:
-            self._program_later(program, until_ready, lambda: self._turn_ready(container))
-        else:
-            self._schedule_fault(container, program, fault)
-
-    def _turn_ready(self, container: ContainerRun) -> None:
-        self._follow_program(container)
-        self._write()
-        self._settle()
-
-    def _schedule_fault(
-        self, container: ContainerRun, program: Program, fault: Fault | None
-    ) -> None:
-        kind, after = (fault.kind, fault.after) if fault is not None else (None, None)
-        if kind is FaultKind.CRASH and fault is not None:
-            delay = after or CRASH_AT_START
-            self._program_later(program, delay, lambda: self._exit(container, fault.exit_code))
-        elif kind is FaultKind.FLAP:
-            self._program_later(program, after or FLAP_UP, lambda: self._flap(container))
-        elif kind is FaultKind.KILLS_NODE:
-            delay = CRASH_AT_START if after is None else after
-            self._program_later(program, delay, lambda: self.host.lose_node(self.node))
-        elif kind is FaultKind.EXITS and fault is not None:
-            delay = JOB_RUN if after is None else after
-            self._program_later(program, delay, lambda: self._exit(container, fault.exit_code))
-        elif self.restart_policy != "Always":
-            self._program_later(program, JOB_RUN, lambda: self._exit(container, 0))
-
-    def _flap(self, container: ContainerRun) -> None:
-        program = self.programs[container.name]
-        fault = program.fault
-        container.ready = not container.ready
-        if not container.ready:
-            message = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-            self.host.record(self, "Warning", "Unhealthy", message)
-        self._write()
-        up = (fault.after if fault else None) or FLAP_UP
-        down = (fault.lasts if fault else None) or FLAP_DOWN
-        self._program_later(program, up if container.ready else down, lambda: self._flap(container))
-
-    def _exit(self, container: ContainerRun, exit_code: int) -> None:
-        """End a container by itself; start it again as the restart policy says."""
-        program = self.programs[container.name]
-        now = self.host.clock.now()
-        reason = (program.fault.reason if program.fault else "") or (
-            "Error" if exit_code else "Completed"
-        )
-        ended = terminated(container, self.uid, rfc3339(now), exit_code=exit_code, reason=reason)
-        container.ready = False
-        if self.restart_policy == "Never" or (self.restart_policy == "OnFailure" and not exit_code):
-            container.state = ended
-            self._finish_if_all_ended()
-            return
-        if now - program.started >= CRASH_FORGIVEN:
-            program.delay = 0.0
-        self._await_restart(container, program, ended)
-
-    def _await_restart(self, container: ContainerRun, program: Program, ended: Object) -> None:
-        if program.delay:
-            message = (
-                f"back-off {_seconds(program.delay)} restarting failed container={container.name} "
-                f"pod={self.key[1]}_{self.key[0]}({self.uid})"
-            )
-            container.state, container.last_state = waiting("CrashLoopBackOff", message), ended
-            self.host.record(
-                self,
-                "Warning",
-                "BackOff",
-                f"Back-off restarting failed container {container.name} in pod "
-                f"{self.key[1]}_{self.key[0]}({self.uid})",
-            )
-        else:
-            container.state = ended
-        wait = program.delay or FIRST_RESTART
-        program.delay = min(program.delay * 2 or FIRST_BACKOFF, LAST_BACKOFF)
-        self._program_later(program, wait, lambda: self._restart(container))
-        self._write()
-
-    def _restart(self, container: ContainerRun) -> None:
-        if "terminated" in container.state:
-            container.last_state = container.state
-        container.restarts += 1
-        self._start(container, 0.0)
-        self._write()
-        self._settle()
-
-    def _finish_if_all_ended(self) -> None:
+    def finish_if_all_ended(self) -> None:
+        """End the pod with the last of its containers."""
         if all("terminated" in container.state for container in self.containers):
             failed = any(c.state["terminated"]["exitCode"] for c in self.containers)
             self.phase = "Failed" if failed else "Succeeded"
-        self._write()
-        self._settle()
+        self.report()
+        self.settle()
 
     def reconsider(self) -> None:
         """Look at the faults again: somebody has changed them."""
         if self.stopping or self.phase in ("Failed", "Succeeded"):
-            self._settle()
+            self.settle()
             return
         if self.phase == "Pending" and not self.sandbox:
             waits = [p for p in self.programs.values() if p.fault is not None]
@@ -300,17 +195,17 @@ class PodRun:
             container
             for container in self.containers
             if container.running
-            and self._behaviour(container).fault != self.programs[container.name].fault
+            and self.behaviour(container).fault != self.programs[container.name].fault
         ]
         for container in changed:
-            self._follow_program(container)
+            programs.follow(self, container)
         if changed:
-            self._write()
-        self._settle()
+            self.report()
+        self.settle()
 
     def reassert(self) -> None:
         """Report the pod again: others wrote to its status while the node was away."""
-        self._write()
+        self.report()
         self.reconsider()
 
     def reboot(self, *, doomed: bool) -> None:
@@ -336,11 +231,11 @@ class PodRun:
                 )
             if container.running or container.pulled:
                 container.restarts += 1
-                self._start(container, 0.0)
+                self.start(container, 0.0)
             else:
                 self._pull_again(container)
-        self._write()
-        self._settle()
+        self.report()
+        self.settle()
 
     # Ending
 
@@ -388,7 +283,7 @@ class PodRun:
                 )
         if self.phase not in ("Failed", "Succeeded"):
             self.phase = "Failed" if exit_code else "Succeeded"
-        self._write()
+        self.report()
         self.host.remove(self)
 
     # Helpers
@@ -399,18 +294,19 @@ class PodRun:
             self.timer.cancel()
             self.timer = None
         for program in self.programs.values():
-            self._cancel_program(program)
+            self.cancel_program(program)
 
     def statuses(self) -> list[Object]:
         """Return `status.containerStatuses`."""
         return [container_status(container, self.uid) for container in self.containers]
 
-    def _cancel_program(self, program: Program) -> None:
+    def cancel_program(self, program: Program) -> None:
+        """Forget what was going to happen to a container."""
         if program.timer is not None:
             program.timer.cancel()
             program.timer = None
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Say so when nothing is going on any more."""
         busy = (
             self.stopping
@@ -423,25 +319,27 @@ class PodRun:
         if not busy:
             self.host.settled(self)
 
-    def _write(self, reason: str = "", message: str = "") -> None:
+    def report(self, reason: str = "", message: str = "") -> None:
+        """Write the status of the pod."""
         self.host.write(self, self.phase, sandbox=self.sandbox, reason=reason, message=message)
 
-    def _behaviour(self, container: ContainerRun) -> Behaviour:
+    def behaviour(self, container: ContainerRun) -> Behaviour:
+        """Return what the image of a container does on this node."""
         return self.host.images.behaviour(container.image, self.node)
 
     def _draw_start(self, container: ContainerRun) -> float:
-        timing = self._behaviour(container).start
+        timing = self.behaviour(container).start
         assert isinstance(timing, Timing)
         return timing.draw(self.host.rng)
 
     def _draw_stop(self, container: ContainerRun) -> float:
-        timing = self._behaviour(container).stop
+        timing = self.behaviour(container).stop
         assert isinstance(timing, Timing)
         return timing.draw(self.host.rng)
 
     def _first_with(self, kind: FaultKind) -> Fault | None:
         for container in self.containers:
-            fault = self._behaviour(container).fault
+            fault = self.behaviour(container).fault
             if fault is not None and fault.kind is kind:
                 return fault
         return None
@@ -457,8 +355,9 @@ class PodRun:
 
         self.timer = self.host.clock.call_later(delay, due)
 
-    def _program_later(self, program: Program, delay: float, action: Callable[[], None]) -> None:
-        self._cancel_program(program)
+    def program_later(self, program: Program, delay: float, action: Callable[[], None]) -> None:
+        """Do something to a container in so many seconds; what was to happen before does not."""
+        self.cancel_program(program)
 
         def due() -> None:
             program.timer = None
@@ -466,8 +365,3 @@ class PodRun:
                 action()
 
         program.timer = self.host.clock.call_later(delay, due)
-
-
-def _seconds(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
