@@ -19,6 +19,6 @@ def one_line(text: str) -> str:
     return " ".join(_STEERS.sub(" ", text).split()) if _STEERS.search(text) else text
 
 
-def lines(text: str) -> str:
+def by_lines(text: str) -> str:
     """Return the text with its lines as they are, and nothing else that steers a terminal."""
     return "\n".join(_STEERS.sub(" ", line) for line in text.split("\n"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from rollout.cluster.client import Client
@@ -54,7 +52,7 @@ def _warnings(gate: PrometheusGate, plan: Plan, client: Client, settings: Settin
 
 
 def _context(gate: PrometheusGate, plan: Plan, client: Client, settings: Settings) -> Context:
-    now = time.time() - (client.clock_skew_s or 0.0)
+    now = client.server_time()
     secret = None
     if gate.secret_ref is not None:
         secret = read_secret(gate.secret_ref, client, plan.namespace)

@@ -14,7 +14,7 @@ import click
 
 from rollout import __version__
 from rollout.errors import ExitCode, RolloutError
-from rollout.printable import lines
+from rollout.printable import by_lines
 
 _NOBODY_READS = 141  # 128 + SIGPIPE: what the shell says of other tools
 
@@ -160,7 +160,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return ExitCode.ERROR
     except RolloutError as error:
-        click.echo(f"error: {lines(str(error))}", err=True)
+        click.echo(f"error: {by_lines(str(error))}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from rollout.cluster.client import Client, PatchKind
@@ -65,7 +64,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     version = read_release(client)
     cluster_uid = read_cluster_uid(client)
     nodes = read_nodes(client)
-    now = time.time() - (client.clock_skew_s or 0.0)
+    now = client.server_time()
     subjects = []
     runs: list[PastRun] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ def hearing(
             where = f"{client.namespace}/{record_name(rollout)}"
             raise NotFound(f"there is no run of {rollout}: no ConfigMap {where}; check -n")
         require_plan(record, plan)
-        now = format_time(time.time() - (client.clock_skew_s or 0.0))
+        now = format_time(client.server_time())
         yield Hearing(client, keeper, record, speaker(whoami(), now, reason))
     finally:
         client.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +46,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
             cluster_uid=read_cluster_uid(client),
             nodes=read_nodes(client),
         )
-        now = time.time() - (client.clock_skew_s or 0.0)
+        now = client.server_time()
         live = fleet.daemon_set.metadata
         released = read_released(client, live.namespace, live.uid)
         record = _record(client, fleet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -113,7 +112,7 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     records = read_records_widely(client, where)
     runs = read_runs(client, records)
     target = revision_meant(fleet, number, record, runs)
-    now = time.time() - (client.clock_skew_s or 0.0)
+    now = client.server_time()
     version = client.server_version()[2]
     notify = sinks_of_last_run(fleet.daemon_set.metadata.uid, records)
     return rollback_plan(rollout, [fleet], {name: target}, version, now, notify=notify)

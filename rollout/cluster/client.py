@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import threading
+import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,6 +99,10 @@ class Client:
     def clock_skew_s(self) -> float | None:
         """How far our wall clock is ahead of the server's; None before the first answer."""
         return self._sender.transport.skew.seconds
+
+    def server_time(self) -> float:
+        """Return the time by the server's clock, as far as its answers tell: seconds since 1970."""
+        return time.time() - (self.clock_skew_s or 0.0)
 
     @property
     def held_back_s(self) -> float:

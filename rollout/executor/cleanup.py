@@ -6,7 +6,6 @@ is read.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -182,7 +181,7 @@ class _Surveyor:
         self, subjects: Sequence[tuple[str, str]], records: Sequence[FoundRecord]
     ) -> list[Leftovers]:
         cluster_uid, nodes = read_cluster_uid(self._client), read_nodes(self._client)
-        now = time.time() - (self._client.clock_skew_s or 0.0)
+        now = self._client.server_time()
         found: list[Leftovers] = []
         for namespace in sorted({namespace for namespace, _ in subjects}):
             live = self._live(namespace)

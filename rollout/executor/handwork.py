@@ -5,8 +5,6 @@ For a way back that ends before it has a view of its own; the cluster is only re
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from rollout.cluster.client import Client
@@ -58,7 +56,7 @@ def _commands(found: Survey) -> tuple[list[str], set[str]]:
 def _seen(found: Survey, planned: PlannedDaemonSet) -> DaemonSetRun:
     """Return a DaemonSet as a run would have it in view."""
     ds = DaemonSetRun(planned, found.plan.digest, lambda _when, _node: None)
-    fleet, now = found.fleets[planned.name], time.time()
+    fleet, now = found.fleets[planned.name], found.read_at
     ds.live = fleet.daemon_set
     for pods in fleet.pods.values():
         for pod in pods:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -56,7 +55,7 @@ class Held:
 
     def now(self) -> str:
         """Return the server's time as the record holds it."""
-        return format_time(time.time() - (self.client.clock_skew_s or 0.0))
+        return format_time(self.client.server_time())
 
     def stamped(self, change: Callable[[RunRecord], RunRecord]) -> Callable[[RunRecord], RunRecord]:
         """Return the change of a record under our epoch; a higher one is never overwritten.

@@ -80,7 +80,7 @@ def measure_once(
         read_fleet(client, ds.namespace, ds.name, cluster_uid=uid, nodes=nodes)
         for ds in plan.daemon_sets
     ]
-    now = time.time() - (client.clock_skew_s or 0.0)
+    now = client.server_time()
     context = _context(client, plan, gate, settings, assumed, by_name, fleets, now)
     return _to_its_end(gate, context, pause)
 

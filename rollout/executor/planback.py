@@ -7,7 +7,6 @@ write that changes nothing, and pods that the run itself has taken away must be 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -42,6 +41,7 @@ class Survey:
     plan: Plan
     fleets: Mapping[str, Fleet]
     released: Mapping[str, Sequence[ReleasedPod]]
+    read_at: float  # seconds since the epoch, by the server's clock
 
 
 def survey(
@@ -107,11 +107,11 @@ def survey(
         released[ds.name] = read_released(client, ds.namespace, ds.uid)
         unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released[ds.name]}
     surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
-    now = time.time() - (client.clock_skew_s or 0.0)
+    now = client.server_time()
     version = client.server_version()[2]
     name = session.record.name
     plan = rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
-    return Survey(plan, fleets, released)
+    return Survey(plan, fleets, released, now)
 
 
 def _is_mixed(fleet: Fleet) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -77,7 +76,7 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
         return [*checks, Check("drift", "DaemonSet exists", "failed", str(error))]
     except Forbidden as error:
         return [*checks, Check("permission", "read the fleet", "failed", str(error))]
-    checks += _drift(plan, fleets, time.time() - (client.clock_skew_s or 0.0))
+    checks += _drift(plan, fleets, client.server_time())
     for ds in plan.daemon_sets:
         checks += _budgets(client, ds, fleets[ds.name])
         checks.append(_way_back(ds, fleets[ds.name]))

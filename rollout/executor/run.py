@@ -7,7 +7,6 @@ asks the engine, and hands the actions on. It waits for events, never polls, and
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -224,7 +223,7 @@ class _Loop:
         self.wrote = False
         uids = {ds.name: ds.uid for ds in plan.daemon_sets}
         self.news = Translator(uids, run_id, saw_epoch, heed.wishes_of)
-        self._anchor = time.time() - (client.clock_skew_s or 0.0) - steady_clock()
+        self._anchor = client.server_time() - steady_clock()
         self._told_failed = False
         self._began = self.now()
 

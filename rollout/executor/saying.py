@@ -26,6 +26,7 @@ from rollout.executor.record import (
     wave_name,
     wave_numbers,
 )
+from rollout.printable import one_line
 from rollout.quantity import cut
 
 MOST_NODES = 200  # skipped, to be tried again, or approved by name, each
@@ -335,8 +336,7 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 def _clean(text: str, most: int) -> str:
     """Return printable text of at most so many bytes."""
-    printable = "".join(c if c.isprintable() else " " for c in text).strip()
-    return printable.encode()[:most].decode(errors="ignore")
+    return one_line(text).strip().encode()[:most].decode(errors="ignore")
 
 
 def _tail(reason: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollout.executor.result import GONE, Result
 from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import Plan
-from rollout.printable import lines
+from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration
 from rollout.report.accounts import time_text
 from rollout.report.gates import results_text
@@ -43,7 +43,7 @@ def result_text(plan: Plan, result: Result) -> str:
     headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
     said = results_text(result.gates, [wave.name for wave in plan.waves])
     gates = f"\n\n{said}" if said else ""
-    return lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
+    return by_lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
 
 
 def outcome_word(run: StepRun) -> str:

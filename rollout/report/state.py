@@ -13,7 +13,7 @@ from rollout.fleet.released import ReleasedPod
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.leftovers import find_leftovers, leftover_warnings
-from rollout.printable import lines
+from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration
 from rollout.report.control import RunState, doing, run_state, words_text
 from rollout.report.gates import results_text
@@ -118,7 +118,7 @@ def state_text(state: DaemonSetState) -> str:
     head = f"DaemonSet {state.namespace}/{state.name}: {revision}, strategy {state.strategy}"
     warnings = "".join(f"\nWarning: {text}." for text in state.left_over)
     words = words_text(state.run) if state.run is not None else ""
-    return lines(
+    return by_lines(
         f"{head}\n{state.sentence}{warnings}\n\n{text_table(headers, rows)}{_gates(state)}{words}"
     )
 

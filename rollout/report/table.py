@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
-from rollout.printable import lines
+from rollout.printable import by_lines
 from rollout.quantity import format_duration
 from rollout.report.columns import plain_columns
 from rollout.report.gates import GATE_HEADERS, gate_rows
@@ -26,7 +26,7 @@ _LEGEND = (
 
 def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table as kubectl prints it: columns, no lines, nothing reinterpreted."""
-    cells = [[lines(cell) for cell in row] for row in rows]
+    cells = [[by_lines(cell) for cell in row] for row in rows]
     if len(cells) >= _MANY and not any("\n" in cell for row in cells for cell in row):
         return plain_columns(headers, cells)
     return tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True)
@@ -46,7 +46,7 @@ def plan_text(plan: Plan) -> str:
     parts.append(_limits_text(plan))
     parts += [f"Warning: {warning}." for warning in plan.warnings]
     parts.append(totals_text(plan))
-    return lines("\n\n".join(parts))
+    return by_lines("\n\n".join(parts))
 
 
 def totals_text(plan: Plan) -> str:
