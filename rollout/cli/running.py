@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -90,9 +89,9 @@ def carry_out_plan(
     """
     wave = _wave_number(plan, stop_at) if stop_at is not None else 0
     gates = GateChoices(allowed.settings_for(plan.gates))
-    if ignore_windows:
-        gates = _without_windows(gates)
     session = begin(client, plan, journal.place, recover=journal.recover)
+    if ignore_windows:
+        gates = _without_windows(gates, format_time(client.server_time()))
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
     tuning = Tuning(grace_s=grace_s)
@@ -175,8 +174,8 @@ def teller_for(
     return Teller(Notifier(about, sender.send, reporter.warning, warn_late, verb), sender)
 
 
-def _without_windows(gates: GateChoices) -> GateChoices:
-    who = speaker(whoami(), format_time(time.time()), "--ignore-window")
+def _without_windows(gates: GateChoices, at: str) -> GateChoices:
+    who = speaker(whoami(), at, "--ignore-window")
     return replace(gates, ignore_windows=True, override=lambda record: ignore_window(record, who))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -32,7 +31,6 @@ from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.wayback import go_back, goes_back, wants_back
 from rollout.executor.wishes import wishes_of
-from rollout.fleet.objects import format_time
 from rollout.gates.settings import Settings
 from rollout.planner.plan import Plan
 
@@ -147,12 +145,12 @@ def _run(
         if session.keeper.found is None or session.keeper.found.run_id != first.run_id:
             early.append(answer)
         else:
-            run.update(lambda record: _answered(record, [answer]))
+            run.update(lambda record: _answered(record, [answer], run.now()))
 
     def start() -> None:
         if session.resumed:
             return
-        record = _answered(started(first), early)
+        record = _answered(started(first), early, run.now())
         run.log.intend_record(record)
         session.keeper.write(record)
         for sentence in mark_others(run.client, plan, first):
@@ -204,8 +202,8 @@ def _keep(client: Client, plan: Plan) -> str:
     return keep_plan(client, plan, templates)
 
 
-def _answered(record: RunRecord, answers: list[ev.Decided]) -> RunRecord:
-    who = speaker(whoami(), format_time(time.time()), "at the prompt of step")
+def _answered(record: RunRecord, answers: list[ev.Decided], at: str) -> RunRecord:
+    who = speaker(whoami(), at, "at the prompt of step")
     for answer in answers:
         record = answered_at_prompt(record, answer, who)
     return record

@@ -6,7 +6,6 @@ looked at and stands in a journal before, and doing it twice does no harm.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -186,7 +185,7 @@ class _Cleaner:
                 record,
                 phase="cleaned up",
                 message=f"cleared up by {who}, was {record.phase}",
-                finished_at=format_time(time.time()),
+                finished_at=format_time(self._client.server_time()),
                 epoch=max(epoch, record.epoch),
             )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -19,7 +18,6 @@ from rollout.executor.record import ENDED, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
-from rollout.fleet.objects import format_time
 
 _LAST_TRIES = 5  # at the last record, a second apart
 
@@ -27,7 +25,7 @@ _LAST_TRIES = 5  # at the last record, a second apart
 def close(run: Held, result: Result) -> RunRecord:
     """Write the end into the record; how the run ended stays true where that cannot be done."""
     finish, number = result.finish, run.observer.sequence + 1  # of the event that tells the end
-    now = format_time(time.time())
+    now = run.now()
     told = run.log.conclude(event=number, outcome=finish.outcome.value, message=finish.message)
     if not told:
         run.observer.warning(f"the end of the run is not in its record: {run.log.failed}")
@@ -84,7 +82,7 @@ def end_now(
     """
     with held(client, session, inbox, observer, tuning, begun) as run:
         how_far = _how_far(client, session)
-        now = format_time(time.time())
+        now = run.now()
 
         def change(record: RunRecord) -> RunRecord:
             return ended_as_asked(record, how_far, now)

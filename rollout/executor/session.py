@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
@@ -91,6 +90,6 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     require_not_superseded(found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
-    record = new_record(plan, secrets.token_hex(4), format_time(time.time()), whoami())
+    record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
     record = in_place_of(found, record)
     return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)

@@ -346,7 +346,7 @@ def test_reads_and_urgent_writes_ask_no_guard(tmp_path: Path) -> None:
     with serve(replies(Reply(pod("a", 1)))) as world, talking_to(world.url, tmp_path) as client:
         guarded = client.guarded(lambda: "nothing may be written")
         guarded.get(f"{PODS}/a", Pod)
-        guarded.delete(f"{PODS}/a", uid="u1", dry_run=True)
+        guarded.patch(f"{PODS}/a", {}, PatchKind.MERGE, Pod, dry_run=True)
         guarded.urgent(1.0).delete(f"{PODS}/a", uid="u1")
     assert len(world.asked) == 3
 

@@ -58,10 +58,12 @@ def test_fault_01_what_changes_between_our_look_and_our_patch_is_looked_at_again
 
 def test_a_daemon_set_that_is_deleted_while_its_run_begins_ends_that_as_drift() -> None:
     with World(default_fleet(3, 1)) as world:
-        gone = AtTheFirst(
-            *(world, "POST", "/configmaps"),
-            lambda _: world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY),
-        )
+        key = ("logging", "log-agent")
+
+        def delete(_: object) -> None:
+            world.cluster.registry.delete(DAEMONSETS, *key, SOMEBODY)
+
+        gone = AtTheFirst(world, "POST", "/configmaps", delete)
         command = begin(world)
 
         assert command.end() == ExitCode.STALE, command.text
