@@ -46,8 +46,11 @@ def bake(book: Book, run: StepRun, now: float) -> None:
     _look(book, run, 0.0, now)
 
 
-def _baked_at(book: Book, run: StepRun) -> float:
-    return book.gating.updated_at[run.step.wave] + book.plan.waves[run.step.wave - 1].bake_s
+def baked_at(book: Book, wave: int) -> float:
+    """Return when the bake time of a wave is over; 0 where it has not begun."""
+    if wave not in book.gating.updated_at:
+        return 0.0
+    return book.gating.updated_at[wave] + book.plan.waves[wave - 1].bake_s
 
 
 def sentence(book: Book, now: float) -> str:
@@ -56,7 +59,7 @@ def sentence(book: Book, now: float) -> str:
         if run.step.kind == "barrier" and run.state is StepState.SOAKING:
             wave = book.plan.waves[run.step.wave - 1]
             text = f"the bake time of wave {wave.name} ({format_duration(wave.bake_s)})"
-            over = now >= _baked_at(book, run)
+            over = now >= baked_at(book, run.step.wave)
             unwell = [step.node for step in _unwell(book, run)] if over else []
             if unwell:
                 return f"waiting for {cut(unwell)}: not available at the end of {text}"
@@ -73,7 +76,7 @@ def _look(book: Book, run: StepRun, unseen_s: float, now: float) -> None:
         unseen_s: for so long nothing could be judged behind the bake time: held against no node.
         now: seconds, by the clock of the run.
     """
-    end = _baked_at(book, run)
+    end = baked_at(book, run.step.wave)
     if end > now:
         book.at(end, lambda at: _look(book, run, unseen_s, at))
         return

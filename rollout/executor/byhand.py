@@ -9,31 +9,48 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Container
+from collections.abc import Container, Iterable
+from contextlib import suppress
 
+from rollout.errors import StaleError
+from rollout.executor.notback import Place
+from rollout.executor.patches import target_template
 from rollout.executor.state import DaemonSetRun
 from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, Pod
 from rollout.fleet.revisions import template_digest
 
 
-def commands_by_hand(ds: DaemonSetRun, nodes: Container[str]) -> list[str]:
-    """Return what is left to do for one DaemonSet.
+def commands_by_hand(sets: Iterable[DaemonSetRun], left: Iterable[Place]) -> list[str]:
+    """Return what is left to do.
 
     Args:
-        ds: as the run saw it last; its plan is that of the way back.
-        nodes: that are not back yet.
+        sets: as the run saw them last; their plan is that of the way back.
+        left: where something is not back yet.
     """
-    return [*_template(ds), *_pods(ds, nodes), *_strategy(ds)]
+    nodes: dict[str, set[str]] = {}
+    for name, node in left:
+        nodes.setdefault(name, set()).add(node)
+    return [
+        command
+        for ds in sets
+        for command in (*_template(ds), *_pods(ds, nodes.get(ds.name, ())), *_strategy(ds))
+    ]
 
 
 def _template(ds: DaemonSetRun) -> list[str]:
     target, live = ds.planned.target, ds.live
-    there = live is not None and template_digest(live.spec.template) == target.template_digest
-    if there or target.revision is None:
+    if live is None or template_digest(live.spec.template) == target.template_digest:
         return []
-    name = f"daemonset/{ds.name} -n {ds.planned.namespace}"
-    return [f"kubectl rollout undo {name} --to-revision={target.revision}"]
+    if target.revision is not None:
+        name = f"daemonset/{ds.name} -n {ds.planned.namespace}"
+        return [f"kubectl rollout undo {name} --to-revision={target.revision}"]
+    with suppress(StaleError):  # the controller has forgotten it, and somebody edited the live one
+        template = target_template(ds.planned, live)
+        patch = [{"op": "replace", "path": "/spec/template", "value": template}]
+        name = f"daemonset {ds.name} -n {ds.planned.namespace}"
+        return [f"kubectl patch {name} --type json -p {shlex.quote(json.dumps(patch))}"]
+    return []
 
 
 def _pods(ds: DaemonSetRun, nodes: Container[str]) -> list[str]:

@@ -10,6 +10,7 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
 from rollout.executor.byhand import commands_by_hand
+from rollout.executor.notback import left_out
 from rollout.executor.planback import NOTHING, Survey, survey
 from rollout.executor.session import Session
 from rollout.executor.state import DaemonSetRun
@@ -45,19 +46,17 @@ def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefuse
 
 def _commands(found: Survey) -> tuple[list[str], set[str]]:
     """Return the commands, and the nodes that they are about."""
-    nodes = {step.node for step in found.plan.steps if step.kind == "update"}
-    nodes |= {n.name for ds in found.plan.daemon_sets for n in ds.nodes if n.fate == "deferred"}
-    commands = [
-        line for ds in found.plan.daemon_sets for line in commands_by_hand(_seen(found, ds), nodes)
-    ]
-    return commands, nodes
+    sets = [_seen(found, ds) for ds in found.plan.daemon_sets]
+    left = {(step.daemon_set, step.node) for step in found.plan.steps if step.kind == "update"}
+    left |= left_out(sets)
+    return commands_by_hand(sets, left), {node for _, node in left}
 
 
 def _seen(found: Survey, planned: PlannedDaemonSet) -> DaemonSetRun:
     """Return a DaemonSet as a run would have it in view."""
     ds = DaemonSetRun(planned, found.plan.digest, lambda _when, _node: None)
     fleet, now = found.fleets[planned.name], found.read_at
-    ds.live = fleet.daemon_set
+    ds.live, ds.revisions = fleet.daemon_set, fleet.revisions
     for pods in fleet.pods.values():
         for pod in pods:
             ds.view.see(pod, now)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
+from rollout.executor.baking import baked_at
 from rollout.executor.bareness import bare_before, bare_of
 from rollout.executor.engine import Engine
 from rollout.executor.gatebook import GateRun, Meter
@@ -84,17 +85,11 @@ def take_picture(engine: Engine, meter: Meter, around: Surroundings, now: float)
         client=around.client,
         settings=around.settings,
         intend=around.intend,
-        baked_at=_baked_at(engine, meter.gate, first.wave),
+        baked_at=baked_at(engine, first.wave) if meter.gate.at == "after-wave" else 0.0,
         more_to_come=meter.gate.at == "background" and _more_to_come(engine, meter.gate),
         bare=bare,
         bare_before=() if alone else tuple(_bare_before(engine, meter.gate, daemon_sets)),
     )
-
-
-def _baked_at(engine: Engine, gate: Gate, wave: int) -> float:
-    if gate.at != "after-wave" or wave not in engine.gating.updated_at:
-        return 0.0
-    return engine.gating.updated_at[wave] + engine.plan.waves[wave - 1].bake_s
 
 
 def _more_to_come(engine: Engine, gate: Gate) -> bool:

@@ -7,7 +7,7 @@ write that changes nothing, and pods that the run itself has taken away must be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -18,10 +18,7 @@ from rollout.executor.oldtemplates import revision_to_go_to
 from rollout.executor.record import RecordedDaemonSet
 from rollout.executor.result import Result
 from rollout.executor.session import Session
-from rollout.executor.state import DaemonSetRun
-from rollout.fleet.objects import HASH_LABEL, Pod
 from rollout.fleet.released import ReleasedPod
-from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import rollback_plan
@@ -30,7 +27,6 @@ AGAIN_S = 1.0  # between two looks at a cluster that shows an old state
 _LOOKS = 15
 
 Gone = Mapping[str, Collection[str]]  # DaemonSet -> UIDs of pods that the run took away
-Place = tuple[str, str]  # DaemonSet, node
 NOTHING: Gone = MappingProxyType({})
 
 
@@ -141,58 +137,6 @@ def taken_away(result: Result) -> Gone:
         if run.replaced_uid:
             gone.setdefault(run.step.daemon_set, set()).add(run.replaced_uid)
     return gone
-
-
-def strays(sets: Iterable[DaemonSetRun]) -> set[Place]:
-    """Return where a way back planned nothing, and that is not back all the same.
-
-    Args:
-        sets: the DaemonSets as the way back saw them last.
-    """
-    return {
-        (ds.name, node.name)
-        for ds in sets
-        for node in ds.planned.nodes
-        if node.fate == "current" and node.name in ds.view.budget_nodes
-        if not _is_back(ds, ds.view.on(node.name))
-    }
-
-
-def left_out(sets: Iterable[DaemonSetRun]) -> set[Place]:
-    """Return the nodes that a way back does not touch, and that hold what it takes back.
-
-    Where a node that is down has nothing but a pod of the old revision that is being ended, its
-    successor comes of the template that is back: nothing is left to do there (L2).
-
-    Args:
-        sets: the DaemonSets as the way back saw them last.
-    """
-    return {
-        (ds.name, node.name)
-        for ds in sets
-        for node in ds.planned.nodes
-        if node.fate == "deferred"
-        if node.name in ds.view.released
-        or not all(map(_runs_old_revision(ds), ds.view.on(node.name)))
-    }
-
-
-def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:
-    """Whether a node that looked untouched runs the old revision."""
-    is_old = _runs_old_revision(ds)
-    return any(is_old(pod) and not pod.terminating for pod in pods)
-
-
-def _runs_old_revision(ds: DaemonSetRun) -> Callable[[Pod], bool]:
-    """Return the test "this pod is of the revision that the way back leads to".
-
-    A way back that has nothing to do ends before the run has resolved its target.
-    """
-    if ds.resolved:
-        return ds.is_target
-    wanted = ds.planned.target.template_digest
-    hashes = {revision_hash(r) for r in ds.revisions if template_digest(r.template) == wanted}
-    return lambda pod: pod.metadata.labels.get(HASH_LABEL) in hashes
 
 
 def _still_there(fleet: Fleet, gone: Collection[str]) -> bool:

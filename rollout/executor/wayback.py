@@ -16,8 +16,9 @@ from rollout.executor.closing import close
 from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
+from rollout.executor.notback import Place, left_over, missed
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, Place, left_out, strays, survey
+from rollout.executor.planback import NOTHING, Gone, survey
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -104,10 +105,10 @@ def _go_back(run: Held, gone: Gone) -> Result:
     run.update(going_back)
     result = _once(run, gone)
     for _ in range(_MORE):
-        missed = _missed(result)
-        if not missed or result.finish.outcome not in _COMPLETE:
+        astray = missed(result)
+        if not astray or result.finish.outcome not in _COMPLETE:
             break
-        nodes = sorted({node for _, node in missed})
+        nodes = sorted({node for _, node in astray})
         run.observer.warning(f"not back although they looked so: {cut(nodes)}; once more")
         run.inbox.forget()
         if run.inbox.stopped_within(_REST_S):
@@ -174,47 +175,18 @@ def _earlier(run: Held) -> StoredTimes:
     return times_from(record.starts, record.counts_from)
 
 
-def _missed(result: Result) -> set[Place]:
-    """Return where the way back has no step, and that is not back."""
-    return strays(result.sets.values()) | _overlooked(result)
-
-
-def _overlooked(result: Result) -> set[Place]:
-    """Return what is not back, and was not in the list that the way back was planned by.
-
-    A list that lacks a node is believed, for nodes do leave; what is seen there later is not
-    passed over (L1).
-    """
-    found: set[Place] = set()
-    for ds in result.sets.values():
-        planned = {node.name for node in ds.planned.nodes}
-        found |= {(ds.name, node) for node in ds.view.released.keys() - planned}
-        for node in result.joined if ds.resolved else ():
-            pods = [pod for pod in ds.view.on(node) if not pod.terminating]
-            wrong = node not in planned and any(not ds.is_target(pod) for pod in pods)
-            found |= {(ds.name, node)} if wrong else set()
-    return found
-
-
 def _rolled_back(result: Result) -> Finish:
     """Say how the way back ended, with the commands that do the rest by hand."""
-    sets = result.sets.values()
-    left = {(r.step.daemon_set, r.node) for r in result.steps if r.reason or not r.ended_at}
-    left |= left_out(sets) | _missed(result)
+    sets, left = result.sets.values(), left_over(result)
     if result.finish.outcome in _COMPLETE and not left:
         deferred = {n.name for ds in sets for n in ds.planned.nodes if n.fate == "deferred"}
         down = f"; down, and without a pod of the release: {cut(sorted(deferred))}"
         back = "the touched nodes are back on the old revision"
         return Finish(Outcome.ROLLED_BACK, back + (down if deferred else ""))
-    commands = (
-        line
-        for ds in sets
-        for line in commands_by_hand(ds, {node for name, node in left if name == ds.name})
-    )
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
         f"not back yet: {_nodes(left) or 'the strategy'} ({result.finish.message})",
-        by_hand=tuple(commands),
+        by_hand=tuple(commands_by_hand(sets, left)),
     )
 
 

@@ -118,7 +118,7 @@ SIGHTS: Final = (
     Guard(
         "astray-behind-a-way-back",
         "a way back ends although a node that looked untouched is not back",
-        "rollout/executor/planback.py",
+        "rollout/executor/notback.py",
         'if node.fate == "current" and',
         'if node.fate == "gone" and',
         (

@@ -242,9 +242,9 @@ WRITES: Final = (
     Guard(
         "left-out-on-a-way-back",
         "a rollback says that all is back although a dead node holds the new revision",
-        "rollout/executor/wayback.py",
-        "    left |= left_out(sets) | _missed(result)\n",
-        "    left |= _missed(result)\n",
+        "rollout/executor/notback.py",
+        "    return open_ | left_out(result.sets.values()) | missed(result)\n",
+        "    return open_ | missed(result)\n",
         (
             "tests/simulation/test_back_past_the_dead.py::test_a_node_that_died_with_the_new_pod_is_not_back_and_only_its_pod_is_named",
         ),

@@ -208,10 +208,11 @@ def test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_agai
     world = GateWorld(4, gates=[gate("errors", "after-wave")])
     run = world.start(script)
     assert world.clock.run_until(lambda: world.deletes == 1, 600.0)
-    run.engine.observe(ev.ViewLost("pods", "the line is cut"), world.clock.now())
+    run.engine.observe(ev.ViewLost("daemonsets/log-agent", "the line is cut"), world.clock.now())
     world.clock.advance(120.0)
     before = len(script.times("errors"))
-    run.engine.observe(ev.ViewBack("pods"), world.clock.now())
+    assert before > 1  # it was measured, again and again, and did not pass
+    run.engine.observe(ev.ViewBack("daemonsets/log-agent"), world.clock.now())
 
     assert run.run().outcome is Outcome.DONE
     assert len(script.times("errors")) >= before + 2  # behind each of the waves

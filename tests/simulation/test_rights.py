@@ -13,9 +13,9 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor.record import RunRecord
 from rollout.sim.faultfile import read_faults
-from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes, read_fault
 from rollout.sim.registry import DeleteOptions, PatchType
-from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, PODS
+from rollout.sim.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMONSETS, PODS
 from tests.simulation.oracles import _node
 from tests.simulation.virtual import SOMEBODY, Command, World
 from tests.simulation.world import TARGET
@@ -81,6 +81,9 @@ def carry_out(made: World, text: str) -> list[str]:
             case ["kubectl", "patch", "daemonset", name, "-n", _, "--type", "merge", "-p", body]:
                 patch = msgspec.json.decode(body)
                 registry.patch(DAEMONSETS, "logging", name, patch, PatchType.MERGE, SOMEBODY)
+            case ["kubectl", "patch", "daemonset", name, "-n", _, "--type", "json", "-p", body]:
+                patch = msgspec.json.decode(body)
+                registry.patch(DAEMONSETS, "logging", name, patch, PatchType.JSON, SOMEBODY)
             case ["kubectl", "label", "pod", name, "-n", _, "--overwrite", *labels]:
                 change_pod(made, name, "labels", labels)
             case ["kubectl", "annotate", "pod", name, "-n", _, *annotations]:
@@ -184,6 +187,47 @@ def test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_
         assert sorted(carry_out(made, forward.text)) == left
         assert images(made) == {"log-agent:2.3"}
         assert made.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+
+
+def test_a_template_that_the_controller_has_forgotten_is_written_out_by_hand() -> None:
+    with world("patch", "daemonsets") as made:
+        made.patch(DAEMONSETS, "log-agent", {"spec": {"revisionHistoryLimit": 0}})
+        forward = applied(made, 6)
+        forward.kill()
+        made.advance(30.0)
+        assert len(list(made.cluster.store.scan(CONTROLLER_REVISIONS, "logging"))) == 1
+        made.begin_faults()
+        back = made.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.ROLLBACK_INCOMPLETE
+        assert len(carry_out(made, back.text)) == 6
+        assert images(made) == {"log-agent:2.3"}
+
+
+def test_a_daemon_set_that_the_run_has_not_touched_is_in_no_command_but_the_strategy_s() -> None:
+    match = "match: {verbs: [patch], resources: [daemonsets]}"
+    script = read_faults(None, f"faults: [{{name: rights, revoke: true, {match}}}]")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:2.3")
+        for name in ("log-agent", "net-agent")
+    )
+    items = [
+        {"name": name, "target": {"set": {"image": {"agent": f"{name}:2.4"}}}}
+        for name in ("log-agent", "net-agent")
+    ]
+    items[1] |= {"after": {"daemonSet": "log-agent", "scope": "all"}}
+    fleet = Fleet(nodes=default_nodes(4, 1), daemon_sets=entries)
+    with World(fleet, faults=script) as made:
+        forward = applied(made, 2, daemonSets=items)
+        forward.kill()
+        made.advance(30.0)
+        made.begin_faults()
+        back = made.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.ROLLBACK_INCOMPLETE
+        by_hand = back.text.partition("By hand")[2]
+        assert by_hand.count("kubectl delete pod log-agent-") == 2
+        assert "kubectl delete pod net-agent-" not in by_hand
 
 
 def test_pods_that_were_handed_over_get_their_label_back_by_hand() -> None:
