@@ -41,8 +41,7 @@ def may_start(book: Book, run: StepRun) -> bool:
 
     While the run is paused only nodes that were approved by name move; those before them that are
     done already are looked at, so that it is observed (S7), and those that an earlier process left
-    in flight. While a node of an earlier wave is
-    tried again, no later wave moves.
+    in flight. While a node of an earlier wave is tried again, no later wave moves.
     """
     if book.stopping and not _moves_in_pause(book, run):
         return False

@@ -66,15 +66,20 @@ def hold_back(book: Book, run: StepRun) -> None:
 
 
 def _behind(run: StepRun) -> list[StepRun]:
-    """Return what waits for a step: also what stands behind a barrier that has been passed."""
+    """Return what waits for a step: in its wave also behind a barrier that has been passed.
+
+    Later waves are not gone through, for they may be all other nodes: `controlling.may_start` keeps
+    them back.
+    """
     found: dict[str, StepRun] = {}
     left = list(run.successors)
     while left:
         successor = left.pop()
         if successor.step.id not in found:
             found[successor.step.id] = successor
+            ends_wave = successor.step.kind == "barrier" and not successor.step.daemon_set
             passed = not successor.node and successor.state is StepState.DONE
-            left += successor.successors if passed else ()
+            left += successor.successors if passed and not ends_wave else ()
     return list(found.values())
 
 

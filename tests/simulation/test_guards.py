@@ -100,6 +100,7 @@ def test_faults_34_the_controller_of_one_daemon_set_is_that_of_all() -> None:
     world.advance(300.0)
 
     assert len(world.oracle.order) == 1, "the other DaemonSet's pods would not come back either"
+    assert "kube-controller-manager may be down" in world.why()
     world.cluster.start_controllers()
     assert world.finish().outcome is Outcome.DONE
 
