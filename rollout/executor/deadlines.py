@@ -2,8 +2,8 @@
 
 Counted from the last node that got done, by times that stand in the cluster, so that a restart of
 ours gives no extra time; not while the run waits for something that has a deadline of its own (a
-bake time, a gate, a window, a person, a pause). It costs nothing per event: one timer, looked at
-when it is due.
+bake time, a gate, a window, a person, a pause). It costs next to nothing per event: one timer,
+looked at when it is due.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rollout.cluster.client import Client
 from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
 from rollout.executor.byhand import commands_by_hand
 from rollout.executor.notback import left_out
-from rollout.executor.planback import NOTHING, Survey, survey
+from rollout.executor.planback import NOTHING, WayBack, plan_back
 from rollout.executor.session import Session
 from rollout.executor.state import DaemonSetRun
 from rollout.fleet.objects import Pod
@@ -33,7 +33,7 @@ def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefuse
         error: what the server said.
     """
     try:
-        found = survey(client, session, NOTHING, lambda _seconds: True)
+        found = plan_back(client, session, NOTHING, lambda _seconds: True)
     except (ClusterError, StaleError):
         left = "and what is left to do cannot be read"
     else:
@@ -44,7 +44,7 @@ def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefuse
     return WayBackRefused(f"the way back may not be begun; {left}\nThe server says: {error}")
 
 
-def _commands(found: Survey) -> tuple[list[str], set[str]]:
+def _commands(found: WayBack) -> tuple[list[str], set[str]]:
     """Return the commands, and the nodes that they are about."""
     sets = [_seen(found, ds) for ds in found.plan.daemon_sets]
     left = {(step.daemon_set, step.node) for step in found.plan.steps if step.kind == "update"}
@@ -52,7 +52,7 @@ def _commands(found: Survey) -> tuple[list[str], set[str]]:
     return commands_by_hand(sets, left), {node for _, node in left}
 
 
-def _seen(found: Survey, planned: PlannedDaemonSet) -> DaemonSetRun:
+def _seen(found: WayBack, planned: PlannedDaemonSet) -> DaemonSetRun:
     """Return a DaemonSet as a run would have it in view."""
     ds = DaemonSetRun(planned, found.plan.digest, lambda _when, _node: None)
     fleet, now = found.fleets[planned.name], found.read_at

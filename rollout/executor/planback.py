@@ -31,7 +31,7 @@ NOTHING: Gone = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class WayBack:
     """A way back, and what it was planned by: by name of the DaemonSet."""
 
     plan: Plan
@@ -40,12 +40,12 @@ class Survey:
     read_at: float  # seconds since the epoch, by the server's clock
 
 
-def survey(
+def plan_back(
     client: Client,
     session: Session,
     gone: Gone,
     rest: Callable[[float], bool],
-) -> Survey:
+) -> WayBack:
     """Look at the cluster, and plan the way back of a run.
 
     Args:
@@ -107,7 +107,7 @@ def survey(
     version = client.server_version()[2]
     name = session.record.name
     plan = rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
-    return Survey(plan, fleets, released, now)
+    return WayBack(plan, fleets, released, now)
 
 
 def _is_mixed(fleet: Fleet) -> bool:

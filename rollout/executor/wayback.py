@@ -18,7 +18,7 @@ from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.notback import Place, left_over, missed
 from rollout.executor.observer import Observer
-from rollout.executor.planback import NOTHING, Gone, survey
+from rollout.executor.planback import NOTHING, Gone, plan_back
 from rollout.executor.record import RunPhase, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
@@ -125,7 +125,7 @@ def _once(run: Held, gone: Gone) -> Result:
 
 def _plan(run: Held, gone: Gone) -> Plan:
     try:
-        return survey(run.client, run.session, gone, run.inbox.stopped_within).plan
+        return plan_back(run.client, run.session, gone, run.inbox.stopped_within).plan
     except StaleError as error:  # there is no way back: the record must not say that it goes
         why = str(error)
         run.update(lambda record: _stuck(record, why))
