@@ -7,7 +7,7 @@ is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import (
@@ -198,9 +198,8 @@ class _Surveyor:
                 fleet = read_fleet(
                     self._client, namespace, name, cluster_uid=cluster_uid, nodes=nodes
                 )
-                found.append(
-                    find_leftovers(fleet, released, now, recorded=recorded, force=self._scope.force)
-                )
+                known = replace(fleet, recorded_strategy=recorded)
+                found.append(find_leftovers(known, released, now, force=self._scope.force))
             uids = {ds.metadata.uid for ds in live.values()}
             mine = [pod for pod in released if self._is_ours(pod, records)]
             found += orphans(namespace, mine, uids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rollout.errors import StaleError
 from rollout.fleet import marks
 from rollout.fleet.objects import (
     HASH_LABEL,
@@ -49,11 +50,19 @@ class Fleet:
     def owner_strategy(self) -> JsonObject:
         """The strategy that the owner wrote: the stored one while a run has set OnDelete.
 
-        Where somebody took the run's annotation away, its record still tells.
+        Where somebody took the run's annotation away, or spoilt it, its record still tells.
+
+        Raises:
+            StaleError: the annotation is spoilt, and no record tells.
         """
         stored = self.daemon_set.metadata.annotations.get(marks.ORIGINAL_STRATEGY)
         if stored is not None:
-            return marks.decode_strategy(stored)
+            try:
+                return marks.decode_strategy(stored)
+            except StaleError:
+                if self.recorded_strategy is None:
+                    raise
+                return self.recorded_strategy
         if self.recorded_strategy is not None and self.daemon_set.strategy_type == "OnDelete":
             return self.recorded_strategy
         return self.daemon_set.spec.update_strategy

@@ -70,7 +70,6 @@ def find_leftovers(
     released: Iterable[ReleasedPod],
     now: float,
     *,
-    recorded: JsonObject | None = None,
     force: bool = False,
 ) -> Leftovers:
     """Return what a run has left on a DaemonSet, and what to do about it.
@@ -79,7 +78,6 @@ def find_leftovers(
         fleet: the DaemonSet as it is now.
         released: pods that carry the mark of a hand-over; those of others are passed over.
         now: seconds since the epoch, by the server's clock.
-        recorded: the strategy of before the run, as its record says; None: no such record.
         force: restore the strategy also where the controller then replaces pods at once.
     """
     meta = fleet.daemon_set.metadata
@@ -95,7 +93,7 @@ def find_leftovers(
         run_id=meta.annotations.get(marks.RUN) or ", ".join(runs),
         rollout=meta.annotations.get(marks.ROLLOUT, ""),
         pods=pods,
-        strategy=_strategy(fleet, pods, recorded, force=force),
+        strategy=_strategy(fleet, pods, force=force),
     )
 
 
@@ -166,17 +164,15 @@ def _pod(fleet: Fleet, pod: ReleasedPod, now: float, *, second: bool) -> LeftPod
     return LeftPod(pod, "take back", "no successor of it is ready")
 
 
-def _strategy(
-    fleet: Fleet, pods: Sequence[LeftPod], recorded: JsonObject | None, *, force: bool
-) -> LeftStrategy | None:
-    live = fleet.daemon_set
+def _strategy(fleet: Fleet, pods: Sequence[LeftPod], *, force: bool) -> LeftStrategy | None:
+    live, recorded = fleet.daemon_set, fleet.recorded_strategy
     marked = any(key in live.metadata.annotations for key in marks.ALL)
     on_delete = live.strategy_type == _ON_DELETE
     if not marked and not (on_delete and recorded and recorded.get("type") != _ON_DELETE):
         return None
     if not on_delete:
         return LeftStrategy("unmark", None, "its marks are there, its strategy is back already")
-    original, trouble = _original(fleet, recorded)
+    original, trouble = _original(fleet)
     if original is None:
         why = f"it stands on OnDelete, and its own strategy is not known: {trouble}"
         return LeftStrategy("refuse", None, why)
@@ -192,14 +188,14 @@ def _strategy(
     )
 
 
-def _original(fleet: Fleet, recorded: JsonObject | None) -> tuple[JsonObject | None, str]:
+def _original(fleet: Fleet) -> tuple[JsonObject | None, str]:
     """Return the strategy of before the run: the object's own word first, then the record's."""
     if marks.ORIGINAL_STRATEGY not in fleet.daemon_set.metadata.annotations:
-        return recorded, f"the annotation {marks.ORIGINAL_STRATEGY} is gone"
+        return fleet.recorded_strategy, f"the annotation {marks.ORIGINAL_STRATEGY} is gone"
     try:
         return fleet.owner_strategy, ""
     except StaleError as error:
-        return recorded, str(error)
+        return None, str(error)
 
 
 def _outdated(fleet: Fleet, pods: Sequence[LeftPod]) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -101,7 +103,8 @@ def found(
     *,
     force: bool = False,
 ) -> Leftovers:
-    return find_leftovers(fleet(live, *pods), old, NOW, recorded=recorded, force=force)
+    known = replace(fleet(live, *pods), recorded_strategy=recorded)
+    return find_leftovers(known, old, NOW, force=force)
 
 
 def actions(left: Leftovers) -> list[tuple[str, str]]:

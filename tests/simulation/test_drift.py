@@ -93,6 +93,20 @@ def test_fault_01_an_annotation_of_ours_that_somebody_changes_is_drift(
         assert world.judge.deletes.total() == 1
 
 
+def test_the_way_back_knows_the_strategy_from_the_record_where_the_annotation_is_spoilt() -> None:
+    with World(default_fleet(3, 1)) as world:
+        before = world.daemon_set()["spec"]["updateStrategy"]
+        command = begin(world)
+        after_deletes(world, 1)
+        command.kill()
+        world.patch(DAEMONSETS, "log-agent", marked(marks.ORIGINAL_STRATEGY, "{type"))
+
+        back = world.run("rollback", "sim", *THERE)
+
+        assert back.code == ExitCode.ROLLED_BACK, back.text
+        assert world.daemon_set()["spec"]["updateStrategy"] == before
+
+
 def test_the_way_back_knows_the_strategy_from_the_record_where_the_annotation_is_gone() -> None:
     """S11: OnDelete is the run's own then, and not what the owner wrote."""
     with World(default_fleet(3, 1)) as world:
