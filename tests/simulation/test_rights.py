@@ -211,7 +211,7 @@ def test_a_daemon_set_that_the_run_has_not_touched_is_in_no_command_but_the_stra
         DaemonSetEntry(name=name, namespace="logging", image=f"{name}:2.3")
         for name in ("log-agent", "net-agent")
     )
-    items = [
+    items: list[dict[str, Any]] = [
         {"name": name, "target": {"set": {"image": {"agent": f"{name}:2.4"}}}}
         for name in ("log-agent", "net-agent")
     ]
