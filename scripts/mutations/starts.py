@@ -137,7 +137,10 @@ STARTS: Final = (
         "rollout/executor/starting.py",
         "    if released is not None and released.terminating:\n",
         "    if False:\n",
-        (f"{STORIES}[a-way-back-right-behind-a-surge]",),
+        (
+            "tests/simulation/test_way_back.py::"
+            "test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending",
+        ),
     ),
     Guard(
         "gates-before-a-delete",

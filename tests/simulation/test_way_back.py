@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.images import Behaviour, Timing
 from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS
 from tests.simulation.virtual import Command, World
 
@@ -66,3 +68,26 @@ def test_a_rollback_needs_no_revision_that_the_controller_has_forgotten(tmp_path
 
         assert done.code == 4, done.text
         assert images(world) == {"log-agent:2.3": 3}
+
+
+def test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending() -> None:
+    """It is the only one that works there (S1): the old one beside it serves nobody any more."""
+    surging = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    images = {"log-agent:2.3": Behaviour(stop=Timing(20.0))}
+    fleet = replace(default_fleet(1, 1), images=images)
+    with World(fleet) as world:
+        path = world.save(world.plan({"daemonSets": [surging], "health": {"soak": 1}}))
+        world.begin_faults()
+        command = world.start("apply", path)
+        world.wait_until(lambda: world.judge.deletes.total() == 1)
+        command.kill()
+
+        back = world.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == 4, back.text
+        released = [line for line in world.judge.writes if "released-from" in line]
+        assert len(released) >= 2, "the new pod was not handed over"
