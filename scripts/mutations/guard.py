@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+BACK: Final = "tests/simulation/test_way_back.py::"
 BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.mutations.guard import (
+    BACK,
     BAKING,
     DEEDS,
     FAULTS,
@@ -137,10 +138,7 @@ STARTS: Final = (
         "rollout/executor/starting.py",
         "    if released is not None and released.terminating:\n",
         "    if False:\n",
-        (
-            "tests/simulation/test_way_back.py::"
-            "test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending",
-        ),
+        (f"{BACK}test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending",),
     ),
     Guard(
         "gates-before-a-delete",
