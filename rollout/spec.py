@@ -5,6 +5,7 @@ Types only; `specfile.py` reads them. plans/README.md is the reference for users
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
@@ -21,6 +22,9 @@ from rollout.quantity import Amount, parse_amount, parse_duration
 from rollout.specfields import Name, NonNegative, Positive, Struct, checked
 
 API_VERSION = "rollout/v1"
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST_NAME = 240  # the longest object is the ConfigMap rollout-NAME-plan
 SOAK_DEFAULT = "10s"
 NODE_TIMEOUT_DEFAULT = "10m"
 FAIL_FAST_DEFAULT = (
@@ -48,6 +52,14 @@ class Metadata(Struct, frozen=True):
 
     name: Name
     namespace: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.name) > _LONGEST_NAME or not _SUBDOMAIN.fullmatch(self.name):
+            raise ValueError(
+                f"name: '{self.name}' cannot be part of an object's name; write at most "
+                f"{_LONGEST_NAME} lower case letters, digits, '-' and '.', with a letter or digit "
+                "at both ends"
+            )
 
 
 class SetTarget(Struct, frozen=True):

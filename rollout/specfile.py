@@ -23,6 +23,8 @@ def load_spec(path: Path) -> LoadedSpec:
     source = _read(path)
     if not isinstance(source.value, dict):
         raise source.error((), "a spec is a mapping with apiVersion, kind, metadata and spec")
+    if source.value.get("kind") == "Plan":
+        raise source.error((), "this is a saved plan, not a spec; 'apply' takes it without -f")
     version = source.value.get("apiVersion")
     if version != API_VERSION:
         said = "is missing" if version is None else f"is {version!r}"
@@ -84,7 +86,8 @@ def with_waves(loaded: LoadedSpec, text: str) -> LoadedSpec:
     try:
         body = msgspec.structs.replace(loaded.spec.spec, waves=text if text in PROFILES else sizes)
     except ValueError as error:
-        raise UsageError(f"--waves {text}: {error}") from None
+        or_profile = f"; or a profile: {', '.join(PROFILES)}"
+        raise UsageError(f"--waves {text}: {error}{or_profile}") from None
     return replace(loaded, spec=msgspec.structs.replace(loaded.spec, spec=body))
 
 

@@ -83,7 +83,12 @@ class Source:
         if rest and (*path, field) in self.lines:
             return self.error((*path, field), rest)
         hint = ""
-        if "Expected `str" in message and re.search(r"got `(int|float|bool|null)`", message):
+        if message.startswith("Invalid ") and path:
+            choices = _choices_at(type_, path[len(base) :])
+            hint = f"; write {_one_of(choices)}" if choices else ""
+        elif "Expected `int | str" in message and message.endswith("got `float`"):
+            hint = "; write a whole number such as 10, or '10%'"
+        elif "Expected `str" in message and re.search(r"got `(int|float|bool|null)`", message):
             hint = "; YAML reads this as something else than text: write it in quotes"
         return self.error(path, message[0].lower() + message[1:].replace("`", "'") + hint)
 
@@ -265,13 +270,12 @@ def _parse_path(text: str, source: Source, base: tuple[Step, ...]) -> tuple[Step
     return tuple(steps)
 
 
-def _fields_at(type_: Any, path: Sequence[Step]) -> list[str]:  # noqa: ANN401 - a type expression
-    """Return the keys that a struct type knows at `path`, for suggestions."""
+def _types_at(type_: Any, path: Sequence[Step]) -> tuple[msgspec.inspect.Type, ...]:  # noqa: ANN401 - a type expression
+    """Return what a struct type takes at `path`; empty where that is not known."""
     info = msgspec.inspect.type_info(type_)
     for step in path:
-        infos = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
         following = None
-        for item in infos:
+        for item in _members(info):
             if isinstance(item, msgspec.inspect.StructType) and isinstance(step, str):
                 following = next((f.type for f in item.fields if f.encode_name == step), None)
             elif isinstance(item, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
@@ -281,12 +285,38 @@ def _fields_at(type_: Any, path: Sequence[Step]) -> list[str]:  # noqa: ANN401 -
             if following is not None:
                 break
         if following is None:
-            return []
+            return ()
         info = following
-    infos = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return _members(info)
+
+
+def _members(info: msgspec.inspect.Type) -> tuple[msgspec.inspect.Type, ...]:
+    return info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+
+
+def _fields_at(type_: Any, path: Sequence[Step]) -> list[str]:  # noqa: ANN401 - a type expression
+    """Return the keys that a struct type knows at `path`, for suggestions."""
+    infos = _types_at(type_, path)
     return [
         f.encode_name for i in infos if isinstance(i, msgspec.inspect.StructType) for f in i.fields
     ]
+
+
+def _choices_at(type_: Any, path: Sequence[Step]) -> list[str]:  # noqa: ANN401 - a type expression
+    """Return the words that may stand at `path`: those of a Literal, or the tags of structs."""
+    literals = [i for i in _types_at(type_, path) if isinstance(i, msgspec.inspect.LiteralType)]
+    if literals:
+        return [str(value) for item in literals for value in item.values]
+    tagged = [
+        i
+        for i in _types_at(type_, path[:-1])
+        if isinstance(i, msgspec.inspect.StructType) and i.tag
+    ]
+    return [str(i.tag) for i in tagged if i.tag_field == path[-1]]
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _suggest(key: str, known: Sequence[str]) -> str:

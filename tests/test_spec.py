@@ -110,6 +110,26 @@ def test_each_target_says_its_kind(tmp_path: Path, target: str, kind: str) -> No
             HEAD + "  nodes: {order: [size]}\n",
             "spec.yaml:8: spec.nodes.order: 'size' is not a key; use",
         ),
+        (
+            HEAD + "  nodes: {cordoned: maybe}\n",
+            "spec.yaml:8: spec.nodes.cordoned: invalid enum value 'maybe'; write exclude or",
+        ),
+        (
+            HEAD.replace("kind: Rollout", "kind: rollout"),
+            "spec.yaml:2: kind: invalid enum value 'rollout'; write Rollout",
+        ),
+        (
+            HEAD.replace("name: agent-2", "name: agent_2"),
+            "spec.yaml:3: metadata.name: 'agent_2' cannot be part of an object's name; write",
+        ),
+        (
+            HEAD.replace("name: agent-2", f"name: {'a' * 241}"),
+            "spec.yaml:3: metadata.name: 'aaa",
+        ),
+        (
+            HEAD + "  limits: {maxPerZone: 1}\n  failure: {maxFailures: 0.5}\n",
+            "spec.yaml:9: spec.failure.maxFailures: expected 'int | str', got 'float'; write a",
+        ),
         (HEAD + "  nodes: {selector: '=x'}\n", "spec.yaml:8: spec.nodes.selector: '=x' is not a"),
         (HEAD + "  nodes: {cordoned: maybe}\n", "spec.yaml:8: spec.nodes.cordoned: invalid enum"),
         (HEAD + "  health: {soak: 5}\n  nodez: {}\n", "spec.yaml:9: spec.nodez: unknown key"),

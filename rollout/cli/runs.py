@@ -41,11 +41,13 @@ def runs(*, all_namespaces: bool, output: str, cluster: ClusterOptions) -> None:
         raise UsageError("give either -A or -n")
     client = cluster.connect()
     try:
-        records = read_records(client, "" if all_namespaces else client.namespace)
+        namespace = "" if all_namespaces else client.namespace
+        records = read_records(client, namespace)
         rows = [run_row(known) for known in read_runs(client, records)]
     finally:
         client.close()
-    click.echo(msgspec.json.encode(rows).decode() if output == "json" else runs_text(rows))
+    as_json = output == "json"
+    click.echo(msgspec.json.encode(rows).decode() if as_json else runs_text(rows, namespace))
 
 
 class _PairOfWords(click.Command):

@@ -7,7 +7,7 @@ asks the engine, and hands the actions on. It waits for events, never polls, and
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -277,9 +277,11 @@ class _Loop:
         """Loop until the engine says that nothing is left to do."""
         heartbeat = self.now() + self.tuning.heartbeat_s
         while True:
-            for action in self._written_down(self.engine.decide(self.now())):
+            actions = self._written_down(self.engine.decide(self.now()))
+            for action in actions:
                 self._carry_out(action)
             self._tell()
+            self._ask(actions)  # behind the news, which would be written over the question
             self._say()
             self._keep_times()
             if self.engine.finished is not None:
@@ -328,11 +330,7 @@ class _Loop:
         return [action for action in actions if not isinstance(action, WRITES)]
 
     def _carry_out(self, action: Action) -> None:
-        if isinstance(action, Finish):
-            return
-        if isinstance(action, Ask):
-            if self.heed.ask is not None:
-                self.heed.ask(action)
+        if isinstance(action, Finish | Ask):
             return
         if isinstance(action, Measure):
             self._measure(action)
@@ -340,6 +338,12 @@ class _Loop:
         if isinstance(action, Prepare | Restore | PodWrite):
             self._open_record()
         self.writers.submit(self.writer.perform, action)
+
+    def _ask(self, actions: Iterable[Action]) -> None:
+        if self.heed.ask is not None:
+            for action in actions:
+                if isinstance(action, Ask):
+                    self.heed.ask(action)
 
     def _measure(self, action: Measure) -> None:
         assert self.measurer is not None

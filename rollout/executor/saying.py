@@ -277,7 +277,8 @@ def require_plan(record: RunRecord, plan: str) -> None:
 def _require_open(record: RunRecord) -> None:
     if record.phase in ENDED:
         raise StaleError(
-            f"run {record.run_id} of plan {record.plan_id} is {record.phase}; nothing was changed"
+            f"run {record.run_id} of plan {record.plan_id} is {record.phase}; nothing was changed; "
+            "what is left to do takes a new plan"
         )
 
 

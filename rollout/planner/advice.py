@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rollout.fleet.objects import Node
 from rollout.planner.plan import PlannedDaemonSet
+from rollout.planner.waves import wave_rules
 from rollout.quantity import cut
-from rollout.spec import LoadedSpec
+from rollout.spec import Body, LoadedSpec
 
 
-def plan_warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -> list[str]:
-    """Return all warnings of a plan, in the order of its DaemonSets."""
+def plan_warnings(
+    loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet], nodes: Mapping[str, Node]
+) -> list[str]:
+    """Return all warnings of a plan: of the spec as a whole, then in the order of its DaemonSets.
+
+    Args:
+        loaded: the spec.
+        daemon_sets: of the plan.
+        nodes: by name.
+    """
     warnings = [
         f"the manifest also holds {other}, which rollout leaves alone" for other in loaded.ignored
     ]
+    warnings.extend(_label_warnings(loaded.spec.spec, nodes))
     for ds in daemon_sets:
         warnings.extend(_budget_warning(ds))
         warnings.extend(_dead_node_warning(ds))
@@ -22,6 +33,21 @@ def plan_warnings(loaded: LoadedSpec, daemon_sets: Sequence[PlannedDaemonSet]) -
         warnings.extend(_manager_warnings(ds))
         warnings.extend(_hand_over_warnings(ds))
     return warnings
+
+
+def _label_warnings(body: Body, nodes: Mapping[str, Node]) -> list[str]:
+    """Name the labels that no node has: a cluster without zones, or a typing error."""
+    rules = wave_rules(body)
+    asked = {rule.by: "waves 'by' it are none" for rule in rules if rule.by}
+    asked |= {rule.spread: "to 'spread' over it changes nothing" for rule in rules if rule.spread}
+    keys = [key.removeprefix("label:") for key in body.nodes.order if key.startswith("label:")]
+    asked |= dict.fromkeys(keys, "to 'order' by it changes nothing")
+    there = {key for node in nodes.values() for key in node.metadata.labels if key in asked}
+    return [
+        f"no node has the label {key}: {so}; see 'kubectl get nodes --show-labels'"
+        for key, so in asked.items()
+        if nodes and key not in there
+    ]
 
 
 def _manager_warnings(ds: PlannedDaemonSet) -> list[str]:

@@ -138,7 +138,7 @@ def build_plan(
         limits=rules.limits(body),
         totals=totals(daemon_sets),
         warnings=(
-            *plan_warnings(loaded, daemon_sets),
+            *plan_warnings(loaded, daemon_sets, _nodes_by_name(parts)),
             *nodetime.warnings(loaded, [subject.fleet for subject in subjects]),
             *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),

@@ -292,12 +292,14 @@ def decode(data: bytes, name: str) -> Plan:
     try:
         head = msgspec.json.decode(data, type=_Head)
     except msgspec.ValidationError:
-        raise DocumentError(f"{name}:1: not a plan; {cure}") from None
+        raise DocumentError(f"{name}:1: not a plan; {cure}; a spec goes with -f") from None
     except UNREADABLE as error:
         reason = str(error).partition(" (")[0]
-        raise DocumentError(f"{name}:1: not a plan (not JSON: {reason}); {cure}") from None
+        raise DocumentError(
+            f"{name}:1: not a plan (not JSON: {reason}); {cure}; a spec goes with -f"
+        ) from None
     if bytes(head.kind) != b'"Plan"':
-        raise DocumentError(f"{name}:1: not a plan; {cure}")
+        raise DocumentError(f"{name}:1: not a plan; {cure}; a spec goes with -f")
     version = _short(head.schema_version)
     if version != SCHEMA_VERSION:
         raise DocumentError(

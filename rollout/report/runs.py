@@ -78,10 +78,11 @@ def run_row(known: KnownRun) -> RunRow:
     )
 
 
-def runs_text(rows: Sequence[RunRow]) -> str:
-    """Return runs for people."""
+def runs_text(rows: Sequence[RunRow], namespace: str) -> str:
+    """Return runs for people; those of all namespaces where none is named."""
     if not rows:
-        return "No runs are known here."
+        where = f"in namespace {namespace}; -A asks in all" if namespace else "in any namespace"
+        return f"No runs are known {where}."
     headers = (
         *("NAMESPACE", "ROLLOUT", "RUN", "PHASE", "NODES", "BY", "STARTED", "FINISHED"),
         *("LOCK", "SAYS"),

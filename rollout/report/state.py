@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rollout.executor.gaterecord import RecordedGate
@@ -140,7 +140,9 @@ def _sentence(
     if live.metadata.generation > live.status.observed_generation:
         return "The controller has not observed the latest change of the DaemonSet yet."
     if _run_of(fleet, record):
-        return _run_sentence(fleet, record, progress, broken=bool(down), interrupted=interrupted)
+        healthy = {f.node.metadata.name for f in wanted if f.fate == "current" and f.available}
+        cleared = record is not None and not down and _has_cleared(record, healthy)
+        return _run_sentence(fleet, record, progress, cleared=cleared, interrupted=interrupted)
     if not wanted:
         return "No node should run it: nothing to do."
     if old and live.strategy_type == "OnDelete":
@@ -156,7 +158,7 @@ def _sentence(
 
 
 def _run_sentence(
-    fleet: Fleet, record: RunRecord | None, progress: str, *, broken: bool, interrupted: bool
+    fleet: Fleet, record: RunRecord | None, progress: str, *, cleared: bool, interrupted: bool
 ) -> str:
     run = _run_of(fleet, record)
     original = fleet.owner_strategy.get("type", "RollingUpdate")
@@ -166,14 +168,26 @@ def _run_sentence(
     if record is None or record.run_id != run:
         return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
-    cleared = ""
-    if record.phase == "held" and not broken and not _is_held_by_gate(record):
-        cleared = " The cause has cleared, every updated node is available: apply the plan again."
-    return f"{who} is {doing(record, progress, interrupted=interrupted)}; {kept}.{cleared}"
+    more = ""
+    if cleared:
+        more = " The cause has cleared, every updated node is available: apply the plan again."
+    return f"{who} is {doing(record, progress, interrupted=interrupted)}; {kept}.{more}"
+
+
+def _has_cleared(record: RunRecord, healthy: Collection[str]) -> bool:
+    """Whether the pods show that what held the run is over.
+
+    They say nothing about somebody's word or a gate, and those of one DaemonSet nothing about a
+    failure of another.
+    """
+    if record.phase != "held" or record.wish is not None or _is_held_by_gate(record):
+        return False
+    alone = len(record.daemon_sets) == 1
+    return not record.failed_count or (alone and all(node in healthy for node in record.failed))
 
 
 def _is_held_by_gate(record: RunRecord) -> bool:
-    """Whether a gate did not pass: what the pods look like says nothing about its cause."""
+    """Whether a gate did not pass."""
     return any(g.status in ("failed", "inconclusive", "error") for g in record.gates)
 
 

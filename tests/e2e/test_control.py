@@ -194,6 +194,9 @@ def test_a_rejected_approval_holds_until_it_is_given(cluster: World) -> None:
     plan = waits_for_approval(cluster)
     rejected = cluster.rollout("reject", ROLLOUT, *THERE, "--reason", "5xx up")
     assert rejected.code == 0, rejected.err
+    stands = cluster.rollout("status", "log-agent", *THERE).out
+    assert "5xx up" in stands
+    assert "cause has cleared" not in stands
     held = cluster.rollout("apply", plan)
     assert held.code == 3, held.err + held.out
     assert "5xx up" in held.out

@@ -23,7 +23,9 @@ def cluster(tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_run_its_rollback_and_the_way_back_are_remembered(cluster: World) -> None:
-    assert cluster.rollout("runs", *HERE).out == "No runs are known here.\n"
+    none = "No runs are known in namespace {}; -A asks in all.\n"
+    assert cluster.rollout("runs", *HERE).out == none.format(NAMESPACE)
+    assert cluster.rollout("runs", "-A").out == "No runs are known in any namespace.\n"
     assert cluster.rollout("apply", "-f", cluster.spec(), "--yes").code == 0
     assert cluster.rollout("undo", NAME, *HERE, "--yes").code == 0
     cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
@@ -48,7 +50,7 @@ def test_a_run_its_rollback_and_the_way_back_are_remembered(cluster: World) -> N
     assert cluster.rollout("runs", "-A", "-o", "json").json == rows
     table = cluster.rollout("runs", *HERE).out
     assert all(r["run"] in table for r in rows)
-    assert cluster.rollout("runs", "-n", "kube-system").out == "No runs are known here.\n"
+    assert cluster.rollout("runs", "-n", "kube-system").out == none.format("kube-system")
 
     told = cluster.rollout("history", NAME, *HERE, "-o", "json").json
     kubectl = cluster.kubectl("rollout", "history", f"ds/{NAME}", *HERE)

@@ -103,6 +103,9 @@ def test_a_prompt_is_never_drawn_over(cluster: World) -> None:
     assert code == 6, screen
     assert HIDE not in screen
     assert screen.count("May it go?") == 2
+    assert (
+        screen.rindex("May it go?") > screen.rindex("wave 1 is done") > screen.rindex("done (1 of")
+    )
 
 
 @pytest.mark.parametrize("times", [1, 2])

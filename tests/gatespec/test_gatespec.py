@@ -87,6 +87,7 @@ def test_the_common_fields_have_the_same_defaults_in_every_kind(kind: str) -> No
         ("secretRef: {env: A, file: B}", "give exactly one of env, file, secret"),
         ("when: {labels: 'a in'}", "gates[0].when.labels"),
         ("onNoData: success", "gates[0].onNoData: invalid enum value 'success'"),
+        ("onNoData: success", "'success'; write failure or inconclusive"),
         ("faliureLimit: 1", "unknown key; did you mean 'failureLimit'?"),
     ],
 )

@@ -287,6 +287,18 @@ def test_a_budget_that_broken_pods_use_up_is_said_with_names_and_the_way_out() -
     assert plan_of(broken_fleet(5, 0)).warnings == ()
 
 
+def test_labels_that_no_node_has_are_named() -> None:
+    rules = [{"size": 1, "spread": "zoen"}, {"by": "rakc"}]
+    plan = plan_of(make_fleet(3), make_spec(waves=rules, nodes={"order": ["label:pol", "zone"]}))
+    assert [text.split(";")[0] for text in plan.warnings] == [
+        "no node has the label rakc: waves 'by' it are none",
+        "no node has the label zoen: to 'spread' over it changes nothing",
+        "no node has the label pol: to 'order' by it changes nothing",
+    ]
+    labelled = make_fleet([make_node("n1"), make_node("n2", labels={"rack": "a"})])
+    assert plan_of(labelled, make_spec(waves=[{"by": "rack"}])).warnings == ()
+
+
 TAINTED = [make_node("n1"), make_node("n2", taints=[("gpu", "NoSchedule")])]
 
 
