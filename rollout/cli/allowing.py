@@ -33,7 +33,7 @@ class Allowed:
             DocumentError: the configuration is wrong.
             UsageError: a flag is.
         """
-        from rollout.gates.settings import load_settings  # noqa: PLC0415 - slow to import
+        from rollout.gates.settings import load_settings
 
         return load_settings(self.config).with_flags(
             self.hosts, self.networks, commands=self.commands
@@ -45,7 +45,7 @@ class Allowed:
         Raises:
             UsageError: a gate wants more than is allowed; with how to allow it.
         """
-        from rollout.gates.permissions import refusals  # noqa: PLC0415 - slow to import
+        from rollout.gates.permissions import refusals
 
         settings = self.settings()
         refused = refusals(gates, settings)

@@ -82,8 +82,8 @@ def apply(
       rollout apply plan.json --stop-at canary --until-paused   # one stage of a pipeline
     """
     with nothing_to_collect():
-        from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
-        from rollout.executor.session import AlreadyApplied  # noqa: PLC0415
+        from rollout.cli.running import carry_out_plan
+        from rollout.executor.session import AlreadyApplied
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout apply --help'")
@@ -121,10 +121,10 @@ def apply(
 def _read(plan: Path | None, spec: Path | None, waves: str | None) -> Plan | LoadedSpec:
     """Read what was given, before any cluster is asked."""
     if plan is not None:
-        from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
+        from rollout.cli.saved import read_plan
 
         return read_plan(plan)
-    from rollout.cli.planning import read_spec  # noqa: PLC0415 - slow to import
+    from rollout.cli.planning import read_spec
 
     assert spec is not None
     return read_spec(spec, waves)
@@ -134,10 +134,10 @@ def _made(
     client: Client, given: Plan | LoadedSpec, namespace: str | None, *, yes: bool, output: str
 ) -> Plan | None:
     """Return the saved plan, or plan, show and ask; None when nothing shall be done."""
-    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
-    from rollout.cli.planning import make_plan  # noqa: PLC0415 - slow to import
-    from rollout.planner.plan import Plan  # noqa: PLC0415
-    from rollout.report.table import plan_text  # noqa: PLC0415
+    from rollout.cli.painting import painted
+    from rollout.cli.planning import make_plan
+    from rollout.planner.plan import Plan
+    from rollout.report.table import plan_text
 
     if isinstance(given, Plan):
         return given

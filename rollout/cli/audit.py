@@ -50,8 +50,8 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
       rollout audit verify 3f2a9c1d
       rollout audit verify runs/nightly.jsonl
     """
-    from rollout.executor.witness import Witness  # noqa: PLC0415 - slow to import
-    from rollout.journal.file import broken_text, read_journal, torn_text  # noqa: PLC0415
+    from rollout.executor.witness import Witness
+    from rollout.journal.file import broken_text, read_journal, torn_text
 
     broken = []
     with closing(Witness(cluster.connect)) as witness:
@@ -85,7 +85,7 @@ def show(*, journal: str, output: str) -> int:
     Example:
       rollout audit show 3f2a9c1d
     """
-    from rollout.journal.file import broken_text, read_journal  # noqa: PLC0415
+    from rollout.journal.file import broken_text, read_journal
 
     for path in _paths(journal):
         reading = read_journal(path)
@@ -98,7 +98,7 @@ def show(*, journal: str, output: str) -> int:
 
 
 def _paths(given: str | None) -> list[Path]:
-    from rollout.journal.place import all_journals, journals_of  # noqa: PLC0415
+    from rollout.journal.place import all_journals, journals_of
 
     if given is None:
         found = all_journals()
@@ -128,9 +128,9 @@ def _verdict(reading: Reading) -> str:
 
 
 def _table(lines: str) -> str:
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.report.table import text_table  # noqa: PLC0415
+    from rollout.report.table import text_table
 
     rows = []
     for line in filter(None, lines.split("\n")):  # other line ends may stand in a text
@@ -145,6 +145,6 @@ def _table(lines: str) -> str:
 
 def _cell(entry: Mapping[str, Any], *keys: str) -> str:
     """Return the first of these that an entry has, fit for a terminal: anybody can write one."""
-    from rollout.gates.measurement import plain  # noqa: PLC0415 - slow to import
+    from rollout.gates.measurement import plain
 
     return next((plain(str(entry[key]), _MOST_TEXT) for key in keys if entry.get(key)), "")

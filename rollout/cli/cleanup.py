@@ -44,14 +44,14 @@ def cleanup(
       rollout cleanup -n logging --dry-run
       rollout cleanup log-agent-2.4 -n logging
     """
-    from rollout.cli.asking import agreed  # noqa: PLC0415 - only where somebody is asked
-    from rollout.cluster.identity import whoami  # noqa: PLC0415
-    from rollout.executor.cleaning import clean  # noqa: PLC0415 - slow to import
-    from rollout.executor.cleanup import Scope, survey  # noqa: PLC0415
-    from rollout.executor.leaseprotocol import Holder  # noqa: PLC0415
-    from rollout.executor.processes import this_process  # noqa: PLC0415
-    from rollout.journal.place import Place  # noqa: PLC0415
-    from rollout.report.cleanup import refusal_text, survey_text  # noqa: PLC0415
+    from rollout.cli.asking import agreed
+    from rollout.cluster.identity import whoami
+    from rollout.executor.cleaning import clean
+    from rollout.executor.cleanup import Scope, survey
+    from rollout.executor.leaseprotocol import Holder
+    from rollout.executor.processes import this_process
+    from rollout.journal.place import Place
+    from rollout.report.cleanup import refusal_text, survey_text
 
     if rollout is not None and daemonset is not None:
         raise UsageError("give either NAME or --daemonset")

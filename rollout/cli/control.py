@@ -41,8 +41,8 @@ def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
     Example:
       rollout pause log-agent-2.4 -n logging --reason "error rate is up"
     """
-    from rollout.cli.speaking import go_on, hearing, stood_still, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, stood_still, tell
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         record = run.say(saying.pause)
@@ -93,8 +93,8 @@ def approve(
       rollout approve log-agent-2.4 --wave canary --plan 3f2a91c0d4e5 -n logging
       rollout approve log-agent-2.4 --node node-7 -n logging
     """
-    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.speaking import go_on, hearing, tell
+    from rollout.executor import saying
 
     if sum(map(bool, (wave, nodes, gate))) > 1:
         raise UsageError("give one of --wave, --node and --gate")
@@ -153,9 +153,9 @@ def reject(
     Example:
       rollout reject log-agent-2.4 --wave canary --then rollback -n logging --reason "5xx up"
     """
-    from rollout.cli.resume import end_or_ask, roll_back_or_ask  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.resume import end_or_ask, roll_back_or_ask
+    from rollout.cli.speaking import hearing, tell
+    from rollout.executor import saying
 
     if wave and gate:
         raise UsageError("give one of --wave and --gate")
@@ -193,9 +193,9 @@ def retry(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: Cluster
     Example:
       rollout retry log-agent-2.4 --node node-7 -n logging --reason "disk was full"
     """
-    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.named import require_nodes
+    from rollout.cli.speaking import go_on, hearing, tell
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         require_nodes(run, nodes)
@@ -220,9 +220,9 @@ def skip(*, rollout: str, nodes: tuple[str, ...], reason: str, cluster: ClusterO
     Example:
       rollout skip log-agent-2.4 node-7 -n logging --reason "disk is being replaced"
     """
-    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import go_on, hearing, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.named import require_nodes
+    from rollout.cli.speaking import go_on, hearing, tell
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         require_nodes(run, nodes)
@@ -254,9 +254,9 @@ def abort(
     Example:
       rollout abort log-agent-2.4 -n logging --reason "wrong release"
     """
-    from rollout.cli.resume import end_or_ask  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import hearing  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.resume import end_or_ask
+    from rollout.cli.speaking import hearing
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         run.say(saying.abort)
@@ -265,7 +265,7 @@ def abort(
 
 def _meant_gate(run: Hearing, wave: str | None, gate: str | None) -> str | None:
     """Return the gate that is meant: the named one, or the only one that the run waits for."""
-    from rollout.cli.named import awaited_gates, require_approval_gate  # noqa: PLC0415 - slow
+    from rollout.cli.named import awaited_gates, require_approval_gate
 
     if gate:
         require_approval_gate(run, gate)
@@ -298,12 +298,12 @@ def _approve_nodes(
     journal: JournalOptions,
     allowed: Allowed,
 ) -> int:
-    from rollout.cli.named import require_nodes  # noqa: PLC0415 - slow to import
-    from rollout.cli.resume import kept_or_given  # noqa: PLC0415 - slow to import
-    from rollout.cli.running import carry_out_plan  # noqa: PLC0415
-    from rollout.cli.speaking import tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
-    from rollout.executor.actions import Outcome  # noqa: PLC0415
+    from rollout.cli.named import require_nodes
+    from rollout.cli.resume import kept_or_given
+    from rollout.cli.running import carry_out_plan
+    from rollout.cli.speaking import tell
+    from rollout.executor import saying
+    from rollout.executor.actions import Outcome
 
     require_nodes(run, nodes)
     at_work, epoch = run.at_work(), run.record.epoch

@@ -54,19 +54,19 @@ def list_(*, spec: Path | None) -> None:
     Example:
       rollout gate list plans/error-rate-canary.yaml
     """
-    from rollout.report.table import text_table  # noqa: PLC0415 - slow to import
+    from rollout.report.table import text_table
 
     if spec is None:
         click.echo(text_table(("KIND", "LOOKS AT"), list(_KINDS.items())))
         return
-    from rollout.planner.gateplaces import resolve  # noqa: PLC0415
-    from rollout.report.gates import (  # noqa: PLC0415
+    from rollout.planner.gateplaces import resolve
+    from rollout.report.gates import (
         GATE_HEADERS,
         failing_text,
         measured_text,
         where_text,
     )
-    from rollout.specfile import load_spec  # noqa: PLC0415
+    from rollout.specfile import load_spec
 
     body = load_spec(spec).spec.spec
     rows = [
@@ -111,8 +111,8 @@ def run(
     Example:
       rollout gate run plans/maintenance-window.yaml windows
     """
-    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
-    from rollout.gates.measurement import Outcome  # noqa: PLC0415
+    from rollout.cli.planning import make_plan, read_spec
+    from rollout.gates.measurement import Outcome
 
     loaded = read_spec(spec, None)
     settings = allowed.settings()
@@ -123,7 +123,7 @@ def run(
         if found is None:
             known = ", ".join(g.name for g in plan.gates) or "none"
             raise UsageError(f"the spec has no gate '{name}'; it has {known}")
-        from rollout.executor.oneshot import Assumed, measure_once  # noqa: PLC0415
+        from rollout.executor.oneshot import Assumed, measure_once
 
         assumed = Assumed(node, _age(age), _wave(loaded, plan, wave))
         measured = measure_once(client, plan, found, settings, assumed)
@@ -139,7 +139,7 @@ def run(
 
 
 def _age(text: str | None) -> float | None:
-    from rollout.quantity import parse_duration  # noqa: PLC0415 - slow only together
+    from rollout.quantity import parse_duration
 
     if text is None:
         return None
@@ -151,8 +151,8 @@ def _age(text: str | None) -> float | None:
 
 def _wave(loaded: LoadedSpec, plan: Plan, name: str | None) -> WaveInfo | None:
     """Return a wave of the plan; where nothing is left to update, one that the spec names."""
-    from rollout.gates.context import WaveInfo  # noqa: PLC0415 - slow only together
-    from rollout.spec import WaveRule  # noqa: PLC0415
+    from rollout.gates.context import WaveInfo
+    from rollout.spec import WaveRule
 
     if name is None:
         return None

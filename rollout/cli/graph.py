@@ -34,10 +34,10 @@ def graph(*, plan: Path | None, spec: Path | None, draw_cycles: bool, output: st
         return _draw_cycles(spec)
     if plan is None:
         raise UsageError("name a saved plan; 'rollout plan -f SPEC --out PLAN' makes one")
-    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
-    from rollout.report.dot import plan_dot  # noqa: PLC0415
-    from rollout.report.mermaid import plan_mermaid  # noqa: PLC0415
-    from rollout.report.tree import plan_graph_json, plan_tree  # noqa: PLC0415
+    from rollout.cli.saved import read_plan
+    from rollout.report.dot import plan_dot
+    from rollout.report.mermaid import plan_mermaid
+    from rollout.report.tree import plan_graph_json, plan_tree
 
     saved = read_plan(plan)
     match output:
@@ -53,9 +53,9 @@ def graph(*, plan: Path | None, spec: Path | None, draw_cycles: bool, output: st
 
 
 def _draw_cycles(spec: Path) -> int:
-    from rollout.planner.graph import Link, cycle_edges  # noqa: PLC0415 - slow to import
-    from rollout.report.dot import links_dot  # noqa: PLC0415
-    from rollout.specfile import load_spec  # noqa: PLC0415
+    from rollout.planner.graph import Link, cycle_edges
+    from rollout.report.dot import links_dot
+    from rollout.specfile import load_spec
 
     items = load_spec(spec).spec.spec.daemon_sets
     links = [

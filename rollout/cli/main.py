@@ -134,7 +134,7 @@ _take_color(cli)
 
 
 def _end_output(code: int) -> int:
-    from rollout.cli.output import drop_output  # noqa: PLC0415 - hardly ever
+    from rollout.cli.output import drop_output
 
     drop_output()
     return code

@@ -136,7 +136,7 @@ class ClusterOptions:
 
     def connect(self) -> Client:
         """Return a client; imports the Kubernetes client, so only commands that need it call it."""
-        from rollout.cluster.client import connect  # noqa: PLC0415 - slow to import
+        from rollout.cluster.client import connect
 
         client = connect(self.kubeconfig, self.context, self.namespace)
         click.get_current_context().meta[_CONTEXT] = client.context
@@ -164,7 +164,7 @@ class JournalOptions:
     @property
     def place(self) -> Place:
         """The place that was chosen."""
-        from rollout.journal.place import Place  # noqa: PLC0415 - only for commands that run
+        from rollout.journal.place import Place
 
         return Place(self.given)
 

@@ -39,12 +39,12 @@ def plan(
     Example:
       rollout plan -f plans/log-agent.yaml --out plan.json
     """
-    from rollout.cli.alertadvice import with_alert_warnings  # noqa: PLC0415 - slow to import
-    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
-    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
-    from rollout.files import write_private  # noqa: PLC0415
-    from rollout.planner.plan import encode  # noqa: PLC0415
-    from rollout.report.table import plan_text  # noqa: PLC0415
+    from rollout.cli.alertadvice import with_alert_warnings
+    from rollout.cli.painting import painted
+    from rollout.cli.planning import make_plan, read_spec
+    from rollout.files import write_private
+    from rollout.planner.plan import encode
+    from rollout.report.table import plan_text
 
     loaded = read_spec(spec, waves)
     settings = allowed.settings()

@@ -22,11 +22,11 @@ def plan_diff(*, old: Path, new: Path, detailed_exitcode: bool, output: str) -> 
     Example:
       rollout plan-diff monday.json today.json
     """
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.cli.saved import read_plan  # noqa: PLC0415
-    from rollout.planner.compare import plan_changes  # noqa: PLC0415
-    from rollout.report.table import text_table  # noqa: PLC0415
+    from rollout.cli.saved import read_plan
+    from rollout.planner.compare import plan_changes
+    from rollout.report.table import text_table
 
     changes = plan_changes(read_plan(old), read_plan(new))
     if output == "json":

@@ -68,9 +68,9 @@ def resume(
       rollout resume log-agent-2.4 -n logging
       rollout resume log-agent-2.4 plan.json -n logging --stop-at canary
     """
-    from rollout.cli.running import carry_out_plan  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.running import carry_out_plan
+    from rollout.cli.speaking import hearing, tell
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         record = run.say(saying.resume)
@@ -120,8 +120,8 @@ def rollback(
     Example:
       rollout rollback log-agent-2.4 -n logging
     """
-    from rollout.cli.speaking import hearing, tell  # noqa: PLC0415 - slow to import
-    from rollout.executor import saying  # noqa: PLC0415
+    from rollout.cli.speaking import hearing, tell
+    from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
         if run.record.phase == "rolled back":
@@ -143,9 +143,9 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
     Raises:
         StaleError: when the file holds another plan, or the cluster holds none.
     """
-    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
-    from rollout.executor.planstore import read_kept_plan  # noqa: PLC0415
-    from rollout.executor.saying import require_plan  # noqa: PLC0415
+    from rollout.cli.saved import read_plan
+    from rollout.executor.planstore import read_kept_plan
+    from rollout.executor.saying import require_plan
 
     if given is None:
         return read_kept_plan(run.client, run.client.namespace, run.record)
@@ -158,15 +158,15 @@ def roll_back_or_ask(
     run: Hearing, output: str, journal: JournalOptions, allowed: Allowed, grace_s: float = 600.0
 ) -> int:
     """Take the run back, or leave that to the process that is at work."""
-    from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
-    from rollout.cli.running import reporter_for, stop_on_signals, teller_for  # noqa: PLC0415
-    from rollout.cli.speaking import tell  # noqa: PLC0415
-    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.tuning import Tuning  # noqa: PLC0415
-    from rollout.executor.wayback import roll_back  # noqa: PLC0415
-    from rollout.notify.messages import about_record  # noqa: PLC0415
-    from rollout.notify.notifier import Told  # noqa: PLC0415
+    from rollout.cli.advice import advise
+    from rollout.cli.running import reporter_for, stop_on_signals, teller_for
+    from rollout.cli.speaking import tell
+    from rollout.executor.exitcodes import exit_code
+    from rollout.executor.inbox import Inbox
+    from rollout.executor.tuning import Tuning
+    from rollout.executor.wayback import roll_back
+    from rollout.notify.messages import about_record
+    from rollout.notify.notifier import Told
 
     session = _session(run, journal)
     reporter = reporter_for(output, session.told)
@@ -202,11 +202,11 @@ def end_or_ask(
     Whoever asks for the way back while this process has the lock takes it for one that is at work,
     and leaves it to do that.
     """
-    from rollout.cli.running import reporter_for, teller_for  # noqa: PLC0415 - slow to import
-    from rollout.cli.speaking import tell  # noqa: PLC0415
-    from rollout.executor.closing import end_now  # noqa: PLC0415
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.notify.messages import about_record  # noqa: PLC0415
+    from rollout.cli.running import reporter_for, teller_for
+    from rollout.cli.speaking import tell
+    from rollout.executor.closing import end_now
+    from rollout.executor.inbox import Inbox
+    from rollout.notify.messages import about_record
 
     session = _session(run, journal)
     reporter = reporter_for(output, session.told)
@@ -231,8 +231,8 @@ def end_or_ask(
 
 
 def _session(run: Hearing, journal: JournalOptions) -> Session:
-    from rollout.cluster.fleet import read_cluster_uid  # noqa: PLC0415 - slow to import
-    from rollout.executor.session import Session  # noqa: PLC0415
+    from rollout.cluster.fleet import read_cluster_uid
+    from rollout.executor.session import Session
 
     return Session(
         run.keeper,

@@ -199,9 +199,9 @@ def reporter_for(output: str, sequence: int) -> Reporter:
         return JsonReporter(write_line, sequence)
     if not _can_be_drawn_on():
         return LineReporter(write_line)
-    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.console import Console
 
-    from rollout.report.screen import LiveReporter  # noqa: PLC0415
+    from rollout.report.screen import LiveReporter
 
     return LiveReporter(Console(no_color=False), write_line)
 

@@ -32,10 +32,10 @@ def runs(*, all_namespaces: bool, output: str, cluster: ClusterOptions) -> None:
       rollout runs -n logging
       rollout runs -A -o json
     """
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.executor.runs import read_records, read_runs  # noqa: PLC0415 - slow to import
-    from rollout.report.runs import run_row, runs_text  # noqa: PLC0415
+    from rollout.executor.runs import read_records, read_runs
+    from rollout.report.runs import run_row, runs_text
 
     if all_namespaces and cluster.namespace:
         raise UsageError("give either -A or -n")
@@ -79,7 +79,7 @@ def history(
       rollout history log-agent -n logging
       rollout history log-agent -n logging --diff 2 3
     """
-    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
+    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
 
     if revision is not None and diff is not None:
         raise UsageError("give either --revision or --diff")
@@ -123,10 +123,10 @@ def _revision(fleet: Fleet, number: int) -> ControllerRevision:
 
 
 def _diff_text(fleet: Fleet, first: int, second: int, output: str) -> str:
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
-    from rollout.planner.diff import object_diff  # noqa: PLC0415
+    from rollout.cli.painting import painted
+    from rollout.planner.diff import object_diff
 
     before, after = _revision(fleet, first), _revision(fleet, second)
     names = (f"revision {first}", f"revision {second}")
@@ -137,10 +137,10 @@ def _diff_text(fleet: Fleet, first: int, second: int, output: str) -> str:
 
 
 def _template_text(revision: ControllerRevision, output: str) -> str:
-    import msgspec  # noqa: PLC0415 - imports are slow only together
-    import yaml  # noqa: PLC0415
+    import msgspec
+    import yaml
 
-    from rollout.planner.diff import masked_text  # noqa: PLC0415
+    from rollout.planner.diff import masked_text
 
     text = masked_text(revision.template)
     if output == "json":
@@ -150,10 +150,10 @@ def _template_text(revision: ControllerRevision, output: str) -> str:
 
 
 def _history_text(client: Client, fleet: Fleet, output: str) -> str:
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415
-    from rollout.report.runs import daemon_set_history, history_text  # noqa: PLC0415
+    from rollout.executor.runs import read_records_widely, read_runs
+    from rollout.report.runs import daemon_set_history, history_text
 
     records: list[FoundRecord] = []
     try:

@@ -19,13 +19,13 @@ def show(*, plan: Path, output: str) -> None:
     Example:
       rollout show plan.json -o dot | dot -Tsvg > plan.svg
     """
-    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
-    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
-    from rollout.planner.plan import encode  # noqa: PLC0415
-    from rollout.report.dot import plan_dot  # noqa: PLC0415
-    from rollout.report.markdown import plan_markdown  # noqa: PLC0415
-    from rollout.report.mermaid import plan_mermaid  # noqa: PLC0415
-    from rollout.report.table import plan_text  # noqa: PLC0415
+    from rollout.cli.painting import painted
+    from rollout.cli.saved import read_plan
+    from rollout.planner.plan import encode
+    from rollout.report.dot import plan_dot
+    from rollout.report.markdown import plan_markdown
+    from rollout.report.mermaid import plan_mermaid
+    from rollout.report.table import plan_text
 
     saved = read_plan(plan)
     match output:

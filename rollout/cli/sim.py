@@ -65,17 +65,17 @@ def start(
       rollout sim start --nodes 50 --kubeconfig /tmp/sim.kubeconfig
       kubectl --kubeconfig /tmp/sim.kubeconfig get nodes
     """
-    from rollout.sim import kubeconfigfile  # noqa: PLC0415 - slow to import, as all below
-    from rollout.sim.embedded import EmbeddedCluster  # noqa: PLC0415
-    from rollout.sim.errors import StatusError  # noqa: PLC0415
-    from rollout.sim.faultfile import read_faults  # noqa: PLC0415
-    from rollout.sim.fleetfile import (  # noqa: PLC0415
+    from rollout.sim import kubeconfigfile
+    from rollout.sim.embedded import EmbeddedCluster
+    from rollout.sim.errors import StatusError
+    from rollout.sim.faultfile import read_faults
+    from rollout.sim.fleetfile import (
         DEFAULT_NODES,
         DEFAULT_ZONES,
         default_fleet,
         default_nodes,
     )
-    from rollout.sim.fleetfile import read_fleet as read_fleet_file  # noqa: PLC0415
+    from rollout.sim.fleetfile import read_fleet as read_fleet_file
 
     seed = secrets.randbits(32)  # else every cluster would have the identity of all others
     count, spread = nodes if nodes is not None else DEFAULT_NODES, zones or DEFAULT_ZONES

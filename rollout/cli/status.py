@@ -25,17 +25,17 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
     Example:
       rollout status log-agent -n logging
     """
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from rollout.cli.painting import painted  # noqa: PLC0415 - loaded with what it paints
-    from rollout.cluster.fleet import (  # noqa: PLC0415
+    from rollout.cli.painting import painted
+    from rollout.cluster.fleet import (
         read_cluster_uid,
         read_fleet,
         read_nodes,
         read_released,
     )
-    from rollout.executor.runs import was_interrupted  # noqa: PLC0415
-    from rollout.report.state import daemon_set_state, state_text  # noqa: PLC0415
+    from rollout.executor.runs import was_interrupted
+    from rollout.report.state import daemon_set_state, state_text
 
     client = cluster.connect()
     try:
@@ -62,9 +62,9 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
 def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     """Return the record that the DaemonSet's own marks name, if it can be read."""
-    from rollout.errors import Forbidden  # noqa: PLC0415 - slow to import
-    from rollout.executor.keeper import Keeper  # noqa: PLC0415
-    from rollout.fleet import marks  # noqa: PLC0415
+    from rollout.errors import Forbidden
+    from rollout.executor.keeper import Keeper
+    from rollout.fleet import marks
 
     annotations = fleet.daemon_set.metadata.annotations
     if marks.ROLLOUT not in annotations:
@@ -81,8 +81,8 @@ def _unmarked(fleet: Fleet, last: RunRecord | None) -> RunRecord | None:
 
     Such a one is not marked; that its template is the run's tells that it has begun.
     """
-    from rollout.executor.record import ENDED  # noqa: PLC0415 - slow to import
-    from rollout.fleet.revisions import template_digest  # noqa: PLC0415
+    from rollout.executor.record import ENDED
+    from rollout.fleet.revisions import template_digest
 
     live = fleet.daemon_set
     if last is None or live.strategy_type != "OnDelete":
@@ -99,8 +99,8 @@ def _unmarked(fleet: Fleet, last: RunRecord | None) -> RunRecord | None:
 
 def _last_record(client: Client, fleet: Fleet) -> RunRecord | None:
     """Return the record of the run that worked on the DaemonSet last, if it can be found."""
-    from rollout.errors import Forbidden  # noqa: PLC0415 - slow to import
-    from rollout.executor.runs import read_records  # noqa: PLC0415
+    from rollout.errors import Forbidden
+    from rollout.executor.runs import read_records
 
     meta = fleet.daemon_set.metadata
     try:

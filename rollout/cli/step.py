@@ -61,7 +61,7 @@ def step(
       rollout step plan.json
       rollout step -f plans/step-through.yaml
     """
-    from rollout.cli.saved import read_plan  # noqa: PLC0415 - slow to import
+    from rollout.cli.saved import read_plan
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout step --help'")
@@ -87,12 +87,12 @@ def _again(plan: Path | None, spec: Path | None) -> str:
 
 def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
     """Plan a spec; where a run towards the same target is not over, go on with its plan."""
-    from rollout.cli.planning import make_plan, read_spec  # noqa: PLC0415 - slow to import
-    from rollout.errors import StaleError  # noqa: PLC0415
-    from rollout.executor.keeper import Keeper  # noqa: PLC0415
-    from rollout.executor.planstore import read_kept_plan  # noqa: PLC0415
-    from rollout.executor.record import ENDED  # noqa: PLC0415
-    from rollout.report.table import plan_text  # noqa: PLC0415
+    from rollout.cli.planning import make_plan, read_spec
+    from rollout.errors import StaleError
+    from rollout.executor.keeper import Keeper
+    from rollout.executor.planstore import read_kept_plan
+    from rollout.executor.record import ENDED
+    from rollout.report.table import plan_text
 
     made = make_plan(client, read_spec(spec, None), namespace)
     record = Keeper(client, made.namespace, made.name).read()
@@ -112,21 +112,21 @@ def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
 def _walk(
     client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed, again: str
 ) -> ExitCode:
-    from rollout.cli.advice import advise  # noqa: PLC0415 - slow to import, as all below
-    from rollout.cli.running import (  # noqa: PLC0415
+    from rollout.cli.advice import advise
+    from rollout.cli.running import (
         stop_on_signals,
         tell_begin,
         teller_for,
         verb_of,
         write_line,
     )
-    from rollout.executor.applying import GateChoices, carry_out  # noqa: PLC0415
-    from rollout.executor.exitcodes import exit_code  # noqa: PLC0415
-    from rollout.executor.inbox import Inbox  # noqa: PLC0415
-    from rollout.executor.session import begin  # noqa: PLC0415
-    from rollout.notify.messages import about_plan  # noqa: PLC0415
-    from rollout.notify.notifier import Told  # noqa: PLC0415
-    from rollout.report.progress import LineReporter  # noqa: PLC0415
+    from rollout.executor.applying import GateChoices, carry_out
+    from rollout.executor.exitcodes import exit_code
+    from rollout.executor.inbox import Inbox
+    from rollout.executor.session import begin
+    from rollout.notify.messages import about_plan
+    from rollout.notify.notifier import Told
+    from rollout.report.progress import LineReporter
 
     if not plan.has_changes:
         click.echo("Nothing to do.")
@@ -176,7 +176,7 @@ def _ask(ask: Ask, plan: Plan, inbox: Inbox) -> None:
 
 
 def _put_answer(ask: Ask, plan: Plan, inbox: Inbox) -> None:
-    from rollout.executor.events import Decided  # noqa: PLC0415 - imports are slow only together
+    from rollout.executor.events import Decided
 
     wave = plan.waves[ask.wave - 1].name
     click.echo(f"Next: {ask.node} (wave {wave}, DaemonSet {ask.daemon_set}).")

@@ -66,10 +66,10 @@ def undo(
       rollout undo log-agent -n logging
       rollout undo log-agent -n logging --to-revision 3 --yes
     """
-    from rollout.cli.asking import agreed  # noqa: PLC0415 - slow to import, as all below
-    from rollout.cli.painting import painted  # noqa: PLC0415
-    from rollout.cli.running import carry_out_plan  # noqa: PLC0415
-    from rollout.report.table import plan_text  # noqa: PLC0415
+    from rollout.cli.asking import agreed
+    from rollout.cli.painting import painted
+    from rollout.cli.running import carry_out_plan
+    from rollout.report.table import plan_text
 
     client = cluster.connect()
     try:
@@ -93,11 +93,11 @@ def undo(
 
 
 def _plan(client: Client, name: str, number: int | None) -> Plan:
-    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes  # noqa: PLC0415
-    from rollout.executor.keeper import Keeper  # noqa: PLC0415
-    from rollout.executor.runs import read_records_widely, read_runs  # noqa: PLC0415
-    from rollout.executor.undoing import revision_meant, sinks_of_last_run  # noqa: PLC0415
-    from rollout.planner.rollback import rollback_plan  # noqa: PLC0415
+    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+    from rollout.executor.keeper import Keeper
+    from rollout.executor.runs import read_records_widely, read_runs
+    from rollout.executor.undoing import revision_meant, sinks_of_last_run
+    from rollout.planner.rollback import rollback_plan
 
     where = client.namespace
     fleet = read_fleet(

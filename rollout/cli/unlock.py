@@ -23,12 +23,12 @@ def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
     Example:
       rollout unlock 3f2a9c1d -n logging
     """
-    from rollout.cluster.identity import whoami  # noqa: PLC0415
-    from rollout.executor.leaseprotocol import DURATION_S  # noqa: PLC0415
-    from rollout.executor.leases import LeaseStore  # noqa: PLC0415
-    from rollout.executor.processes import this_process  # noqa: PLC0415
-    from rollout.executor.steadyclock import steady_clock  # noqa: PLC0415
-    from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of  # noqa: PLC0415
+    from rollout.cluster.identity import whoami
+    from rollout.executor.leaseprotocol import DURATION_S
+    from rollout.executor.leases import LeaseStore
+    from rollout.executor.processes import this_process
+    from rollout.executor.steadyclock import steady_clock
+    from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of
 
     client = cluster.connect()
     try:

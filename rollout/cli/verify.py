@@ -28,11 +28,11 @@ def verify(*, plan: Path, output: str, cluster: ClusterOptions) -> int:
     Example:
       rollout verify plan.json
     """
-    import msgspec  # noqa: PLC0415 - imports are slow only together
+    import msgspec
 
-    from rollout.cli.saved import read_plan  # noqa: PLC0415
-    from rollout.executor.precheck import run_checks  # noqa: PLC0415
-    from rollout.report.table import text_table  # noqa: PLC0415
+    from rollout.cli.saved import read_plan
+    from rollout.executor.precheck import run_checks
+    from rollout.report.table import text_table
 
     saved = read_plan(plan)
     client = cluster.connect()
