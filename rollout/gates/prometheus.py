@@ -23,6 +23,7 @@ from rollout.gatespec import PrometheusGate
 from rollout.gatespec.promql import AGE, Value, longest_window, render, selectors
 from rollout.quantity import cut, format_duration, parse_duration
 
+CLOCK_S = 2.0  # by which the two servers' clocks may differ: the change is known to the second
 _EPOCH = 1e9  # 2001: a number below it is no time stamp
 _GRAVITY = (
     Outcome.PASSED,
@@ -68,6 +69,12 @@ def measure(gate: PrometheusGate, context: Context) -> Measurement:
     )
     if not series:
         return Measurement(Outcome.NO_DATA, context.now, reason="the query returned no series")
+    behind = context.since - min(item.newest for item in series)
+    if 0 < behind <= CLOCK_S:
+        text = "the server's clock is not past the change yet"
+        return Measurement(
+            Outcome.WAITING, context.now, _shown(series), text, again_at=context.now + behind
+        )
     stale = _stale(gate, series, context)
     if stale:
         return Measurement(Outcome.NO_DATA, context.now, _shown(series), stale)

@@ -133,6 +133,12 @@ def test_nodes_67_an_answer_from_before_the_change_is_no_data() -> None:
     assert found.reason == "a sample is from 1m before the change"
 
 
+def test_a_server_whose_clock_is_a_little_behind_is_waited_for() -> None:
+    found = measured(vector(0.5, at=NOW - 60.5))
+    assert (found.outcome, found.again_at) == (Outcome.WAITING, NOW + 0.5)
+    assert measured(vector(0.5, at=NOW - 63)).outcome is Outcome.NO_DATA
+
+
 def test_faults_50_a_sample_older_than_max_age_is_no_data() -> None:
     assert measured(vector(0.001, at=NOW - 40), maxAge="30s").outcome is Outcome.NO_DATA
     old = measured(vector(0.001), sampled=vector(NOW - 40), maxAge="30s")
