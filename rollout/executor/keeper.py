@@ -45,7 +45,7 @@ class Keeper:
         self._client = client
         self.namespace = namespace
         self._name = record_name(plan_name)
-        self._version = ""
+        self._there: Meta | None = None  # of the ConfigMap; what others wrote into it stays
         self._beside: dict[str, str] = {}  # what else is in the ConfigMap: it stays
         self._turn = threading.RLock()  # the run's loop and its scribe both write
         self.found: RunRecord | None = None  # what an earlier run left
@@ -63,7 +63,7 @@ class Keeper:
             StaleError: when the ConfigMap holds something else.
         """
         found = self._client.get_or_none(self._path(), ConfigMap)
-        self._version = found.metadata.resource_version if found else ""
+        self._there = found.metadata if found else None
         self._beside = dict(found.data) if found else {}
         self.found = decode_record(found) if found else None
         return self.found
@@ -91,7 +91,7 @@ class Keeper:
             if self.read() == record:
                 return
             raise self._changed() from None
-        self._version = stored.metadata.resource_version
+        self._there = stored.metadata
         self._beside = dict(stored.data)
         self.found = record
 
@@ -134,7 +134,7 @@ class Keeper:
 
     def _send(self, record: RunRecord) -> ConfigMap:
         body = self._body(record)
-        if self._version:
+        if self._there is not None:
             return self._client.replace(self._path(), body, ConfigMap)
         collection = resource_path(CORE, "configmaps", namespace=self.namespace)
         return self._client.create(collection, body, ConfigMap)
@@ -143,13 +143,16 @@ class Keeper:
         return resource_path(CORE, "configmaps", namespace=self.namespace, name=self._name)
 
     def _body(self, record: RunRecord) -> JsonObject:
+        there = self._there or Meta(self._name)
         metadata: JsonObject = {
             "name": self._name,
             "namespace": self.namespace,
-            "labels": dict(MANAGED_BY),
+            "labels": {**there.labels, **MANAGED_BY},
+            "annotations": there.annotations,
+            "finalizers": there.finalizers,
         }
-        if self._version:
-            metadata["resourceVersion"] = self._version
+        if there.resource_version:
+            metadata["resourceVersion"] = there.resource_version
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",

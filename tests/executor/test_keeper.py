@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from rollout.cluster.client import Client
+from rollout.cluster.client import Client, PatchKind
 from rollout.errors import StaleError
 from rollout.executor.holding import Held
 from rollout.executor.keeper import Keeper
@@ -89,6 +89,22 @@ def test_a_change_is_made_on_top_of_what_others_wrote(tmp_path: Path, plan: Plan
         now = stored(client, plan)
         assert now is not None
         assert (now.message, now.epoch) == ("theirs", 3)
+
+
+def test_what_others_wrote_beside_the_record_stays(tmp_path: Path, plan: Plan) -> None:
+    with cluster(tmp_path) as client:
+        mine = keeper(client, plan)
+        mine.write(record_of(plan))
+        path = f"{CONFIG_MAPS}/{record_name(plan.name)}"
+        marks = {"labels": {"team": "edge"}, "annotations": {"note": "look here"}}
+        client.patch(path, {"metadata": marks}, PatchKind.MERGE, dict)
+        mine.read()
+
+        mine.update("run-1", lambda record: replace(record, phase="paused"))
+
+        there = client.get(path, dict)["metadata"]
+        assert marks["labels"].items() < there["labels"].items()
+        assert there["annotations"] == marks["annotations"]
 
 
 def test_a_run_writes_nothing_into_the_record_of_its_successor(tmp_path: Path, plan: Plan) -> None:
