@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,11 +11,14 @@ if TYPE_CHECKING:
 
 
 class Screen(io.StringIO):
-    """Standard output and error of every process."""
+    """Standard output and error of every process.
+
+    click keeps every standard stream that it has seen, and must not keep the machine with it.
+    """
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
-        self._machine = machine
+        self._machine: Machine = weakref.proxy(machine)
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -28,7 +32,7 @@ class Keyboard(io.StringIO):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
-        self._machine = machine
+        self._machine: Machine = weakref.proxy(machine)
 
     def isatty(self) -> bool:
         return self._machine.current.answers is not None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rollout.sim.fleetfile import default_fleet
 from tests.simulation import kept
 from tests.simulation.scenarios import Scenario, check, draw, play
 from tests.simulation.shrinking import shrink
+from tests.simulation.virtual import World
 
 SEEDS = range(2000, 2050)  # scripts/test plays 2,000 before
 BATCH = 10
@@ -49,6 +53,17 @@ def test_one_seed_is_one_history_to_the_last_byte_in_any_process() -> None:
     elsewhere = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
 
     assert [repr(play(scenario)) for scenario in chosen] == elsewhere.splitlines()
+
+
+def test_a_story_stays_in_no_memory() -> None:
+    """A soak plays any number of them in one process."""
+    with World(default_fleet(2, 1)) as world:
+        world.run("status", "log-agent", "-n", "logging")
+    machine = weakref.ref(world.machine)
+    del world
+    gc.collect()
+
+    assert machine() is None
 
 
 def test_a_failing_story_becomes_as_small_as_it_can() -> None:
