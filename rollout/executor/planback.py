@@ -18,6 +18,7 @@ from rollout.executor.oldtemplates import revision_to_go_to
 from rollout.executor.record import RecordedDaemonSet
 from rollout.executor.result import Result
 from rollout.executor.session import Session
+from rollout.fleet.objects import Node
 from rollout.fleet.released import ReleasedPod
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
@@ -59,7 +60,7 @@ def plan_back(
         Unreachable: when the cluster goes on showing an old state.
         ClusterError: when the cluster cannot be read.
     """
-    nodes = read_nodes(client)
+    nodes = _nodes(client, rest)
     fleets: dict[str, Fleet] = {}
     targets = {}
     released: dict[str, list[ReleasedPod]] = {}
@@ -75,6 +76,11 @@ def plan_back(
                 nodes=nodes,
                 from_store=True,
             )
+            if not nodes and fleet.pods:
+                raise Unreachable(
+                    f"{client.server} lists no node, although pods of DaemonSet {ds.name} are "
+                    "there; 'rollout rollback' goes on when it lists them"
+                )
             if not _still_there(fleet, gone.get(ds.name, ())):
                 return fleet
             if rest(AGAIN_S):
@@ -108,6 +114,16 @@ def plan_back(
     name = session.record.name
     plan = rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
     return WayBack(plan, fleets, released, now)
+
+
+def _nodes(client: Client, rest: Callable[[float], bool]) -> list[Node]:
+    """Read the nodes; a list without any is not believed at once (faults.md 13)."""
+    nodes = read_nodes(client)
+    for _ in range(_LOOKS):
+        if nodes or rest(AGAIN_S):
+            break
+        nodes = read_nodes(client)
+    return nodes
 
 
 def _is_mixed(fleet: Fleet) -> bool:
