@@ -84,7 +84,7 @@ def test_a_silent_server_costs_the_time_limit_and_no_more() -> None:
 
     with serve(scenario, tls=True) as world:
         began = time.monotonic()
-        assert complaint(world, timeout_s=0.3) == "no whole answer within 0.3 s"
+        assert complaint(world, timeout_s=1.0) == "no whole answer within 1 s"
         assert time.monotonic() - began < LONG / 2
 
 
