@@ -365,6 +365,8 @@ class TestEditing:
         assert "patched\n" in ok(own, *there, "--type=json", "-p", json.dumps(operations)).out
         merge = '{"spec": {"minReadySeconds": 1}}'
         ok(own, *there, "--type=merge", "-p", merge)
+        # kubectl compares whole objects: a status written in between would be a change.
+        ok(own, "rollout", "status", DS, *THERE, "--timeout=60s")
         assert "patched (no change)" in ok(own, *there, "--type=merge", "-p", merge).out
         container: dict[str, Any] = {"name": "agent", "image": "a:strategic"}
         ok(own, *there, "-p", json.dumps(in_template(container)))
