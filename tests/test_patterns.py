@@ -43,6 +43,6 @@ def test_what_takes_more_than_linear_time_is_no_pattern(pattern: str, words: str
 
 def test_a_pattern_that_takes_other_engines_ages_takes_none() -> None:
     pattern = compile_pattern("(a+)+$")  # Python's own `re` needs 2^100000 steps here
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert not pattern.found_in("a" * 100_000 + "!")
-    assert time.perf_counter() - begin < 5
+    assert time.thread_time() - begin < 5

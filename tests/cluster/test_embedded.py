@@ -130,7 +130,7 @@ def test_a_replacement_is_followed_event_by_event(client: Client) -> None:
     news: queue.SimpleQueue[News[Item]] = queue.SimpleQueue()
     reflector = Reflector(client, "pods", PODS, Item, news.put)
     reflector.start()
-    listed = news.get(timeout=10.0)
+    listed = news.get(timeout=120.0)
     assert isinstance(listed, Listed)
     assert len(listed.items) == SIZE
     old = listed.items[0].metadata
@@ -138,12 +138,12 @@ def test_a_replacement_is_followed_event_by_event(client: Client) -> None:
     known = {item.metadata.uid for item in listed.items}
     removed = replaced = False
     while not (removed and replaced):
-        match news.get(timeout=30.0):
+        match news.get(timeout=120.0):
             case Removed(_, item):
                 removed = item.metadata.uid == old.uid
             case Changed(_, item):
                 replaced = replaced or item.metadata.uid not in known
             case other:
                 raise AssertionError(other)
-    reflector.stop()
+    reflector.stop(60.0)
     assert not reflector._thread.is_alive()

@@ -136,7 +136,7 @@ def test_threads_that_meet_the_same_401_renew_once(tmp_path: Path) -> None:
     def scenario(asked: Asked) -> Reply:
         if asked.headers["authorization"] == "Bearer new":
             return Reply(pod("a", 1))
-        together.wait(5.0)
+        together.wait(60.0)
         return status(401, "Unauthorized")
 
     with serve(scenario) as world:

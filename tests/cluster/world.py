@@ -153,7 +153,7 @@ def talking_to(
     patience: Patience = DEFAULT_PATIENCE,
     limiter: WriteLimiter | None = None,
     sleeps: list[float] | None = None,
-    read_timeout_s: float = 5.0,
+    read_timeout_s: float = 120.0,
     user: dict[str, Any] | None = None,
     cluster: dict[str, Any] | None = None,
 ) -> Iterator[Client]:

@@ -11,24 +11,29 @@ from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, fleet, world
 
 LIMIT = 2
 QUICK_VERDICT = {"soak": "300ms", "nodeTimeout": "2s"}
+PATIENT_VERDICT = {"soak": "10s", "nodeTimeout": "60s"}  # a fault is seen, however late
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("fault", "health", "reason"),
     [
-        (Fault(FaultKind.CRASH, after=0.0), "agent restarted once, last exit code 1"),
-        (Fault(FaultKind.UNPULLABLE), "ErrImagePull"),
-        (Fault(FaultKind.NEVER_READY), "not done after 2s"),
-        (Fault(FaultKind.CRASH, after=0.1), "restart"),
+        (
+            Fault(FaultKind.CRASH, after=0.0),
+            PATIENT_VERDICT,
+            "agent restarted once, last exit code 1",
+        ),
+        (Fault(FaultKind.UNPULLABLE), PATIENT_VERDICT, "ErrImagePull"),
+        (Fault(FaultKind.NEVER_READY), QUICK_VERDICT, "not done after 2s"),
+        (Fault(FaultKind.CRASH, after=0.1), PATIENT_VERDICT, "restart"),
     ],
     ids=["crashes", "cannot be pulled", "never ready", "crashes after it was ready"],
 )
 def test_a_bad_release_is_held_after_no_more_nodes_than_the_limit(
-    tmp_path: Path, fault: Fault, reason: str
+    tmp_path: Path, fault: Fault, health: dict[str, str], reason: str
 ) -> None:
     with world(fleet(6), tmp_path) as cluster:
         cluster.break_image(NEW, fault)
-        spec = cluster.spec(strategy={"maxUnavailable": LIMIT}, health=QUICK_VERDICT)
+        spec = cluster.spec(strategy={"maxUnavailable": LIMIT}, health=health)
         done = cluster.rollout("apply", "-f", spec, "--yes", "-o", "jsonl")
         touched = {node for node, image in cluster.images().items() if image == NEW}
         deleted, record = cluster.deleted_pods(), cluster.record()
@@ -83,7 +88,8 @@ def test_updates_35_the_status_of_a_held_run_says_when_its_cause_has_cleared(
 ) -> None:
     with world(fleet(4), tmp_path) as cluster:
         cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
-        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}, health=QUICK_VERDICT))
+        health = {"soak": "300ms", "nodeTimeout": "10s"}  # the second try has to keep within it
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}, health=health))
         held = cluster.rollout("apply", plan)
         before = cluster.rollout("status", NAME, "-n", NAMESPACE)
         cluster.break_image(NEW, None)

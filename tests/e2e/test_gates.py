@@ -215,7 +215,7 @@ def test_sinks_hear_of_the_run_and_one_that_fails_stops_nothing(tmp_path: Path) 
 def test_a_measurement_outside_of_a_run_says_what_it_cannot_know(tmp_path: Path) -> None:
     query = {"kind": "prometheus", "url": "https://localhost:9", "successCondition": "result > 0"}
     old, waved, ran = (
-        query | {"name": hole, "at": "after-wave", "query": text, "timeout": "2s"}
+        query | {"name": hole, "at": "after-wave", "query": text, "timeout": "60s"}
         for hole, text in (
             ("old", "rate(errors[{{age}}])"),
             ("waved", 'up{wave="{{wave}}"}'),

@@ -62,7 +62,7 @@ def test_faults_36_refused_pods_stop_the_deleting_and_the_run_goes_on_when_they_
 
 def test_a_refusal_that_lasts_holds_the_run_with_the_servers_words(tmp_path: Path) -> None:
     with world(fleet(4), tmp_path) as cluster:
-        health = {"soak": "100ms", "nodeTimeout": "2s"}
+        health = {"soak": "100ms", "nodeTimeout": "6s"}
         plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}, health=health))
         with refusing(cluster, QUOTA):
             done = cluster.rollout("apply", plan)

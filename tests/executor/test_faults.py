@@ -22,7 +22,7 @@ from rollout.sim.images import Fault, FaultKind
 from rollout.sim.requests import Answer, Request, target_of
 from rollout.sim.resources import PODS
 from rollout.sim.store import Event
-from tests.e2e.world import NEW, fleet
+from tests.e2e.world import NEW, PATIENCE_S, fleet
 from tests.executor.runworld import IMPATIENT, QUICK, RUNNER, RunWorld, run_world
 
 DELETES = "users: [runner], verbs: [delete], resources: [pods]"
@@ -170,14 +170,14 @@ def test_fault_12_a_torn_list_is_a_failed_read_and_never_an_empty_one(
 
 
 def test_fault_14_a_slow_api_server_makes_no_node_fail(tmp_path: Path) -> None:
-    faults = script(f"slow | {DELETES} | delay: 2s")
+    faults = script(f"slow | {DELETES} | delay: 6s")
     with run_world(tmp_path, faults) as world:
-        health = {"soak": "100ms", "nodeTimeout": "1500ms"}
+        health = {"soak": "100ms", "nodeTimeout": "5s"}
         result, heard = world.apply(world.planned(health=health))
         assert world.hits("slow") == 4
         all_done_once(world, result)
         assert not heard.kinds("node-failed"), "its time counts from the accepted delete"
-        assert result.account.lost["reaction"] > 1.0
+        assert result.account.lost["reaction"] > 3.0
 
 
 def test_fault_14_the_rate_adapts_to_a_server_that_asks_for_patience(tmp_path: Path) -> None:
@@ -304,18 +304,18 @@ def test_fault_22_a_pod_that_flaps_in_its_soak_starts_it_again(tmp_path: Path) -
                     changes.append(ready)
                     seen.notify_all()
 
-        plan = world.planned(health={"soak": "1500ms"})
+        plan = world.planned(health={"soak": "5s"})
         with world.cluster.lock:
             world.cluster.cluster.store.subscribe(PODS, note)
         applying = world.applying(plan)
         with seen:
-            assert seen.wait_for(lambda: len(changes) >= 3, 30), changes
+            assert seen.wait_for(lambda: len(changes) >= 3, PATIENCE_S), changes
         assert not applying.heard.kinds("node-done")
         world.break_image(NEW, None)
         result = applying.end()
         all_done_once(world, result)
         assert changes[:3] == [True, False, True]
-        assert result.account.longest_s > 0.5 + 0.3 + 1.5
+        assert result.account.longest_s > 0.5 + 0.3 + 5
 
 
 # Writes and reads

@@ -21,7 +21,7 @@ from tests.executor.runworld import run_world
 def test_a_heartbeat_names_the_answer_that_is_waited_for(
     tmp_path: Path, match: str, said: str
 ) -> None:
-    faults = f"faults: [{{name: slow, match: {{users: [runner], {match}}}, delay: 1s, count: 1}}]"
+    faults = f"faults: [{{name: slow, match: {{users: [runner], {match}}}, delay: 3s, count: 1}}]"
     with run_world(tmp_path, faults) as world:
         result, heard = world.apply(world.planned(strategy={"maxUnavailable": 1}))
         assert world.hits("slow") == 1

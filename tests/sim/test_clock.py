@@ -66,7 +66,7 @@ def test_a_real_clock_runs_callbacks_under_the_lock() -> None:
         with lock:
             clock.call_later(0.0, callback)
             assert names == []
-        assert done.wait(5)
+        assert done.wait(60)
     finally:
         clock.stop()
     assert names == ["sim-clock"]
@@ -95,7 +95,7 @@ def test_a_callback_that_fails_is_reported_and_the_others_still_run(
     try:
         clock.call_later(0.0, fail)
         clock.call_later(0.0, done.set)
-        assert done.wait(5)
+        assert done.wait(60)
     finally:
         clock.stop()
     assert "ValueError: broken part" in caplog.text

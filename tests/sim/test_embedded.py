@@ -17,7 +17,7 @@ PODS = "/api/v1/namespaces/logging/pods"
 
 
 def send(embedded: EmbeddedCluster, method: str, target: str) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(embedded.server.address, timeout=10)
+    connection = http.client.HTTPConnection(embedded.server.address, timeout=120)
     try:
         connection.request(method, target)
         response = connection.getresponse()
