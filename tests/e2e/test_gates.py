@@ -81,7 +81,7 @@ def test_a_gate_that_holds_is_in_the_events_the_record_the_status_and_the_report
 
 
 def test_a_gate_that_is_being_measured_is_in_the_status(tmp_path: Path) -> None:
-    gate = PODS | {"consecutiveSuccessLimit": 100}
+    gate = PODS | {"consecutiveSuccessLimit": 100_000}
     with world(fleet(2), tmp_path) as w:
         plan = w.plan(spec_with(w, gates=[gate]))
         with w.start("apply", plan, "-o", "jsonl") as running:

@@ -73,6 +73,7 @@ def test_a_killed_run_is_shown_as_interrupted_and_a_live_one_with_its_lock(
         running.event("node-started")
         (live,) = cluster.rollout("runs", *HERE, "-o", "json").json
         running.send(signal.SIGINT)
+        assert "stopping" in running.read_error_line()
         cluster.break_image(NEW, None)
         assert running.end().code == 6
     (paused,) = cluster.rollout("runs", *HERE, "-o", "json").json
@@ -174,9 +175,12 @@ def test_undo_without_a_terminal_shows_the_way_back_and_asks_for_a_yes(cluster: 
 def test_an_undo_that_was_stopped_goes_on_with_the_same_command(cluster: World) -> None:
     spec = cluster.spec(strategy={"maxUnavailable": 1})
     assert cluster.rollout("apply", "-f", spec, "--yes").code == 0
+    cluster.break_image(OLD, Fault(FaultKind.NEVER_READY))
     with cluster.start("undo", NAME, *HERE, "--yes", "-o", "jsonl") as running:
         running.event("node-started")
         running.send(signal.SIGINT)
+        assert "stopping" in running.read_error_line()
+        cluster.break_image(OLD, None)
         done = running.end()
     assert done.code == 6, done.err
     assert set(cluster.images().values()) == {OLD, NEW}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rollout.sim.images import Fault, FaultKind
 from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, Done, World, environment, fleet, world
 
 THERE = ("-n", NAMESPACE)
@@ -122,8 +123,8 @@ def images(on: World) -> set[str]:
     return set(value(on, "pods", *THERE, "{.items[*].spec.containers[0].image}").split())
 
 
-class Watching:
-    """`kubectl get -w`, read line by line."""
+class Told:
+    """What a kubectl says that goes on, read line by line."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -134,18 +135,22 @@ class Watching:
         for line in self._lines:
             if set(cells) <= set(line.split()):
                 return line.split()
-        raise AssertionError(f"the watch ended before {cells}")
+        raise AssertionError(f"it ended before {cells}")
 
 
 @contextmanager
-def watching(on: World, *arguments: str) -> Iterator[Watching]:
-    command = ("kubectl", "--kubeconfig", str(on.kubeconfig), "get", *arguments, "-w")
+def told_by(on: World, *arguments: str) -> Iterator[Told]:
+    command = ("kubectl", "--kubeconfig", str(on.kubeconfig), *arguments)
     env = environment(HOME=str(on.directory))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
-            yield Watching(process)
+            yield Told(process)
         finally:
             process.kill()
+
+
+def watching(on: World, *arguments: str) -> AbstractContextManager[Told]:
+    return told_by(on, "get", *arguments, "-w")
 
 
 class TestLooking:
@@ -277,8 +282,8 @@ class TestManifests:
         again = ok(own, "apply", "-f", "-", stdin=EDGE)
         assert [line.split()[1] for line in again.out.splitlines()] == ["unchanged"] * 6
         assert again.err == ""
-        assert ok(own, "diff", "-f", "-", stdin=EDGE).out == ""
         ok(own, "rollout", "status", "ds/edge", "-n", "web", "--timeout=60s")
+        assert ok(own, "diff", "-f", "-", stdin=EDGE).out == ""
         assert value(own, "ds/edge", "-n", "web", "{.status.numberAvailable}") == "3"
         assert value(own, "svc/edge", "-n", "web", "{.spec.clusterIP}").startswith("10.")
         assert table(ok(own, "get", "netpol", "-n", "web"))[0] == ["NAME", "POD-SELECTOR", "AGE"]
@@ -479,10 +484,12 @@ class TestRollouts:
     """`kubectl rollout` with outcomes that can be seen in the pods."""
 
     def test_status_history_undo_and_restart(self, own: World) -> None:
+        own.break_image(NEW, Fault(FaultKind.NEVER_READY))
         ok(own, "set", "image", DS, f"agent={NEW}", *THERE)
-        told = ok(own, "rollout", "status", DS, *THERE, "--timeout=60s").out
-        assert f'Waiting for daemon set "{NAME}" rollout to finish' in told
-        assert told.endswith(f'daemon set "{NAME}" successfully rolled out\n')
+        with told_by(own, "rollout", "status", DS, *THERE, "--timeout=60s") as told:
+            told.until("Waiting", "rollout", "finish:")
+            own.break_image(NEW, None)
+            told.until("successfully", "rolled", "out")
         assert images(own) == {NEW}
         assert revisions(own) == ["1", "2"]
         assert f"Image:\t{OLD}" in ok(own, "rollout", "history", DS, *THERE, "--revision=1").out
@@ -517,7 +524,8 @@ class TestRollouts:
 
     def test_events_and_logs_tell_what_happened(self, own: World) -> None:
         ok(own, "delete", *THERE, pod_on(own, "node-000"))
-        ok(own, "wait", DS, *THERE, "--for=jsonpath={.status.numberReady}=3", "--timeout=60s")
+        with watching(own, "pods", *THERE, "--field-selector", "spec.nodeName=node-000") as watch:
+            watch.until("1/1", "Running")
         pod = pod_on(own, "node-000")
         told = ok(own, "events", *THERE, "--for", pod).out
         for reason in ("Scheduled", "Pulled", "Created", "Started"):

@@ -46,8 +46,9 @@ def test_faults_36_refused_pods_stop_the_deleting_and_the_run_goes_on_when_they_
         with refusing(cluster, QUOTA) as times:
             running = cluster.start("apply", plan, "-o", "jsonl")
             told = running.event("pods-refused")
-            deleted = cluster.deleted_pods()
             shown = cluster.rollout("status", NAME, "-n", NAMESPACE)
+            deleted = cluster.deleted_pods()  # what was on its way has arrived
+            cluster.rollout("status", NAME, "-n", NAMESPACE)
             later = cluster.deleted_pods()
             assert times() > 0
         done = running.end()

@@ -14,6 +14,7 @@ from rollout.sim.images import Fault, FaultKind
 from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, Running, World, fleet, world
 
 LIMIT = 2
+LAST = ("node-003", "node-004", "node-005")  # one more than may be in flight
 STOPPED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -31,6 +32,28 @@ def plan(cluster: World) -> Path:
 def in_flight(running: Running) -> list[str]:
     """Read until as many nodes as the limit allows have been started; return them."""
     return [running.event("node-started")["node"] for _ in range(LIMIT)]
+
+
+def keep_last_nodes_from_getting_ready(cluster: World) -> None:
+    """Keep a run from its end, however late the test does what it does in between."""
+    for node in LAST:
+        cluster.break_image(f"{NEW}@{node}", Fault(FaultKind.NEVER_READY))
+
+
+def let_last_nodes_get_ready(cluster: World) -> None:
+    for node in LAST:
+        cluster.break_image(f"{NEW}@{node}", None)
+
+
+def stop_in_mid_run(cluster: World, plan: Path) -> None:
+    """Apply until the first node is done, and then stop with a signal."""
+    keep_last_nodes_from_getting_ready(cluster)
+    with cluster.start("apply", plan, "-o", "jsonl") as running:
+        running.event("node-done")
+        running.send(signal.SIGINT)
+        assert "stopping" in running.read_error_line()
+        let_last_nodes_get_ready(cluster)
+        assert running.end().code == 6
 
 
 def finished(cluster: World, old_pods: dict[str, str], strategy: object) -> None:
@@ -100,10 +123,12 @@ def test_commands_37_a_killed_run_goes_on_without_a_second_delete(
     cluster: World, plan: Path
 ) -> None:
     old_pods, strategy = cluster.pod_names(), cluster.daemon_set()["spec"]["updateStrategy"]
+    keep_last_nodes_from_getting_ready(cluster)
     with cluster.start("apply", plan, "-o", "jsonl") as running:
         running.event("node-done")
         running.send(signal.SIGKILL)
         assert running.end().code == -signal.SIGKILL
+    let_last_nodes_get_ready(cluster)
     second = cluster.rollout("apply", plan)
     assert second.code == 0, second.err
     finished(cluster, old_pods, strategy)
@@ -112,10 +137,7 @@ def test_commands_37_a_killed_run_goes_on_without_a_second_delete(
 def test_a_paused_run_goes_on_from_another_copy_of_the_plan(cluster: World, plan: Path) -> None:
     strategy = cluster.daemon_set()["spec"]["updateStrategy"]
     old_pods = cluster.pod_names()
-    with cluster.start("apply", plan, "-o", "jsonl") as running:
-        running.event("node-done")
-        running.send(signal.SIGINT)
-        assert running.end().code == 6
+    stop_in_mid_run(cluster, plan)
     copy = plan.with_name("copy.json")
     copy.write_bytes(plan.read_bytes())
     plan.unlink()
@@ -154,10 +176,7 @@ def test_rolling_update_turned_back_on_stops_the_run(cluster: World, plan: Path)
 
 
 def test_status_says_that_a_run_is_paused(cluster: World, plan: Path) -> None:
-    with cluster.start("apply", plan, "-o", "jsonl") as running:
-        running.event("node-done")
-        running.send(signal.SIGINT)
-        running.end()
+    stop_in_mid_run(cluster, plan)
     shown = cluster.rollout("status", NAME, "-n", NAMESPACE)
     assert shown.code == 0, shown.err
     assert "is paused: stopped by SIGINT" in shown.out.replace("Stopped", "stopped")

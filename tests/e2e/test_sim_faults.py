@@ -107,6 +107,13 @@ class Client:
         return hits
 
 
+def answering(running: Running, kubeconfig: Path) -> Client:
+    """Wait until a cluster answers, and return a client of it."""
+    running.read_until(lambda line: "export KUBECONFIG=" in line)
+    config = yaml.safe_load(kubeconfig.read_text())
+    return Client(config["clusters"][0]["cluster"]["server"].removeprefix("http://"))
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     directory = tmp_path_factory.mktemp("faults")
@@ -116,15 +123,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     with Running(
         *("sim", "start", "--fleet", fleet, "--faults", script, "--kubeconfig", kubeconfig)
     ) as running:
-        running.read_until(lambda line: "export KUBECONFIG=" in line)
-        config = yaml.safe_load(kubeconfig.read_text())
-        yield Client(config["clusters"][0]["cluster"]["server"].removeprefix("http://"))
+        yield answering(running, kubeconfig)
         running.send(signal.SIGTERM)
         done = running.end()
     assert done.code == 0
     assert done.err == ""
-    assert "fault refused-twice: struck 2, matching requests 4\n" in done.out
-    assert "fault outage: struck 1, matching requests 1\n" in done.out
 
 
 def test_errors_strike_by_verb_name_and_count(cluster: Client) -> None:
@@ -258,6 +261,19 @@ def test_a_restart_cuts_everybody_and_the_port_comes_back(cluster: Client) -> No
         answer = pool.request("GET", f"http://{cluster.address}/readyz")
     assert answer.status == 200
     assert cluster.hits("outage") == 1
+
+
+def test_at_its_end_the_cluster_says_how_often_each_fault_struck(tmp_path: Path) -> None:
+    script, kubeconfig = tmp_path / "script", tmp_path / "kubeconfig"
+    script.write_text(SCRIPT)
+    with Running("sim", "start", "--faults", script, "--kubeconfig", kubeconfig) as running:
+        client = answering(running, kubeconfig)
+        for _ in range(4):
+            client.get(f"{CONFIG_MAPS}/error")
+        running.send(signal.SIGTERM)
+        done = running.end()
+    assert "fault refused-twice: struck 2, matching requests 4\n" in done.out
+    assert "fault outage: struck 0, matching requests 0\n" in done.out
 
 
 def test_a_wrong_script_is_refused_with_its_line(tmp_path: Path) -> None:
