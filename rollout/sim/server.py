@@ -70,14 +70,24 @@ class Server:
     def start(self) -> None:
         """Listen and serve in the background."""
         self._ended.clear()
-        self._listen()
+        self._listen(self._bound())
 
-    def _listen(self) -> None:
+    def _bound(self) -> socket.socket:
+        """Return a socket that holds the port; connections are refused until it listens."""
+        made = socket.socket()
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((self._host, self._port))
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    def _listen(self, bound: socket.socket) -> None:
         self.stopping.clear()
-        self._listener = socket.create_server(
-            (self._host, self._port), backlog=BACKLOG, reuse_port=False
-        )
-        self._port = self._listener.getsockname()[1]
+        bound.listen(BACKLOG)
+        self._listener = bound
+        self._port = bound.getsockname()[1]
         self._acceptor = threading.Thread(
             target=self._accept, args=(self._listener,), name="sim-accept", daemon=True
         )
@@ -113,8 +123,11 @@ class Server:
 
     def _restart(self, down: float) -> None:
         self._close()
-        if not self._ended.wait(down):
-            self._listen()
+        bound = self._bound()  # or another program might be given the port meanwhile
+        if self._ended.wait(down):
+            bound.close()
+        else:
+            self._listen(bound)
 
     def drop_connections(self) -> None:
         """Cut every open connection and wait for its thread."""

@@ -8,13 +8,14 @@ which begins when the one before has been stored. So nothing here sleeps: scrape
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -229,5 +230,11 @@ def running(directory: Path) -> Iterator[Prometheus]:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a free port that nobody is given by chance, not even while Prometheus is down.
+
+    Systems hand out ports from 32768 on (Linux), or from 49152 on (IANA).
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -29,7 +29,7 @@ from rollout.sim.server import Server
 from rollout.sim.store import Store
 from tests.sim.apiworld import CONFIG_MAP_PATH, DAEMONSET_PATH, daemonset
 
-TIMEOUT = 10.0
+TIMEOUT = 120.0
 
 
 class Running:
@@ -294,6 +294,32 @@ def test_a_broken_handler_breaks_one_answer_only(running: Running) -> None:
     assert (status, body["reason"]) == (500, "InternalError")
     running.server.handler = running.api
     assert running.send("GET", CONFIG_MAP_PATH)[0] == 200
+
+
+class Meanwhile(threading.Event):
+    """The end of a server: while it is waited for, somebody asks for its port."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        host, _, port = server.address.rpartition(":")
+        self._place = host, int(port)
+        self.said = ""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        del timeout
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(self._place, TIMEOUT)
+        with socket.socket() as other, pytest.raises(OSError, match="in use") as caught:
+            other.bind(self._place)
+        self.said = str(caught.value)
+        return True
+
+
+def test_nobody_is_given_the_port_of_a_server_that_is_down(running: Running) -> None:
+    meanwhile = Meanwhile(running.server)
+    running.server._ended = meanwhile
+    running.server._restart(3600)
+    assert "in use" in meanwhile.said
 
 
 def test_a_delayed_answer_comes_late_and_a_lost_one_never(running: Running) -> None:
