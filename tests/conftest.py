@@ -39,7 +39,7 @@ def real_prometheus(_prometheus: Prometheus) -> Iterator[Prometheus]:
     """Lend a real Prometheus server whose exporter says that all is well, and has been heard."""
     yield _prometheus
     if _prometheus.exporter.reset():
-        _prometheus.exporter.scraped()
+        _prometheus.scraped()
 
 
 @pytest.fixture(scope="session", autouse=True)

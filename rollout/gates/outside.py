@@ -205,7 +205,8 @@ def _exchange(
             raise TimeoutError
         return Answer(response.status, body, response.headers.get("Content-Type", ""))
     except _BROKEN as error:
-        if late.is_set():
+        # The socket has the same limit, and may be the first to notice.
+        if late.is_set() or isinstance(error, TimeoutError):
             limit = f"{call.timeout_s:g} s"
             raise OutsideError(f"{target.authority}: no whole answer within {limit}") from None
         raise OutsideError(f"{target.authority}: {_reason(error)}") from None
@@ -261,8 +262,6 @@ def _reason(error: BaseException) -> str:
             return "the connection broke before the answer"
         case http.client.BadStatusLine():
             return "the answer is not HTTP"
-        case TimeoutError():
-            return "no answer in time"
         case OSError():
             return plain(error.strerror or type(error).__name__, 100)
         case _:

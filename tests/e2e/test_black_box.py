@@ -84,7 +84,8 @@ def test_fault_38_kills_and_a_broken_line_change_nothing_on_200_nodes(tmp_path: 
         cluster.cluster.server.stop()
     deletes = [e for e in entries if e.verb == "delete" and e.status < 300 and _POD.match(e.path)]
     names = Counter(match[1] for e in deletes if (match := _POD.match(e.path)))
-    assert codes.count(-signal.SIGKILL) >= 4
+    kills = codes.count(-signal.SIGKILL)
+    assert kills >= 4
     assert min(line.fates[fate] for fate in ("reset", "cut", "stall")) >= 1
     assert set(names) == before
     assert set(names.values()) == {1}

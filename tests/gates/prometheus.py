@@ -60,15 +60,15 @@ class Exporter(ThreadingHTTPServer):
         self._changed = threading.Condition()
         self._gauges: dict[str, float] = {}
         self._counters = {"requests_total": 0.0, "errors_total": 0.0}
-        self._broken = False
+        self.broken = False
         self.scrapes = 0
         self.reset()
 
     def reset(self) -> bool:
         """Make all numbers good again; returns whether any was not."""
         with self._changed:
-            bad = self._broken or self._gauges != GOOD
-            self._broken = False
+            bad = self.broken or self._gauges != GOOD
+            self.broken = False
             self._gauges = dict(GOOD)
             return bad
 
@@ -85,10 +85,10 @@ class Exporter(ThreadingHTTPServer):
     def break_down(self) -> None:
         """Answer scrapes with an error until `reset`: all series end."""
         with self._changed:
-            self._broken = True
+            self.broken = True
 
     def scraped(self, times: int = 2) -> None:
-        """Wait until so many more scrapes have begun; two, and the numbers of now are stored."""
+        """Wait until so many more scrapes have begun, whatever comes of them."""
         with self._changed:
             goal = self.scrapes + times
             if not self._changed.wait_for(lambda: self.scrapes >= goal, PATIENCE_S):
@@ -101,7 +101,7 @@ class Exporter(ThreadingHTTPServer):
             self._counters["requests_total"] += REQUESTS_A_SCRAPE
             self._counters["errors_total"] += REQUESTS_A_SCRAPE * self._gauges["error_rate"]
             self._changed.notify_all()
-            if self._broken:
+            if self.broken:
                 return None
             numbers = {**self._gauges, **self._counters}
         return "".join(f"{name} {value}\n" for name, value in numbers.items())
@@ -173,6 +173,20 @@ class Prometheus:
         query = f"?{urlencode(parameters)}" if parameters else ""
         with urlopen(f"{self.url}/api/v1/{path}{query}", timeout=PATIENCE_S) as answer:  # noqa: S310 - loopback
             return json.load(answer)["data"]
+
+    def scraped(self, times: int = 2) -> None:
+        """Wait until so many more scrapes have begun; two, and the numbers of now are stored.
+
+        On a busy machine a scrape may take too long, and then all series end: one more is waited
+        for.
+        """
+        self.exporter.scraped(times)
+        while not (self.exporter.broken or self._well()):
+            self.exporter.scraped(1)
+
+    def _well(self) -> bool:
+        """Whether the last scrape that has ended came to something."""
+        return all(target["health"] == "up" for target in self.ask("targets")["activeTargets"])
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Look again after each scrape until something holds."""

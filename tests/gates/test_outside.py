@@ -4,7 +4,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -86,6 +86,22 @@ def test_a_silent_server_costs_the_time_limit_and_no_more() -> None:
         began = time.monotonic()
         assert complaint(world, timeout_s=1.0) == "no whole answer within 1 s"
         assert time.monotonic() - began < LONG / 2
+
+
+def test_a_silent_server_is_told_alike_when_the_socket_is_the_first_to_notice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Late(threading.Timer):
+        """As on a machine that is too busy to start it in time."""
+
+        def __init__(self, seconds: float, cut: Callable[[], None]) -> None:
+            super().__init__(seconds + LONG, cut)
+
+    monkeypatch.setattr(threading, "Timer", Late)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(OutsideError, match=r"no whole answer within 0.2 s"):
+            ask(Call("GET", url, 0.2), LOOPBACK)
 
 
 def test_a_dripping_server_costs_the_time_limit_and_no_more() -> None:

@@ -36,7 +36,7 @@ def test_a_number_that_turns_bad_is_seen(real_prometheus: Prometheus) -> None:
     good = look(real_prometheus, "error_rate")
     assert (good.outcome, good.value) == (Outcome.PASSED, "0.001")
     real_prometheus.exporter.set("error_rate", 0.2)
-    real_prometheus.exporter.scraped()
+    real_prometheus.scraped()
     bad = look(real_prometheus, "error_rate")
     assert (bad.outcome, bad.value) == (Outcome.FAILED, "0.2")
 
@@ -44,9 +44,9 @@ def test_a_number_that_turns_bad_is_seen(real_prometheus: Prometheus) -> None:
 def test_a_rate_over_the_time_since_the_change_is_judged(real_prometheus: Prometheus) -> None:
     query = "sum(rate(errors_total[{{age}}])) / sum(rate(requests_total[{{age}}]))"
     real_prometheus.exporter.set("error_rate", 0.5)
-    real_prometheus.exporter.scraped(2)
+    real_prometheus.scraped(2)
     since = time.time()
-    real_prometheus.exporter.scraped(10)
+    real_prometheus.scraped(10)
     found = look(real_prometheus, query, since=since)
     assert found.outcome is Outcome.FAILED
     assert found.value == "0.5"
@@ -64,7 +64,7 @@ def test_nodes_67_samples_from_before_the_change_do_not_pass(real_prometheus: Pr
         if exporter.scrapes == scrapes:
             break
     assert found.outcome in (Outcome.WAITING, Outcome.NO_DATA)
-    exporter.scraped(3)
+    real_prometheus.scraped(3)
     assert look(real_prometheus, "error_rate", since=since).outcome is Outcome.PASSED
 
 
@@ -80,7 +80,7 @@ def test_nodes_67_samples_from_before_the_change_do_not_pass(real_prometheus: Pr
 )
 def test_missing_data_and_nan_never_pass(real_prometheus: Prometheus, query: str) -> None:
     real_prometheus.exporter.set("not_a_number", float("nan"))
-    real_prometheus.exporter.scraped()
+    real_prometheus.scraped()
     assert look(real_prometheus, query).outcome is Outcome.NO_DATA
     assert look(real_prometheus, query, failureCondition="result > 0.01").outcome is Outcome.NO_DATA
 
@@ -88,7 +88,7 @@ def test_missing_data_and_nan_never_pass(real_prometheus: Prometheus, query: str
 def test_series_that_have_ended_are_no_data(real_prometheus: Prometheus) -> None:
     assert look(real_prometheus, "error_rate").outcome is Outcome.PASSED
     real_prometheus.exporter.break_down()
-    real_prometheus.exporter.scraped()
+    real_prometheus.scraped()
     assert look(real_prometheus, "error_rate").outcome is Outcome.NO_DATA
 
 
@@ -109,7 +109,7 @@ def test_a_query_that_is_wrong_is_an_error_in_the_servers_words(
 def test_whatever_a_nodes_name_is_it_stays_in_its_quotes(real_prometheus: Prometheus) -> None:
     real_prometheus.exporter.set('per_node{node="n\\"1\\\\"}', 0.001)
     real_prometheus.exporter.set('per_node{node="other"}', 0.9)
-    real_prometheus.exporter.scraped()
+    real_prometheus.scraped()
     for query in (
         'per_node{node="{{node}}"}',
         "per_node{node='{{node}}'}",
@@ -122,7 +122,7 @@ def test_whatever_a_nodes_name_is_it_stays_in_its_quotes(real_prometheus: Promet
 def test_several_series_are_judged_by_the_rule_that_is_written(real_prometheus: Prometheus) -> None:
     real_prometheus.exporter.set('per_node{node="n1"}', 0.001)
     real_prometheus.exporter.set('per_node{node="n2"}', 0.9)
-    real_prometheus.exporter.scraped()
+    real_prometheus.scraped()
     assert look(real_prometheus, "per_node").outcome is Outcome.ERROR
     every = look(real_prometheus, "per_node", series="all")
     assert every.outcome is Outcome.FAILED
@@ -133,7 +133,7 @@ def test_several_series_are_judged_by_the_rule_that_is_written(real_prometheus: 
 
 def test_a_range_query_gives_the_numbers_since_the_change(real_prometheus: Prometheus) -> None:
     since = time.time()
-    real_prometheus.exporter.scraped(6)
+    real_prometheus.scraped(6)
     found = look(
         real_prometheus,
         "error_rate",
@@ -171,7 +171,7 @@ def test_commands_21_measurements_of_a_real_server_add_up_to_a_verdict(
     rules, tally = rules_of(gate), Tally()
     for rate in (0.001, 0.2, 0.001, 0.001, 0.3):
         real_prometheus.exporter.set("error_rate", rate)
-        real_prometheus.exporter.scraped()
+        real_prometheus.scraped()
         now = time.time()
         tally = add(rules, tally, measure(gate, a_context(now=now, since=now - 60)))
     verdict = assess(rules, tally, 0.0, 0.0)
