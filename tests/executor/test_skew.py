@@ -43,11 +43,11 @@ def test_fault_29_a_wrong_clock_is_said_and_changes_no_verdict(
 ) -> None:
     cluster_time = ClusterTime(monkeypatch, ahead_s)
     with run_world(tmp_path) as world:
-        health = {"soak": "200ms", "nodeTimeout": "60s"}
+        health = {"soak": "200ms", "nodeTimeout": "4m"}
         result, heard = world.apply(world.planned(health=health))
         assert cluster_time.asked > 0
     assert result.finish.outcome is Outcome.DONE, result.finish.message
-    assert 0.2 < result.account.longest_s < 60
+    assert 0.2 < result.account.longest_s < 240
     warned = [text for text in heard.warnings if "clock of this machine" in text]
     assert bool(warned) is bool(said)
     assert all(said in text for text in warned)
@@ -60,7 +60,7 @@ def test_fault_29_a_clock_that_is_set_in_mid_run_moves_no_deadline(
     cluster_time = ClusterTime(monkeypatch, 0.0)
     with run_world(tmp_path) as world:
         world.break_image(NEW, Fault(FaultKind.NEVER_READY))
-        health = {"soak": "200ms", "nodeTimeout": "60s", "progressDeadline": "10m"}
+        health = {"soak": "200ms", "nodeTimeout": "5m", "progressDeadline": "10m"}
         applying = world.applying(world.planned(strategy={"maxUnavailable": 1}, health=health))
         applying.heard.await_(lambda heard: heard.kinds("node-started"))
         cluster_time.ahead_s = jump_s
@@ -68,4 +68,4 @@ def test_fault_29_a_clock_that_is_set_in_mid_run_moves_no_deadline(
         result = applying.end()
     assert result.finish.outcome is Outcome.DONE, result.finish.message
     assert not applying.heard.kinds("node-failed")
-    assert result.duration_s < 60
+    assert result.duration_s < 300
