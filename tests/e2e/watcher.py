@@ -21,7 +21,7 @@ class Watcher:
     """
 
     def __init__(self, address: str, namespace: str) -> None:
-        self._connection = http.client.HTTPConnection(address, timeout=60)
+        self._connection = http.client.HTTPConnection(address, timeout=300)
         path = f"/api/v1/namespaces/{namespace}/pods"
         self._connection.request("GET", path)
         listed = json.loads(self._connection.getresponse().read())
