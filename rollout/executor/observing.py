@@ -24,7 +24,7 @@ def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     if node is None:
         return
     if is_new and pod.metadata.uid in ds.view.pods:
-        guarding.successor_seen(book, ds, node)
+        guarding.successor_seen(book, ds, node, now)
     book.node_changed(ds, node, now)
 
 
