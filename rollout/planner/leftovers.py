@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from rollout.errors import StaleError
 from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, strategy_text
-from rollout.fleet.released import ReleasedPod
+from rollout.fleet.released import ReleasedPod, taken_over
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import is_available
 from rollout.quantity import cut
@@ -82,7 +82,7 @@ def find_leftovers(
     """
     meta = fleet.daemon_set.metadata
     mine = sorted(
-        (pod for pod in released if pod.daemon_set_uid == meta.uid),
+        (pod for pod in released if pod.daemon_set_uid == meta.uid and _is_nobodys(pod)),
         key=lambda pod: (pod.node, not pod.ready, pod.metadata.creation_timestamp or ""),
     )
     pods = _pods(fleet, mine, now)
@@ -108,7 +108,7 @@ def orphans(namespace: str, released: Iterable[ReleasedPod], known: set[str]) ->
     why = "its DaemonSet is gone, and nobody looks after it"
     by_uid: dict[str, list[LeftPod]] = {}
     for pod in released:
-        if pod.daemon_set_uid not in known:
+        if pod.daemon_set_uid not in known and _is_nobodys(pod):
             left = LeftPod(pod, "leave" if pod.terminating else "delete", why)
             by_uid.setdefault(pod.daemon_set_uid, []).append(left)
     return [
@@ -137,6 +137,11 @@ def leftover_warnings(left: Leftovers) -> list[str]:
             "clears it up"
         )
     return warnings
+
+
+def _is_nobodys(pod: ReleasedPod) -> bool:
+    """Whether no other controller has adopted it, which looks after it then."""
+    return taken_over(pod.metadata.owner_references, pod.daemon_set_uid) is None
 
 
 def _pods(fleet: Fleet, released: Sequence[ReleasedPod], now: float) -> tuple[LeftPod, ...]:

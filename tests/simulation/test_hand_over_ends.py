@@ -14,12 +14,13 @@ from rollout.fleet import marks
 from rollout.sim.cluster import Cluster
 from rollout.sim.images import Behaviour, Timing
 from rollout.sim.registry import PatchType
-from rollout.sim.resources import DAEMONSETS, PODS
+from rollout.sim.resources import DAEMONSETS, PODS, REPLICA_SETS
 from tests.simulation.oracles import _node, _ready
 from tests.simulation.test_guards import refuse
 from tests.simulation.test_strangers import register_anew
 from tests.simulation.world import SOMEBODY, TARGET, World
 
+AGENT = {"name": "agent", "image": "log-agent:2.3"}
 HEALTH = {"soak": 1, "nodeTimeout": "1m"}
 
 
@@ -258,3 +259,26 @@ def test_a_node_that_was_healthy_has_the_time_without_a_view_as_well() -> None:
     assert not run.reason
     world.advance(70.0)
     assert "not done after 2m" in run.reason
+
+
+def test_a_released_pod_that_another_controller_adopts_is_left_to_it() -> None:
+    world = surging(surge=1)
+    until_released(world)
+    (pod,) = released(world)
+    template = {"metadata": {"labels": {"x": "y"}}, "spec": {"containers": [AGENT]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"x": "y"}}, "template": template}
+    greedy = {"metadata": {"name": "greedy", "namespace": "logging"}, "spec": spec}
+    made = world.cluster.registry.create(REPLICA_SETS, "logging", greedy, SOMEBODY)
+    uid = made["metadata"]["uid"]
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "greedy", "uid": uid}
+    body = {"metadata": {"ownerReferences": [{**owner, "controller": True}]}}
+    name = pod["metadata"]["name"]
+    world.advance(0.5)
+    world.cluster.registry.patch(PODS, "logging", name, body, PatchType.MERGE, SOMEBODY)
+
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert f"ReplicaSet greedy has taken over the old pod {name}" in finish.message
+    assert [p["metadata"]["name"] for p in released(world)] == [name]
+    assert world.step(_node(pod)).state is StepState.DONE
