@@ -9,6 +9,7 @@ the normal start.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from rollout.executor import (
@@ -135,7 +136,11 @@ class Engine(Book):
             return
         finish = self._ending(now)
         if finish is not None:
-            self.finished = finish
+            at_work = (
+                "" if self._goes_back() or gatestop.goes_back(self) else settling.at_work(self)
+            )
+            message = "; ".join(text for text in (finish.message, at_work) if text)
+            self.finished = finish = replace(finish, message=message)
             self.actions.append(finish)
 
     def _must_watch(self) -> bool:

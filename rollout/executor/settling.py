@@ -4,7 +4,7 @@ A run that stops before its end leaves a released pod at work: whoever goes on w
 takes it back, finds it. One that is complete has nobody behind it any more, and nobody would ever
 end that pod. So the old pod of a node that failed, or was skipped, is taken back: it gets its label
 again, the controller adopts it and ends the newer one, and nothing restarts (behaviour.md 8.3).
-Till then it may get well; but where such nodes use up maxSurge, that is done at once.
+Till then it may get well; but not for long where such nodes use up maxSurge.
 """
 
 from __future__ import annotations
@@ -35,23 +35,40 @@ def settle(book: Book, ds: DaemonSetRun) -> bool:
     settled = True
     for run, pod in _owed(ds):
         settled = False
-        if not run.awaiting_answer and not run.taken_back:
-            run.awaiting_answer = run.taken_back = True
-            book.asked_back.add(run.id)
-            meta = pod.metadata
-            book.actions.append(TakeBack(ds.name, run.node, meta.name, meta.uid))
+        _take_back(book, ds, run, pod)
     return settled
 
 
-def make_room(book: Book) -> None:
-    """Take old pods back at once where hand-overs that failed keep all others from starting.
+def make_room(book: Book, now: float) -> None:
+    """Take old pods back where hand-overs that failed keep all others from starting for long.
 
     So too where all is over and there is no strategy to restore, which would wait for that.
     """
     for ds in book.daemon_sets.values():
         view = ds.view
-        if not book.pending or (view.doubled and not view.held and ds.waits):
+        if not book.pending:
             settle(book, ds)
+        elif view.doubled and not view.held and ds.waits:
+            for run, pod in _owed(ds):
+                if not run.in_the_way_until:
+                    run.in_the_way_until = now + _patience_s(book)
+                    book.at(run.in_the_way_until, lambda _: None)
+                elif now >= run.in_the_way_until:
+                    _take_back(book, ds, run, pod)
+
+
+def _patience_s(book: Book) -> float:
+    """Return for how long a failed node may get well; it ends before the progress deadline."""
+    health = book.plan.health
+    return min(health.node_timeout_s, health.progress_deadline_s - health.node_timeout_s) / 2
+
+
+def _take_back(book: Book, ds: DaemonSetRun, run: StepRun, pod: Pod) -> None:
+    if not run.awaiting_answer and not run.taken_back:
+        run.awaiting_answer = run.taken_back = True
+        book.asked_back.add(run.id)
+        meta = pod.metadata
+        book.actions.append(TakeBack(ds.name, run.node, meta.name, meta.uid))
 
 
 def is_open(book: Book) -> bool:
@@ -119,6 +136,23 @@ def sentence(sets: Iterable[DaemonSetRun]) -> str:
         f"the released pods on {cut([run.node for _, run in left])} could not be taken back "
         f"({first.left_beside}): 'rollout cleanup --daemonset {ds.name} -n {ds.planned.namespace}' "
         "does it"
+    )
+
+
+def at_work(book: Book) -> str:
+    """Say where a run that ends before its end leaves released pods; "" where it leaves none."""
+    nodes = {
+        node
+        for ds in book.daemon_sets.values()
+        for node, pod in (ds.view.released.items() if ds.hands_over else ())
+        if node in ds.steps and not pod.terminating and not ds.steps[node].left_beside
+    }
+    if not nodes:
+        return ""
+    name = f"{book.plan.name} -n {book.plan.namespace}"
+    return (
+        f"the old pods on {cut(sorted(nodes))} are handed over and go on working: 'rollout "
+        f"rollback {name}' takes them back, 'rollout cleanup {name}' what nobody goes on with"
     )
 
 

@@ -46,7 +46,7 @@ def start_updates(book: Book, now: float) -> None:
     if book.stopping:
         _start_approved(book, now)
         return
-    settling.make_room(book)
+    settling.make_room(book, now)
     _start_patches(book, now)
     _start_what_fits(book, now)
     stepping.ask_next(book)

@@ -80,6 +80,7 @@ class StepRun:
     awaiting_answer: bool = False
     replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
     released_uid: str = ""  # an old pod that still works beside its successor
+    in_the_way_until: float = 0.0  # when that pod is to make room for others, as the step failed
     taken_back: bool = False  # that old pod is to serve again, as the run gave the node up
     left_beside: str = ""  # why that could not be done
     retry_uid: str = ""  # a failed pod of the target revision that another try takes away

@@ -152,8 +152,10 @@ def test_a_failed_node_that_is_skipped_has_its_old_pod_back() -> None:
     world = surging()
     world.break_release("never-ready", "node-002")
     (old,) = pods_on(world, "node-002")
-    assert world.finish().outcome is Outcome.HELD
-    assert released(world)
+    held = world.finish()
+    assert held.outcome is Outcome.HELD
+    assert "; the old pods on node-002 are handed over and go on working" in held.message
+    assert [_node(pod) for pod in released(world)] == ["node-002"]
     world.begin(resumed=True, wishes=Wishes(skipped={"node-002": "broken disk"}))
 
     finish = world.finish()
