@@ -141,17 +141,17 @@ def read_released(client: Client, namespace: str, uid: str = "") -> list[Release
     return client.list(path, ReleasedPod, label_selector=selector).items
 
 
-class _ServiceSpec(msgspec.Struct, frozen=True):
+class _LabelsSpec(msgspec.Struct, frozen=True):
     selector: dict[str, str] = {}
 
 
-class _Service(msgspec.Struct, frozen=True):
+class _ByLabels(msgspec.Struct, frozen=True):  # a Service, a ReplicationController
     metadata: Meta
-    spec: _ServiceSpec = _ServiceSpec()
+    spec: _LabelsSpec = _LabelsSpec()
 
 
 class _SelectorSpec(msgspec.Struct, frozen=True, rename="camel"):
-    selector: LabelSelector | None = None  # of a PodDisruptionBudget
+    selector: LabelSelector | None = None  # of all others
     pod_selector: LabelSelector | None = None  # of a NetworkPolicy
 
 
@@ -161,22 +161,27 @@ class _Selecting(msgspec.Struct, frozen=True):
 
 
 def read_selecting(client: Client, namespace: str) -> tuple[Selecting, ...]:
-    """Return what selects pods by labels: Services, PodDisruptionBudgets, NetworkPolicies.
+    """Return what selects pods by labels: Services, NetworkPolicies, controllers and so on.
 
-    What may not be read, or is not served, is left out: it only ever leads to a warning.
+    What may not be read, or is not served, is left out.
     """
     found: list[Selecting] = []
-    services = _list_or_nothing(
-        client, resource_path(CORE, "services", namespace=namespace), _Service
-    )
-    found += [
-        Selecting("Service", s.metadata.name, LabelSelector(match_labels=s.spec.selector))
-        for s in services
-        if s.spec.selector
-    ]
+    for kind, plural in (
+        ("Service", "services"),
+        ("ReplicationController", "replicationcontrollers"),
+    ):
+        path = resource_path(CORE, plural, namespace=namespace)
+        found += [
+            Selecting(kind, item.metadata.name, LabelSelector(match_labels=item.spec.selector))
+            for item in _list_or_nothing(client, path, _ByLabels)
+            if item.spec.selector
+        ]
     for kind, version, plural in (
         ("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
         ("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
+        ("DaemonSet", APPS, "daemonsets"),
+        ("ReplicaSet", APPS, "replicasets"),
+        ("StatefulSet", APPS, "statefulsets"),
     ):
         path = resource_path(version, plural, namespace=namespace)
         for item in _list_or_nothing(client, path, _Selecting):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.executor import guarding, sight
+from rollout.executor import guarding, sight, terms
 from rollout.executor.actions import DeletePod
 from rollout.executor.health import Verdict, judge
 from rollout.executor.state import IN_FLIGHT, DaemonSetRun, StepRun, StepState
@@ -17,6 +17,8 @@ def advance(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """Look at a node in flight (or failed, which may heal) and move its step on."""
     if run.awaiting_answer or run.state is StepState.ASKING or not sight.can_judge(book, now):
         return
+    if run.taken_back:
+        return  # its successor is about to end
     verdict = judge(run, ds, book.nodes.get(run.node), now, book.plan.health)
     _note_trouble(book, run, verdict)
     match verdict:
@@ -36,8 +38,7 @@ def advance(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
 def _not_yet(book: Book, ds: DaemonSetRun, run: StepRun, verdict: Verdict, now: float) -> None:
     """Wait for a node; one that was healthy before has its gates asked anew later."""
     book.gating.leave(run)
-    late = now >= run.started_at + book.plan.health.node_timeout_s
-    if run.state is StepState.PROVING and late:
+    if run.state is StepState.PROVING and now >= terms.over_at(book, ds, run, now):
         book.end(ds, run, StepState.FAILED, "it was healthy, and is not any more", now)
         return
     if run.state is not StepState.FAILED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rollout.executor import advancing, observing, starting
+from rollout.executor import advancing, observing, settling, terms
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     DeletePod,
@@ -22,7 +22,7 @@ from rollout.executor.actions import (
     TakeBack,
 )
 from rollout.executor.book import Book
-from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, DaemonSetRun, Phase, StepRun, StepState
 from rollout.fleet.objects import strategy_text
 
 _DONE_TO: dict[type[PodWrite], str] = {
@@ -137,6 +137,9 @@ def _leave_patch(ds: DaemonSetRun) -> None:
 def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float) -> None:
     ds = book.daemon_sets[write.daemon_set]
     step = ds.steps[write.node]
+    if step.id in book.asked_back:
+        settling.answered(book, ds, step, event, now)
+        return
     step.awaiting_answer = False
     if step.state is StepState.GONE:  # its node left while we waited
         return
@@ -193,7 +196,12 @@ def _write_again(book: Book, write: PodWrite, now: float) -> None:
 
 
 def _let_go(book: Book, ds: DaemonSetRun, step: StepRun) -> None:
-    """Look at a node afresh that was not touched; where the run stops it is as if never begun."""
+    """Look at a node afresh that was not touched; where the run stops it is as if never begun.
+
+    One that has failed, and gets well, stays as it is: it holds no slot.
+    """
+    if step.state not in IN_FLIGHT:
+        return
     book.release(ds, step)
     step.state = StepState.READY
     book.enqueue(ds, step)
@@ -214,7 +222,7 @@ def _taken_away(
     if step.state is StepState.DELETING:
         step.state = StepState.REPLACING
         step.started_at = now  # a slow API server takes nothing from the node's own time
-        starting.set_deadline(book, ds, step)
+        terms.set_deadline(book, ds, step)
         message = f"pod {write.pod} {_DONE_TO[type(write)] if done else 'was gone already'}"
         book.note("node-started", ds, node=step.node, wave=step.step.wave, message=message)
     match write:

@@ -81,6 +81,7 @@ class Book:
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
     nodes_listed = False
+    in_trouble = 0  # of the nodes in flight
     bounded_for: Wish | None = None  # the abort whose wait has an end
     last_wave_done = 0  # the highest wave (1-based) of which that was told
 
@@ -122,7 +123,7 @@ class Book:
         self.parked: dict[str, list[StepRun]] = {}
         self.zone_load: dict[str, int] = {}
         self.in_flight = 0
-        self.in_trouble = 0  # of those in flight
+        self.asked_back: set[str] = set()  # steps whose old pod is being taken back (`settling`)
         self.failures = Failures(plan)
         self.done_count = 0  # nodes that are done
         self.waves_begun: set[int] = set()

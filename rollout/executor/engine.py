@@ -9,6 +9,7 @@ the normal start.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from rollout.executor import (
@@ -22,6 +23,7 @@ from rollout.executor import (
     guarding,
     observing,
     rules,
+    settling,
     sight,
     starting,
     stepping,
@@ -128,13 +130,17 @@ class Engine(Book):
         return self.timers.next_at()
 
     def _check_end(self, now: float) -> None:
-        if self.finished is not None or self.actions or self._must_watch():
+        if self.finished is not None or self.actions or self.asked_back or self._must_watch():
             return
         if any(d.phase in (Phase.PREPARING, Phase.RESTORING) for d in self.daemon_sets.values()):
             return
         finish = self._ending(now)
         if finish is not None:
-            self.finished = finish
+            at_work = (
+                "" if self._goes_back() or gatestop.goes_back(self) else settling.at_work(self)
+            )
+            message = "; ".join(text for text in (finish.message, at_work) if text)
+            self.finished = finish = replace(finish, message=message)
             self.actions.append(finish)
 
     def _must_watch(self) -> bool:
@@ -160,7 +166,7 @@ class Engine(Book):
 
     def _ending(self, now: float) -> Finish | None:
         """Return how the run ends now that no node keeps it; None when it goes on."""
-        if not self.pending:
+        if not self.pending and not settling.is_open(self):
             settled = backgroundgates.are_settled(self, now)
             return self._completed() if settled else gatestop.stopped(self)
         aborted = self.wishes.stop is not None and self.wishes.stop.verb == "abort"
@@ -171,7 +177,12 @@ class Engine(Book):
     def _failed_text(self) -> str:
         count, excused = self.failures.total + self.failures.excused, self.failures.excused
         nodes = "1 node failed" if count == 1 else f"{count} nodes failed"
-        return f"{nodes} ({excused} of them through no fault of the release)" if excused else nodes
+        nodes += f" ({excused} of them through no fault of the release)" if excused else ""
+        return self._with_what_stays(nodes)
+
+    def _with_what_stays(self, text: str) -> str:
+        stays = settling.sentence(self.daemon_sets.values())
+        return f"{text}; {stays}" if stays else text
 
     def _completed(self) -> Finish:
         if self.failures.total or self.failures.excused:
@@ -182,5 +193,6 @@ class Engine(Book):
             if count
         ]
         if left_out:
-            return Finish(Outcome.DEFERRED, f"complete with {' and '.join(left_out)}")
+            text = f"complete with {' and '.join(left_out)}"
+            return Finish(Outcome.DEFERRED, self._with_what_stays(text))
         return Finish(Outcome.DONE, "every planned node is on the target revision")

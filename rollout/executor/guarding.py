@@ -102,9 +102,12 @@ def slot_given_back(book: Book, ds: DaemonSetRun, node: str) -> None:
     guard.on_their_own.discard(node)
 
 
-def successor_seen(book: Book, ds: DaemonSetRun, node: str) -> None:
+def successor_seen(book: Book, ds: DaemonSetRun, node: str, now: float) -> None:
     """A pod was made that was not there before: the controller lives."""
     guard = book.guards[ds.name]
+    for other, since in guard.bereft.items():
+        if guard.silent or now >= since + PATIENCE_S:
+            ds.steps[other].unserved_s += now - since
     guard.on_their_own.update(other for other in guard.bereft if other != node)
     guard.bereft.clear()
     guard.said, ds.pods_refused = None, ""
@@ -119,6 +122,12 @@ def is_unserved(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> bool:
     if ds.pods_refused or run.node not in guard.bereft:
         return False
     return guard.silent or now >= guard.bereft[run.node] + PATIENCE_S
+
+
+def unserved_for(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> float:
+    """Return for how many seconds of its step a node has lacked a controller that does its part."""
+    goes_on = is_unserved(book, ds, run, now)
+    return run.unserved_s + (now - book.guards[ds.name].bereft[run.node] if goes_on else 0.0)
 
 
 def is_silent(book: Book) -> bool:

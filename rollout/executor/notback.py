@@ -8,6 +8,7 @@ from rollout.executor.result import Result
 from rollout.executor.state import DaemonSetRun, StepState
 from rollout.fleet.objects import HASH_LABEL, Pod
 from rollout.fleet.revisions import revision_hash, template_digest
+from rollout.planner.plan import PlannedNode
 
 Place = tuple[str, str]  # DaemonSet, node
 
@@ -65,13 +66,15 @@ def left_out(sets: Iterable[DaemonSetRun]) -> set[Place]:
         sets: the DaemonSets as the way back saw them last.
     """
     return {
-        (ds.name, node.name)
-        for ds in sets
-        for node in ds.planned.nodes
-        if node.fate == "deferred"
-        if node.name in ds.view.released
-        or not all(map(_runs_old_revision(ds), ds.view.on(node.name)))
+        (ds.name, node.name) for ds in sets for node in ds.planned.nodes if _is_left_out(ds, node)
     }
+
+
+def _is_left_out(ds: DaemonSetRun, node: PlannedNode) -> bool:
+    if node.name in ds.view.released:
+        return node.fate in ("deferred", "ineligible")
+    runs_old = _runs_old_revision(ds)
+    return node.fate == "deferred" and not all(map(runs_old, ds.view.on(node.name)))
 
 
 def _is_back(ds: DaemonSetRun, pods: list[Pod]) -> bool:

@@ -10,6 +10,7 @@ from rollout.executor.book import Book
 from rollout.executor.notices import Notice
 from rollout.executor.state import OVER, DaemonSetRun, Phase, StepState
 from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
+from rollout.fleet.released import taken_over
 from rollout.fleet.revisions import revision_hash, template_digest
 
 
@@ -24,7 +25,7 @@ def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     if node is None:
         return
     if is_new and pod.metadata.uid in ds.view.pods:
-        guarding.successor_seen(book, ds, node)
+        guarding.successor_seen(book, ds, node, now)
     book.node_changed(ds, node, now)
 
 
@@ -89,6 +90,13 @@ def take_released(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: floa
 
 def released_seen(book: Book, ds: DaemonSetRun, node: str, pod: Pod, now: float) -> None:
     """A pod was handed over, or a handed-over pod changed."""
+    if (owner := taken_over(pod.metadata.owner_references, ds.planned.uid)) is not None:
+        if ds.view.released.get(node) is not None:
+            why = "its selector matches what is left of the labels of released pods"
+            who = f"{owner.kind} {owner.name}"
+            book.hold(f"{who} has taken over the old pod {pod.metadata.name} on {node}: {why}")
+        release_ended(book, ds, node, pod.metadata.uid, now)
+        return
     ds.view.see_released(node, pod, now)
     book.node_changed(ds, node, now)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from rollout.cluster.client import Client
-from rollout.cluster.fleet import read_fleet, read_nodes, read_released
+from rollout.cluster.fleet import read_fleet, read_nodes, read_released, read_selecting
 from rollout.errors import StaleError, Unreachable
 from rollout.executor.oldtemplates import revision_to_go_to
 from rollout.executor.record import RecordedDaemonSet
@@ -112,7 +112,21 @@ def plan_back(
     now = client.server_time()
     version = client.server_version()[2]
     name = session.record.name
-    plan = rollback_plan(name, list(fleets.values()), targets, version, now, surges, unfinished)
+    selecting = {
+        ds.name: read_selecting(client, ds.namespace)
+        for ds in session.record.daemon_sets
+        if ds.surges
+    }
+    plan = rollback_plan(
+        name,
+        list(fleets.values()),
+        targets,
+        version,
+        now,
+        surges,
+        unfinished,
+        selecting=selecting,
+    )
     return WayBack(plan, fleets, released, now)
 
 

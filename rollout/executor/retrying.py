@@ -43,6 +43,7 @@ def reopen(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     book.gating.forget(run)
     run.retry_uid = _failed_pod(book, ds, run, now)
     run.replaced_uid = ""
+    run.taken_back, run.left_beside, run.in_the_way_until = False, "", 0.0
     run.reopened = True
     run.state, run.reason, run.lane = StepState.READY, "", None
     run.ready_at, run.asked_at, run.ended_at = now, 0.0, 0.0

@@ -48,14 +48,22 @@ def node_returned(book: Book, name: str, now: float) -> None:
 
 
 def _is_live(ds: DaemonSetRun, node: str) -> bool:
+    """Whether a pod is there that may outlive the run: of the DaemonSet, or a released one."""
+    released = ds.view.released.get(node)
+    waits = released is not None and not released.terminating
+    return waits or _has_pod(ds, node)
+
+
+def _has_pod(ds: DaemonSetRun, node: str) -> bool:
     return any(not pod.terminating for pod in ds.view.on(node))
 
 
 def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     """Let a step wait for its turn again, or begin where that has come already."""
-    run.replaced_uid = "" if _is_live(ds, run.node) else run.replaced_uid
+    run.replaced_uid = "" if _has_pod(ds, run.node) else run.replaced_uid
     run.reason, run.lane = "", None
     run.asked_at, run.ended_at = 0.0, 0.0
+    run.taken_back, run.left_beside, run.in_the_way_until = False, "", 0.0
     book.note("node-returned", ds, node=run.node, wave=run.step.wave)
     if not run.told:
         run.state = StepState.BLOCKED

@@ -6,7 +6,6 @@ The rules S1 to S9 of the design are assertions in `_assert_safe`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rollout.executor import (
     advancing,
@@ -15,9 +14,11 @@ from rollout.executor import (
     gatewindows,
     guarding,
     nodegates,
+    settling,
     sight,
     stepping,
     storedtimes,
+    terms,
     unfit,
     zones,
 )
@@ -30,13 +31,11 @@ from rollout.executor.actions import (
     TakeBack,
 )
 from rollout.executor.book import Book
-from rollout.executor.health import restarts_of, waiting_for
+from rollout.executor.health import restarts_of
 from rollout.executor.notices import Notice
-from rollout.executor.state import IN_FLIGHT, DaemonSetRun, Lane, Phase, StepRun, StepState
+from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
-from rollout.quantity import cut, format_duration
-
-_ANSWER_S = 120.0  # more for a node whose delete is not accepted yet: the node can't help it
+from rollout.quantity import cut
 
 
 def start_updates(book: Book, now: float) -> None:
@@ -47,6 +46,7 @@ def start_updates(book: Book, now: float) -> None:
     if book.stopping:
         _start_approved(book, now)
         return
+    settling.make_room(book, now)
     _start_patches(book, now)
     _start_what_fits(book, now)
     stepping.ask_next(book)
@@ -88,8 +88,12 @@ def _start_patches(book: Book, now: float) -> None:
         ds = book.daemon_sets[ending.step.daemon_set]
         if ds.phase is Phase.RESTORED:  # by an earlier process of this run
             book.finish_step(ending, now)
-        elif ds.phase is not Phase.RESTORING and backgroundgates.have_passed(book, ds.name, now):
+        elif ds.phase is not Phase.RESTORING and _may_restore(book, ds, now):
             _begin_restore(book, ds, ending, now)
+
+
+def _may_restore(book: Book, ds: DaemonSetRun, now: float) -> bool:
+    return backgroundgates.have_passed(book, ds.name, now) and settling.settle(book, ds)
 
 
 def _start_prepares(book: Book, now: float) -> None:
@@ -109,6 +113,7 @@ def _ready(book: Book, kind: str) -> list[StepRun]:
 
 def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     kept = ds.kept_back(book.wishes.skipped.keys() | book.unfit)
+    kept += [node for node in settling.taken_back(ds) if node not in kept]
     if kept and not ds.planned.owner_on_delete:
         book.note(
             "strategy-kept",
@@ -266,7 +271,7 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     run.started_at = min(earlier, _begun(pods, now)) if found else now
     if write is not None:
         run.state = StepState.DELETING
-    set_deadline(book, ds, run)
+    terms.set_deadline(book, ds, run)
     storedtimes.begun(book, run, now)
     _note_wave(book, run)
     if write is not None:
@@ -328,50 +333,6 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
     assert not nodegates.gates_before(book, run), "S8: a delete before its gates have passed"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"
-
-
-def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
-    """End the step in time, counted from its start; an earlier deadline of it counts no more."""
-    asking = _ANSWER_S if run.state is StepState.DELETING else 0.0
-    due = run.started_at + book.plan.health.node_timeout_s + asking
-    term = _Term(run.started_at, due, book.sight.missed_s)
-    book.at(due, lambda at: _expire(book, ds, run, term, at))
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """The time of a step; seconds."""
-
-    began: float
-    due: float
-    missed: float  # in which nothing could be judged, before it began
-
-
-def _expire(
-    book: Book, ds: DaemonSetRun, run: StepRun, term: _Term, now: float, *, last: bool = False
-) -> None:
-    timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING
-    if not timed or run.started_at != term.began:
-        return
-    later = _prolonged(book, term, now)
-    if later > now:
-        book.at(later, lambda at: _expire(book, ds, run, term, at, last=last))
-    elif run.awaiting_answer and run.state is not StepState.DELETING and not last:
-        # The node has passed; only its released pod is left, which has just been asked for.
-        until = now + _ANSWER_S
-        book.at(until, lambda at: _expire(book, ds, run, term, at, last=True))
-    else:
-        node = book.nodes.get(run.node)
-        what = sight.why_dark(book) or waiting_for(run, ds, node, now, book.plan.health)
-        limit = format_duration(now - term.began)
-        book.end(ds, run, StepState.FAILED, f"not done after {limit}: {what}", now)
-
-
-def _prolonged(book: Book, term: _Term, now: float) -> float:
-    """Return when a step is over its time, without that in which nothing could be judged."""
-    missed = book.sight.missed_by(now) - term.missed
-    due = term.due + min(missed, book.plan.health.progress_deadline_s)
-    return due if book.sight.dark_since is not None else max(due, book.sight.settled_at)
 
 
 def _urgency(run: StepRun) -> tuple[int, int]:

@@ -80,6 +80,9 @@ class StepRun:
     awaiting_answer: bool = False
     replaced_uid: str = ""  # the pod that the run took away on this node (S3: one at most)
     released_uid: str = ""  # an old pod that still works beside its successor
+    in_the_way_until: float = 0.0  # when that pod is to make room for others, as the step failed
+    taken_back: bool = False  # that old pod is to serve again, as the run gave the node up
+    left_beside: str = ""  # why that could not be done
     retry_uid: str = ""  # a failed pod of the target revision that another try takes away
     reopened: bool = False  # somebody asked for another try
     told: bool = False  # its successors know that it is over
@@ -88,6 +91,9 @@ class StepRun:
     ready_at: float = BEFORE  # its turn had come
     asked_at: float = 0.0  # the first write to its pod was asked for; 0: none was
     started_at: float = 0.0  # that write was accepted, or somebody else began
+    due_at: float = 0.0  # when its time is over, but for what is not held against it (`terms`)
+    missed_before_s: float = 0.0  # for how long nothing could be judged before it began
+    unserved_s: float = 0.0  # for how long it lacked a successor while the controller did nothing
     ended_at: float = 0.0
     reason: str = ""
     said: str = ""  # by the API server, where it did not do the last write
@@ -129,7 +135,7 @@ class DaemonSetRun:
             planned.min_ready_s,
             wake,
             self.zones,
-            surges=planned.hand_over is not None and planned.target_kind != WAY_BACK,  # S10
+            surges=self.hands_over,  # S10: else no limit but that of unavailable nodes
         )
         self.steps: dict[str, StepRun] = {}
         self.phase = Phase.UNTOUCHED
@@ -146,6 +152,11 @@ class DaemonSetRun:
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
         self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether it surges by hand-over, on the way forward."""
+        return self.planned.hand_over is not None and self.planned.target_kind != WAY_BACK
 
     @property
     def is_flipped(self) -> bool:

@@ -6,8 +6,18 @@ on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rollout.fleet import marks
-from rollout.fleet.objects import Meta, PodSpec, PodStatus, Struct
+from rollout.fleet.objects import Meta, Owner, PodSpec, PodStatus, Struct
+
+
+def taken_over(owners: Iterable[Owner], daemon_set_uid: str) -> Owner | None:
+    """Return the controller that has adopted a released pod; None while nobody has.
+
+    Until the DaemonSet's own controller has seen the release, the pod still names that as its own.
+    """
+    return next((o for o in owners if o.controller and o.uid != daemon_set_uid), None)
 
 
 class ReleasedPod(Struct, frozen=True):

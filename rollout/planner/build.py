@@ -25,6 +25,7 @@ from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.planner.owners import foreign_owners
 from rollout.planner.plan import (
     SCHEMA_VERSION,
+    WAY_BACK,
     ClusterId,
     HandOver,
     Plan,
@@ -35,6 +36,7 @@ from rollout.planner.plan import (
 from rollout.planner.repair import Charge, repair_first
 from rollout.planner.stable import stable_digest
 from rollout.planner.waves import Candidate, PlannedWave, plan_waves
+from rollout.quantity import cut
 from rollout.spec import Body, LoadedSpec, WaveRule
 
 
@@ -44,7 +46,7 @@ class Subject:
 
     fleet: Fleet
     desired: Desired
-    selecting: tuple[Selecting, ...] = ()  # Services and others that select pods
+    selecting: tuple[Selecting, ...] = ()  # Services, controllers and others that select pods
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
     unfinished: frozenset[str] = frozenset()  # nodes under way, which this plan brings to their end
     led_from: str = ""  # digest of the template that an unfinished run to the live one came from
@@ -140,6 +142,7 @@ def build_plan(
         warnings=(
             *plan_warnings(loaded, daemon_sets, _nodes_by_name(parts)),
             *nodetime.warnings(loaded, [subject.fleet for subject in subjects]),
+            *_counting_warnings(subjects, daemon_sets),
             *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),
@@ -313,27 +316,53 @@ def _template_changes(live: JsonObject, target: JsonObject) -> list[JsonObject]:
 
 
 def _hand_over(loaded: LoadedSpec, part: _Part, limits: budget.Limits) -> HandOver | None:
-    """Choose the label to release, or refuse surge where it cannot work."""
+    """Choose the label to release, or refuse surge where it cannot work.
+
+    On the way back nothing is refused (S10): where it cannot work any more, pods are deleted.
+    """
     if not limits.max_surge.value or not part.updates:
         return None
-    at = ("daemonSets", part.index, "strategy")
     live, desired = part.subject.fleet.daemon_set, part.subject.desired
-    name = live.metadata.name
-    cure = "write 'strategy: {maxUnavailable: 1, maxSurge: 0}' for it"
+    release = _release(part.subject)
     why = handover.refusal(desired.template) or handover.refusal(live.spec.template)
-    if why:
-        raise loaded.error(
-            at, f"maxSurge {limits.max_surge.text}: DaemonSet {name} cannot surge: {why}; {cure}"
+    if not why and release is None:
+        why = "its selector leaves no label to change"
+    if not why and release is not None and release.adopters:
+        why = (
+            f"{cut(release.adopters)} would take over an old pod without the label {release.label}"
         )
+    if release is not None and not why:
+        return HandOver(label=release.label, value=release.value, affected=release.affected)
+    if desired.kind == WAY_BACK:
+        return None
+    raise loaded.error(
+        ("daemonSets", part.index, "strategy"),
+        f"maxSurge {limits.max_surge.text}: DaemonSet {live.metadata.name} cannot surge: {why}; "
+        "write 'strategy: {maxUnavailable: 1, maxSurge: 0}' for it",
+    )
+
+
+def _release(subject: Subject) -> handover.Release | None:
+    live = subject.fleet.daemon_set
     labels = (live.spec.template.get("metadata") or {}).get("labels") or {}
-    release = handover.choose_release(live.spec.selector, labels, part.subject.selecting)
-    if release is None:
-        raise loaded.error(
-            at,
-            f"maxSurge {limits.max_surge.text}: DaemonSet {name} cannot surge: its selector leaves "
-            f"no label to change; {cure}",
-        )
-    return HandOver(label=release.label, value=release.value, affected=release.affected)
+    return handover.choose_release(live.spec.selector, labels, subject.selecting)
+
+
+def _counting_warnings(
+    subjects: Sequence[Subject], daemon_sets: Sequence[PlannedDaemonSet]
+) -> list[str]:
+    """Name the StatefulSets that select old pods while these are released."""
+    found: list[str] = []
+    for subject, ds in zip(subjects, daemon_sets, strict=True):
+        release = _release(subject)
+        if ds.hand_over is None or release is None:
+            continue
+        found += [
+            f"DaemonSet {ds.name}: old pods without the label {release.label} are selected by "
+            f"{other}, which takes over those that bear its name and a number"
+            for other in release.counting
+        ]
+    return found
 
 
 def _changed_fields(fleet: Fleet, desired: Desired, changes: Sequence[JsonObject]) -> list[str]:

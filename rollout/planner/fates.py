@@ -165,7 +165,7 @@ class _Decider:
     def _decide(
         self, node: Node, eligibility: Eligibility, alive: list[Pod], old: list[Pod]
     ) -> tuple[Fate, str, DeferredBy]:
-        if not eligibility.should_run and not self._only_not_ready(node, eligibility):
+        if not eligibility.should_run and not self._only_for_now(node, eligibility):
             return "ineligible", eligibility.reason, ""
         # What ends is followed by a pod of the live template, not of the one that it has.
         ends = self.changes and all(pod.terminating for pod in alive)
@@ -178,7 +178,7 @@ class _Decider:
             return "deferred", reason, "excluded"
         if node.spec.unschedulable and self.rules.cordoned == "exclude":
             return "deferred", "cordoned", "cordoned"
-        if not node.ready and (self.rules.defer_not_ready or not eligibility.should_run):
+        if not eligibility.should_run or (not node.ready and self.rules.defer_not_ready):
             return "deferred", "node was not ready before the run", "not-ready"
         stuck = next((pod for pod in old if self._stuck(pod)), None)
         if stuck is not None:
@@ -191,9 +191,12 @@ class _Decider:
         fate: Fate = "update" if ours else "current"
         return fate, "no pod yet; the controller creates it", ""
 
-    def _only_not_ready(self, node: Node, eligibility: Eligibility) -> bool:
-        """Whether nothing but the node's own lifecycle taint keeps the pod off it."""
-        if node.ready or not eligibility.should_continue:
+    def _only_for_now(self, node: Node, eligibility: Eligibility) -> bool:
+        """Whether nothing but the node's own lifecycle taint keeps the pod off it.
+
+        That stays for a moment on a node that is ready again, or as long as no controller runs.
+        """
+        if not eligibility.should_continue:
             return False
         taints = tuple(t for t in node.spec.taints if t.key not in _NOT_READY_TAINTS)
         without = evaluate(

@@ -2,7 +2,9 @@
 
 OnDelete never makes a second pod on a node. Changing a selector label of the old pod releases it:
 the controller at once creates the new pod beside it (behaviour.md 8.3). That needs a label whose
-absence breaks the selector, and a node on which two of the pods fit side by side.
+absence breaks the selector, and a node on which two of the pods fit side by side. Nobody controls
+a released pod: another controller whose selector matches what is left of its labels would adopt it,
+and might end it as one too many.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, LabelSelector
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import ADOPTING, Selecting
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Release:
     label: str
     value: str
     affected: tuple[str, ...]  # `Service log-agent`: objects that select the label
+    adopters: tuple[str, ...] = ()  # `ReplicaSet x`: controllers that would take the pods over
+    counting: tuple[str, ...] = ()  # StatefulSets that select them, and take over by name only
 
 
 def refusal(template: JsonObject) -> str:
@@ -47,6 +52,8 @@ def choose_release(
 ) -> Release | None:
     """Choose the label to take away: one that the selector needs and the fewest others use.
 
+    One behind which other controllers take the pods over is the last choice.
+
     Args:
         selector: of the DaemonSet.
         labels: of its pod template.
@@ -60,13 +67,25 @@ def choose_release(
         *(str(e["key"]) for e in selector.match_expressions if e["operator"] in ("In", "Exists")),
     }
     choices = [_release(key, labels, others) for key in sorted(needed) if key in labels]
-    return min(choices, key=lambda release: (len(release.affected), release.label), default=None)
+    return min(choices, key=_harm, default=None)
+
+
+def _harm(release: Release) -> tuple[int, int, str]:
+    feel_it = len(release.affected) + len(release.counting)
+    return len(release.adopters), feel_it, release.label
 
 
 def _release(key: str, labels: Mapping[str, str], others: Iterable[Selecting]) -> Release:
-    affected = tuple(
-        f"{other.kind} {other.name}"
-        for other in others
-        if key in other.keys and other.selects(labels)
-    )
-    return Release(key, labels[key], affected)
+    left = {name: value for name, value in labels.items() if name != key}
+    left |= dict.fromkeys((marks.RELEASED_FROM, marks.RUN), "")
+    affected: list[str] = []
+    adopters: list[str] = []
+    counting: list[str] = []
+    for other in others:
+        name = f"{other.kind} {other.name}"
+        if other.is_controller:
+            if other.selects(left):
+                (adopters if other.kind in ADOPTING else counting).append(name)
+        elif key in other.keys and other.selects(labels):
+            affected.append(name)
+    return Release(key, labels[key], tuple(affected), tuple(adopters), tuple(counting))

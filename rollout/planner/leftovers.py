@@ -6,14 +6,15 @@ only where its successor is ready. The strategy comes back only where that repla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from rollout.errors import StaleError
 from rollout.fleet import marks
-from rollout.fleet.objects import JsonObject, strategy_text
-from rollout.fleet.released import ReleasedPod
+from rollout.fleet.objects import HASH_LABEL, JsonObject, Pod, strategy_text
+from rollout.fleet.released import ReleasedPod, taken_over
+from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import is_available
 from rollout.quantity import cut
@@ -82,7 +83,7 @@ def find_leftovers(
     """
     meta = fleet.daemon_set.metadata
     mine = sorted(
-        (pod for pod in released if pod.daemon_set_uid == meta.uid),
+        (pod for pod in released if pod.daemon_set_uid == meta.uid and _is_nobodys(pod)),
         key=lambda pod: (pod.node, not pod.ready, pod.metadata.creation_timestamp or ""),
     )
     pods = _pods(fleet, mine, now)
@@ -108,7 +109,7 @@ def orphans(namespace: str, released: Iterable[ReleasedPod], known: set[str]) ->
     why = "its DaemonSet is gone, and nobody looks after it"
     by_uid: dict[str, list[LeftPod]] = {}
     for pod in released:
-        if pod.daemon_set_uid not in known:
+        if pod.daemon_set_uid not in known and _is_nobodys(pod):
             left = LeftPod(pod, "leave" if pod.terminating else "delete", why)
             by_uid.setdefault(pod.daemon_set_uid, []).append(left)
     return [
@@ -137,6 +138,11 @@ def leftover_warnings(left: Leftovers) -> list[str]:
             "clears it up"
         )
     return warnings
+
+
+def _is_nobodys(pod: ReleasedPod) -> bool:
+    """Whether no other controller has adopted it, which looks after it then."""
+    return taken_over(pod.metadata.owner_references, pod.daemon_set_uid) is None
 
 
 def _pods(fleet: Fleet, released: Sequence[ReleasedPod], now: float) -> tuple[LeftPod, ...]:
@@ -201,7 +207,21 @@ def _original(fleet: Fleet) -> tuple[JsonObject | None, str]:
 def _outdated(fleet: Fleet, pods: Sequence[LeftPod]) -> list[str]:
     """Return the nodes whose pod the controller would replace under RollingUpdate."""
     nodes = {pod.pod.node for pod in pods if pod.action == "take back"}
+    stays = _stays(fleet)
     for node, group in fleet.pods.items():
-        if any(not pod.terminating and not fleet.is_current(pod) for pod in group):
+        if any(not pod.terminating and not stays(pod) for pod in group):
             nodes.add(node)
     return sorted(nodes)
+
+
+def _stays(fleet: Fleet) -> Callable[[Pod], bool]:
+    """Return the test "this pod is of the template that the controller will go by".
+
+    Where it has not observed the template of now, its newest revision is one of before.
+    """
+    live = fleet.daemon_set
+    if live.status.observed_generation >= live.metadata.generation:
+        return fleet.is_current
+    wanted = template_digest(live.spec.template)
+    hashes = {revision_hash(r) for r in fleet.revisions if template_digest(r.template) == wanted}
+    return lambda pod: pod.metadata.labels.get(HASH_LABEL) in hashes

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from rollout.errors import DocumentError, StaleError
 from rollout.fleet.objects import ControllerRevision
 from rollout.fleet.revisions import previous_revision, template_digest
+from rollout.fleet.selecting import Selecting
 from rollout.fleet.snapshot import Fleet
 from rollout.notifyspec import Sink
 from rollout.planner.build import Subject, build_plan
@@ -85,6 +86,7 @@ def rollback_plan(
     surges: Collection[str] = (),
     unfinished: Mapping[str, frozenset[str]] = MappingProxyType({}),
     notify: tuple[Sink, ...] = (),
+    selecting: Mapping[str, tuple[Selecting, ...]] = MappingProxyType({}),
 ) -> Plan:
     """Plan the way back.
 
@@ -98,6 +100,7 @@ def rollback_plan(
         unfinished: by DaemonSet: nodes that still have a released pod, or have no pod at work, also
             those that an earlier try at this way back has left so.
         notify: who is told of it.
+        selecting: by DaemonSet that surges: what selects pods.
     """
     items = tuple(
         DaemonSetItem(
@@ -129,6 +132,7 @@ def rollback_plan(
                 labels={},
                 annotations={},
             ),
+            selecting=selecting.get(fleet.daemon_set.metadata.name, ()),
             unfinished=unfinished.get(fleet.daemon_set.metadata.name, frozenset()),
         )
         for fleet in fleets

@@ -27,6 +27,7 @@ SENTENCES = {
     "node-failed": "{node}: FAILED: {message}",
     "node-gone": "{node}: left the cluster",
     "node-returned": "{node}: is back in the cluster with its old pod: it has its turn after all",
+    "node-taken-back": "{node}: {message}",
     "node-joined": "{node}: joined the cluster; the controller gives it the new template",
     "controller-silent": "{message}",
     "controller-back": "DaemonSet {daemon_set}: {message}",

@@ -164,9 +164,9 @@ SIGHTS: Final = (
     Guard(
         "time-without-a-view",
         "an outage of the API server makes nodes fail",
-        "rollout/executor/starting.py",
-        "    due = term.due + min(missed, book.plan.health.progress_deadline_s)\n",
-        "    due = term.due\n",
+        "rollout/executor/terms.py",
+        "    due = run.due_at + min(lost, book.plan.health.progress_deadline_s)\n",
+        "    due = run.due_at\n",
         (
             "tests/simulation/test_faults.py::test_fault_11_no_node_fails_by_the_time_in_which_the_api_server_was_down",
         ),

@@ -95,8 +95,8 @@ VERDICTS: Final = (
     Guard(
         "node-timeout",
         "a node is waited for without end (L3)",
-        "rollout/executor/starting.py",
-        "    if not timed or run.started_at != term.began:\n",
+        "rollout/executor/terms.py",
+        "    if run.state not in IN_FLIGHT or run.started_at != began:\n",
         "    if True:\n",
         (
             "tests/simulation/test_time_limits.py::test_nodes_53_a_pod_stuck_terminating_fails_its_node_and_says_what_holds_it",

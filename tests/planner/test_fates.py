@@ -372,3 +372,8 @@ def test_every_node_has_exactly_one_fate_and_a_reason_when_it_is_left_out(
         assert fate.should_run or fate.fate != "update"
         assert fate.should_run or not fate.in_budget
         assert not fate.removes_pod or fate.fate == "ineligible"
+
+
+def test_a_node_that_is_ready_again_is_not_passed_over_for_the_taint_that_lingers() -> None:
+    fate = fate_of(make_node("n1", taints=NOT_READY))
+    assert (fate.fate, fate.deferred_by, fate.in_budget) == ("deferred", "not-ready", False)

@@ -89,15 +89,42 @@ def test_only_a_label_whose_absence_breaks_the_selector_can_be_released(
     assert (release.label if release else None) == label
 
 
+@pytest.mark.parametrize("kind", ["DaemonSet", "ReplicaSet", "ReplicationController"])
+def test_a_label_behind_which_a_controller_takes_the_pods_over_is_not_released(kind: str) -> None:
+    other = Selecting(kind, "other", selector(tier="node"))
+    release = choose_release(selector(app="agent", tier="node"), LABELS, [BUDGET, other])
+    assert release is not None
+    assert (release.label, release.adopters) == ("tier", ())
+
+
+def test_who_adopts_whatever_is_released_is_named() -> None:
+    by_mark = expression("rollout/released-from", "Exists")
+    other = Selecting("ReplicaSet", "other", by_mark)
+    release = choose_release(selector(app="agent"), LABELS, [other])
+    assert release is not None
+    assert release.adopters == ("ReplicaSet other",)
+
+
+def test_a_stateful_set_adopts_by_name_only() -> None:
+    other = Selecting("StatefulSet", "db", selector(tier="node"))
+    release = choose_release(selector(app="agent"), LABELS, [other])
+    assert release is not None
+    assert (release.adopters, release.counting) == ((), ("StatefulSet db",))
+
+
 # In the plan.
 
 
-def surge_plan(template: dict[str, Any] | None = None, **more: Any) -> Plan:
+def surge_plan(
+    template: dict[str, Any] | None = None,
+    others: tuple[Selecting, ...] = (SERVICE,),
+    **more: Any,
+) -> Plan:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "10%"}}
     fleet = make_fleet(11, template=template, strategy=strategy, **more)
     spec = make_spec(make_item())
     wanted = desired_state(spec, 0, spec.spec.spec.daemon_sets[0], fleet, "")
-    return build_plan(spec, [Subject(fleet, wanted, (SERVICE,))], "v1.36.0", NOW)
+    return build_plan(spec, [Subject(fleet, wanted, others)], "v1.36.0", NOW)
 
 
 def test_surge_is_planned_as_a_hand_over_with_its_budget_and_warnings() -> None:
@@ -116,3 +143,19 @@ def test_surge_that_cannot_work_is_refused_with_the_reason_and_the_way_out() -> 
     text = str(caught.value)
     assert "maxSurge 10% of 11 = 2: DaemonSet agent cannot surge: container agent takes" in text
     assert "write 'strategy: {maxUnavailable: 1, maxSurge: 0}' for it" in text
+
+
+def test_surge_is_refused_where_another_controller_would_take_old_pods_over() -> None:
+    everything = Selecting("ReplicaSet", "greedy", expression("gpu", "DoesNotExist"))
+    with pytest.raises(DocumentError) as caught:
+        surge_plan(others=(everything,))
+    text = str(caught.value)
+    assert "cannot surge: ReplicaSet greedy would take over an old pod without the label app" in (
+        text
+    )
+
+
+def test_a_stateful_set_that_selects_old_pods_is_told_of() -> None:
+    everything = Selecting("StatefulSet", "db", expression("gpu", "DoesNotExist"))
+    (warning,) = surge_plan(others=(everything,)).warnings
+    assert "old pods without the label app are selected by StatefulSet db" in warning

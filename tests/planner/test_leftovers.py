@@ -176,6 +176,18 @@ def test_the_strategy_stays_where_the_controller_would_replace_pods_at_once(*, f
     assert force or "replace the pods of n2" in left.strategy.why
 
 
+def test_the_strategy_stays_while_the_controller_has_not_observed_the_template() -> None:
+    live = daemon_set(annotations=MARKED)
+    meta = msgspec.structs.replace(live.metadata, generation=5)
+    template = {"spec": {"containers": [{"name": "agent", "image": "agent:9"}]}}
+    spec = msgspec.structs.replace(live.spec, template=template)
+    unseen = msgspec.structs.replace(live, metadata=meta, spec=spec)
+    left = found(unseen, (pod("n1"), pod("n2")))  # of the newest revision that there is
+    assert left.strategy is not None
+    assert left.strategy.action == "refuse"
+    assert "replace the pods of n1, n2" in left.strategy.why
+
+
 def test_a_pod_that_is_taken_back_would_be_replaced_too() -> None:
     live = daemon_set(annotations=MARKED)
     left = found(live, (pod("n1"), pod("n2", ready=False)), (released("n2"),))

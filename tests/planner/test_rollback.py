@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rollout.errors import StaleError
+from rollout.fleet.objects import LabelSelector
 from rollout.fleet.revisions import template_digest
+from rollout.fleet.selecting import Selecting
+from rollout.planner.plan import Plan
 from rollout.planner.rollback import revision_before, revision_to_undo_to, rollback_plan
 from tests.planner.worlds import NOW, make_fleet, make_pod, make_revision, make_template
 
@@ -52,3 +55,23 @@ def test_only_touched_nodes_go_back_broken_ones_first_then_the_newest() -> None:
     assert plan.daemon_sets[0].target.template_digest == template_digest(OLD)
     assert plan.daemon_sets[0].max_unavailable.text == "33% of 5 = 2"
     assert plan.health.soak_s == 0.0
+
+
+def test_a_way_back_that_cannot_hand_over_any_more_deletes_instead_of_refusing() -> None:
+    pods = [make_pod("n1"), make_pod("n2", hash_="h2", generation="2")]
+    fleet = make_fleet(2, pods, template=BAD, revisions=HISTORY, generation=2)
+    target = revision_before(template_digest(OLD), fleet)
+    nothing = LabelSelector(match_expressions=({"key": "gpu", "operator": "DoesNotExist"},))
+    others: dict[str, tuple[Selecting, ...]] = {
+        "agent": (Selecting("ReplicaSet", "greedy", nothing),)
+    }
+
+    def back(selecting: dict[str, tuple[Selecting, ...]]) -> Plan:
+        surges = ["agent"]
+        return rollback_plan(
+            "r", [fleet], {"agent": target}, "v1.36.0", NOW, surges, selecting=selecting
+        )
+
+    assert back({}).daemon_sets[0].hand_over is not None
+    assert back(others).daemon_sets[0].hand_over is None
+    assert [s.node for s in back(others).steps if s.kind == "update"] == ["n2"]
