@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rollout.executor import advancing, observing, starting
+from rollout.executor import advancing, observing, starting, storedtimes
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     DeletePod,
@@ -215,6 +215,7 @@ def _taken_away(
         step.state = StepState.REPLACING
         step.started_at = now  # a slow API server takes nothing from the node's own time
         starting.set_deadline(book, ds, step)
+        storedtimes.begun(book, step, now)
         message = f"pod {write.pod} {_DONE_TO[type(write)] if done else 'was gone already'}"
         book.note("node-started", ds, node=step.node, wave=step.step.wave, message=message)
     match write:

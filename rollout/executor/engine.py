@@ -92,6 +92,8 @@ class Engine(Book):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why)
+            case ev.TimesStored(began):
+                self.times.announced(began, now)
             case ev.TimesNotStored():
                 storedtimes.not_stored(self, now)
             case ev.JournalLost(why):

@@ -181,6 +181,13 @@ class JournalLost:
 
 
 @dataclass(frozen=True, slots=True)
+class TimesStored:
+    """The record says by now what must stand there before pods are taken away (S4)."""
+
+    began: float  # when that was begun to be written
+
+
+@dataclass(frozen=True, slots=True)
 class TimesNotStored:
     """The run record could not be told the times that it is to hold."""
 
@@ -228,6 +235,7 @@ Event: TypeAlias = (
     | Measured
     | LockLost
     | JournalLost
+    | TimesStored
     | TimesNotStored
     | StopAsked
     | Said
