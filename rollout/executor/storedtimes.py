@@ -252,13 +252,13 @@ def _look(book: Book, asked: float, now: float) -> None:
     flying = _flying(book, _BEGUN)
     if flying:  # what an earlier process has begun is all among them
         times.names_at_once, times.earlier_since = False, None
+    if times.stored.begun_since is not None and _has_unnamed(book, now):
+        _look_at(book, now + times.soon_s, now)  # what is stored says enough; the next names them
+        return
     soon = [book.progress.changed_at, *(run.started_at for run in flying)]
     later = [at + times.soon_s for at in soon if at + times.soon_s > now]
     later += [due for due in (_due(book, run) for run in flying) if due > now]
     wanted = _wanted(book, [run for run in flying if _due(book, run) <= now], now)
-    if times.stored.begun_since is not None and _has_unnamed(book, now):
-        wanted = replace(wanted, begun_since=times.stored.begun_since)
-        later.append(now + times.soon_s)
     if times.lacks(wanted):
         times.store(wanted, now)
     if later:
