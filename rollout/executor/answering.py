@@ -96,7 +96,7 @@ def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: floa
             _look_at_patch(book, ds, now)
         case ev.Answer.NOT_FOUND:
             _is_gone(book, ds)
-        case ev.Answer.REFUSED:
+        case ev.Answer.REFUSED | ev.Answer.NOT_ALLOWED:
             what = f"what became of the patch of DaemonSet {ds.name} could not be read"
             book.refuse(f"{what}: {event.message}; 'rollout status {ds.name}' shows it", event)
         case _:
@@ -156,16 +156,19 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
         case ev.Answer.NOT_DONE:
             _let_go(book, ds, step)
+        case ev.Answer.NOT_ALLOWED:
+            _not_allowed(book, ds, step, event, event.message)
         case ev.Answer.REFUSED if _NO_PERMISSION.search(event.message):
-            _not_allowed(book, ds, step, event)
+            why = f"a permission was taken away: {event.message}"
+            _not_allowed(book, ds, step, event, why)
         case _:
             book.end(ds, step, StepState.FAILED, f"the pod was not touched: {event.message}", now)
 
 
-def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered) -> None:
+def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered, why: str) -> None:
     """We may not do that any more: no node's fault, and the next one would meet the same."""
     book.hold(
-        f"a permission was taken away: {event.message}; nothing was done to {step.node}",
+        f"{why}; nothing was done to {step.node}",
         outcome=Outcome.REFUSED,
         code=event.exit_code,
     )

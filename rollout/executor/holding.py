@@ -142,7 +142,7 @@ def held(
         if lock.lost:
             inbox.put(ev.LockLost(lock.lost))
         elif reason:
-            inbox.put(ev.ViewLost(ev.LOCK, reason))
+            inbox.put(ev.ViewLost(ev.LOCK, reason, lock.locked_out))
         else:
             inbox.put(ev.ViewBack(ev.LOCK))
 

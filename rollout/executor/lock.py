@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rollout.cluster.client import Client
-from rollout.errors import ClusterError, LockedError, PausedError
+from rollout.errors import ClusterError, LockedError, PausedError, Unauthenticated
 from rollout.executor.leaseprotocol import (
     DURATION_S,
     Again,
@@ -114,6 +114,7 @@ class Lock:
         self._deadline = -math.inf
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
+        self.locked_out = False  # the server does not accept the credentials
         self._told_valid = True
         self._thread: threading.Thread | None = None
 
@@ -261,6 +262,7 @@ class Lock:
             try:
                 self._renew_all()
             except ClusterError as error:
+                self.locked_out = isinstance(error, Unauthenticated)
                 self._trouble = f"the lock cannot be renewed: {error}"
                 self._tell(self._trouble)
                 return RETRY_S

@@ -13,10 +13,11 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import (
     ClusterError,
     Conflict,
-    ExitCode,
+    Forbidden,
     NotFound,
     StaleError,
     TransientError,
+    Unauthenticated,
     UnknownOutcome,
     Withheld,
 )
@@ -95,6 +96,9 @@ class Writer:
             answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
         except (TransientError, Withheld) as error:
             answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
+        except Unauthenticated as error:
+            code = error.exit_code
+            answer = ev.Answered(action, ev.Answer.NOT_ALLOWED, str(error), exit_code=code)
         except (ClusterError, StaleError) as error:
             answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
         except Exception as error:  # the loop must hear of it, or it would wait for ever
@@ -179,6 +183,6 @@ def _unexplained(action: Action, error: ClusterError | StaleError) -> ev.Answere
     It is decided anew, but where the record may not be written at all.
     """
     why = f"the run record could not be written: {error}"
-    if error.exit_code is ExitCode.NOT_AUTHORISED:
-        return ev.Answered(action, ev.Answer.REFUSED, why, exit_code=error.exit_code)
+    if isinstance(error, Forbidden):
+        return ev.Answered(action, ev.Answer.NOT_ALLOWED, why, exit_code=error.exit_code)
     return ev.Answered(action, ev.Answer.NOT_DONE, why)
