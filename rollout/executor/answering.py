@@ -174,6 +174,8 @@ def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered
     )
     if step.state is StepState.DELETING:
         _let_go(book, ds, step)
+    else:
+        step.barred = book.has_barred = True
 
 
 def _write_again(book: Book, write: PodWrite, now: float) -> None:

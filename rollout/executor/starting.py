@@ -349,7 +349,7 @@ class _Term:
 def _expire(
     book: Book, ds: DaemonSetRun, run: StepRun, term: _Term, now: float, *, last: bool = False
 ) -> None:
-    timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING
+    timed = run.state in IN_FLIGHT and run.state is not StepState.PROVING and not run.barred
     if not timed or run.started_at != term.began:
         return
     later = _prolonged(book, term, now)

@@ -201,6 +201,18 @@ def test_fault_14_a_slow_api_server_makes_no_node_fail(tmp_path: Path) -> None:
         assert result.account.lost["reaction"] > 1.0
 
 
+def test_fault_14_a_lease_is_held_on_a_server_that_takes_most_of_its_time_for_each_answer(
+    tmp_path: Path,
+) -> None:
+    faults = script("slow | users: [runner], resources: [leases] | delay: 2500ms")
+    with run_world(tmp_path, faults) as world:
+        health = {"soak": "8s", "nodeTimeout": "10m"}
+        plan = world.planned(strategy={"maxUnavailable": 4}, health=health)
+        result, _ = world.apply(plan, replace(QUICK, lease_s=12.0))
+        assert world.hits("slow") > 3
+        all_done_once(world, result)
+
+
 def test_fault_14_the_rate_adapts_to_a_server_that_asks_for_patience(tmp_path: Path) -> None:
     faults = script(f"busy | {DELETES} | throttle: 1s, count: 3")
     with run_world(tmp_path, faults) as world:
