@@ -355,3 +355,19 @@ def test_a_cluster_that_was_set_back_ends_the_run_and_the_next_process_goes_on()
     world.begin(resumed=True)
     assert world.finish().outcome is Outcome.DONE
     assert world.oracle.deletes.total() == 5
+
+
+@pytest.mark.parametrize("seconds", [40, 0])
+def test_min_ready_seconds_count_as_they_are_now_for_what_is_available(seconds: int) -> None:
+    world = World(4, daemonSets=[item(1)])
+    world.until_deletes(1)
+    world.advance(0.5)
+    world.patch({"spec": {"minReadySeconds": 40}})
+    world.advance(0.5)
+    world.patch({"spec": {"minReadySeconds": seconds}})
+
+    assert world.finish().outcome is Outcome.DONE
+
+    first, second = world.oracle.times[:2]
+    assert second - first > 40 if seconds else second - first < 10
+    assert any("min-ready-changed" in line for line in world.run.log)
