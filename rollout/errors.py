@@ -93,6 +93,10 @@ class Forbidden(ClusterError):
     exit_code = ExitCode.NOT_AUTHORISED
 
 
+class Unauthenticated(Forbidden):
+    """The server does not accept the credentials (401), renewed ones neither."""
+
+
 class Conflict(ClusterError):
     """A precondition (UID or resourceVersion) did not hold (409)."""
 

@@ -29,10 +29,9 @@ def advise(plan: Plan, result: Result, output: str, session: Session, *, walk: s
     begun = (result.wrote or session.resumed) and _has_record(result, session)
     steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
     if result.finish.by_hand:
-        # Without options of ours: where we may not do it, somebody else does, in another way.
-        where = f" (the cluster is that of {shlex.join(_cluster())})" if _cluster() else ""
-        lines = [f"  {line}" for line in result.finish.by_hand]
-        click.echo("\n".join(["", f"By hand, in this order{where}:", *lines]))
+        options = shlex.join(_cluster())  # kubectl has the same, and must not meet another cluster
+        lines = [f"  {line} {options}".rstrip() for line in result.finish.by_hand]
+        click.echo("\n".join(["", "By hand, in this order:", *lines]))
     if not steps:
         return
     width = max(len(step.command) for step in steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,8 +143,16 @@ class ClusterOptions:
         click.get_current_context().meta[_CONTEXT] = client.context
         return client
 
+    @property
+    def words(self) -> str:
+        """The options that lead to the same cluster, as a shell reads them; kubectl knows them."""
+        given = (("--kubeconfig", self.kubeconfig), ("--context", self.context))
+        return shlex.join(word for name, value in given if value for word in (name, str(value)))
+
     def explained(self, error: Unreachable | Forbidden) -> ClusterError:
         """Return an error that says as whom and where it was tried, and what to do."""
+        from rollout.executor.handwork import WayBackRefused
+
         name = click.get_current_context().meta.get(_CONTEXT, self.context)
         context = f"context '{name}'" if name else "the current context"
         files = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
@@ -151,6 +160,8 @@ class ClusterOptions:
         if isinstance(error, Unreachable):
             cure = "; is it up? --kubeconfig and --context choose another cluster"
         where = "from inside the cluster" if name == "in-cluster" else f"{context} of {files}"
+        if isinstance(error, WayBackRefused):
+            return error.with_options(self.words, f" (tried: {where})")
         return type(error)(f"{error}{cure} (tried: {where})")
 
 

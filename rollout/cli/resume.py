@@ -20,7 +20,7 @@ from rollout.cli.options import (
     reason_option,
     stop_at_option,
 )
-from rollout.errors import ExitCode, LockedError, StaleError
+from rollout.errors import ExitCode, Forbidden, LockedError, Rejected, StaleError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +122,7 @@ def rollback(
     """
     from rollout.cli.speaking import hearing, tell
     from rollout.executor import saying
+    from rollout.executor.handwork import WayBackRefused, not_asked
 
     with hearing(cluster, rollout, reason) as run:
         if run.record.phase == "rolled back":
@@ -133,8 +134,13 @@ def rollback(
                 f"run {run.record.run_id} is {run.record.phase}: nothing is left to take back; "
                 "'rollout undo DAEMONSET' plans a way back from outside a run"
             )
-        run.say(saying.roll_back)
-        return roll_back_or_ask(run, output, journal, allowed, grace)
+        try:
+            run.say(saying.roll_back)
+            return roll_back_or_ask(run, output, journal, allowed, grace)
+        except WayBackRefused:
+            raise
+        except (Forbidden, Rejected) as error:
+            raise not_asked(run.client, _session(run, journal), error) from None
 
 
 def kept_or_given(run: Hearing, given: Path | None) -> Plan:

@@ -27,6 +27,7 @@ from rollout.errors import (
     NotRouted,
     Rejected,
     Throttled,
+    Unauthenticated,
     UnknownOutcome,
     Unreachable,
 )
@@ -146,7 +147,7 @@ def error_of_answer(
     said = status.text() if status else _excerpt(body)
     delay = retry_after_s(headers, status)
     if code == HTTPStatus.UNAUTHORIZED:
-        return Forbidden(
+        return Unauthenticated(
             f"{request}: the server does not accept the credentials ({code} {said}); "
             "log in again, or choose another --context"
         )

@@ -97,10 +97,12 @@ class VersionBook:
             self._bury(key, number)
         return Verdict.NEWS
 
-    def advance(self, version: str) -> None:
-        """Note that everything up to this version is known."""
-        if not _is_older(version, self.latest):
+    def advance(self, version: str) -> bool:
+        """Note that everything up to this version is known; False if it's older than what was."""
+        is_older = _is_older(version, self.latest)
+        if not is_older:
             self.latest = version
+        return not is_older
 
     def seen(self, metadata: Metadata) -> str:
         """Return the newest version seen of an object, or "" if there's none."""

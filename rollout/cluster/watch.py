@@ -10,6 +10,12 @@ Behind a gap a watch tells history: a pod that was ready half a minute ago is to
 only the next line says that it is down. Nobody can tell where history ends. So a gap is never
 followed up from the version before it, but for a moment's: the state is listed anew.
 
+Versions fall for two reasons. A server that lags catches up within seconds, so an older state is
+refused first. But a list is asked of the whole store, never of what one server remembers: where it
+stays older the store itself was set back, to a backup mostly, and will never come to what was seen.
+A watch from there is silent for ever, whatever bookmarks come: only one of at least that version is
+a sign of life.
+
 What comes out is level-triggered: a `Listed` replaces everything before it, so a consumer that
 compares with what it had misses nothing, not even a deletion during a gap. Nothing is ever
 skipped: what can't be read breaks the connection and comes again. The items are of any
@@ -47,6 +53,7 @@ class Timing:
     healthy_s: float = 60.0  # a connection that lasted so long resets the back-off
     first_pause_s: float = 0.5
     max_pause_s: float = 30.0
+    believed_s: float = 75.0  # an older state that is told for so long is how things are
     gap_s: float = 2.0  # without a connection; behind a longer one the state is listed anew
 
 
@@ -88,6 +95,15 @@ class Outdated(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class WentBack:
+    """The collection is older than what was seen, and stays so; its `Listed` follows."""
+
+    source: str
+    version: str
+    seen: str  # the newer version that we knew
+
+
+@dataclass(frozen=True, slots=True)
 class Stalled:
     """Neither event nor bookmark for this long; what we know may be old until `Resumed`."""
 
@@ -110,7 +126,9 @@ class Resumed:
     source: str
 
 
-News: TypeAlias = Listed[T] | Changed[T] | Removed[T] | Outdated[T] | Stalled | Broken | Resumed
+News: TypeAlias = (
+    Listed[T] | Changed[T] | Removed[T] | Outdated[T] | WentBack | Stalled | Broken | Resumed
+)
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -177,6 +195,8 @@ class Reflector(Generic[T]):
         self._backoff = Backoff(timing.first_pause_s, timing.max_pause_s, self._rng)
         self._book = VersionBook()
         self._troubled = False
+        self._refused_since: float | None = None  # an older list
+        self._heard_at = clock()  # something not older than what was seen
         self._seen_at = clock()  # until when the server has surely told all
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
@@ -229,12 +249,24 @@ class Reflector(Generic[T]):
             return False
         seen = self._book.latest
         if not self._book.restart(listing.version, listing.items):
-            message = f"the server answers with an old state: version {listing.version}, had {seen}"
-            self._trouble(Broken(self._source, Unreachable(message)))
-            return False
+            if not self._is_believed():
+                state = f"version {listing.version}, had {seen}"
+                message = f"the server answers with an old state: {state}"
+                self._trouble(Broken(self._source, Unreachable(message)))
+                return False
+            self._book = VersionBook()
+            self._book.restart(listing.version, listing.items)
+            self._emit(WentBack(self._source, listing.version, seen))
+        self._refused_since = None
         self._emit(Listed(self._source, listing.items, listing.version))
         self._well()
         return True
+
+    def _is_believed(self) -> bool:
+        """Whether an older state has been told for so long that no server lags so far behind."""
+        if self._refused_since is None:
+            self._refused_since = self._clock()
+        return self._clock() - self._refused_since >= self._timing.believed_s
 
     def _follow(self) -> None:
         """Connect again and again; return when the version is no longer valid, or too old."""
@@ -273,6 +305,7 @@ class Reflector(Generic[T]):
         )
         with stream:
             self._hold(stream)
+            self._heard_at = self._clock()
             try:
                 self._well()
                 for line in stream.lines():
@@ -298,7 +331,7 @@ class Reflector(Generic[T]):
                 case "DELETED":
                     self._removed(self._items.decode(event.object))
                 case "BOOKMARK":
-                    self._book.advance(_BOOKMARKS.decode(event.object).metadata.resource_version)
+                    self._marked(_BOOKMARKS.decode(event.object).metadata.resource_version)
                 case "ERROR":
                     raise error_of_status(f"watch of {self._path}", _STATUSES.decode(event.object))
                 case unknown:
@@ -307,7 +340,15 @@ class Reflector(Generic[T]):
             message = f"watch of {self._path}: an event cannot be read: {error}"
             raise Unreachable(message) from error
 
+    def _marked(self, version: str) -> None:
+        """Hear that all up to this version was told; one from the past is as good as silence."""
+        if self._book.advance(version):
+            self._heard_at = self._clock()
+        elif self._clock() - self._heard_at > self._timing.silence_s:
+            raise TimeoutError
+
     def _changed(self, obj: T) -> None:
+        self._heard_at = self._clock()
         verdict = self._book.change(obj.metadata)
         if verdict is Verdict.NEWS:
             self._emit(Changed(self._source, obj))
@@ -315,6 +356,7 @@ class Reflector(Generic[T]):
             self._emit(Outdated(self._source, obj, self._book.seen(obj.metadata)))
 
     def _removed(self, obj: T) -> None:
+        self._heard_at = self._clock()
         verdict = self._book.remove(obj.metadata)
         if verdict is Verdict.NEWS:
             self._emit(Removed(self._source, obj))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rollout.executor import advancing, observing, settling, terms
+from rollout.executor import advancing, observing, settling, storedtimes, terms
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     DeletePod,
@@ -96,7 +96,7 @@ def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: floa
             _look_at_patch(book, ds, now)
         case ev.Answer.NOT_FOUND:
             _is_gone(book, ds)
-        case ev.Answer.REFUSED:
+        case ev.Answer.REFUSED | ev.Answer.NOT_ALLOWED:
             what = f"what became of the patch of DaemonSet {ds.name} could not be read"
             book.refuse(f"{what}: {event.message}; 'rollout status {ds.name}' shows it", event)
         case _:
@@ -159,21 +159,32 @@ def _write_answered(book: Book, write: PodWrite, event: ev.Answered, now: float)
             book.at(now + _AGAIN_S, lambda at: _write_again(book, write, at))
         case ev.Answer.NOT_DONE:
             _let_go(book, ds, step)
-        case ev.Answer.REFUSED if _NO_PERMISSION.search(event.message):
-            _not_allowed(book, ds, step, event)
+        case _ if why := _not_allowed(event):
+            _hold_for_rights(book, ds, step, event, why)
         case _:
             book.end(ds, step, StepState.FAILED, f"the pod was not touched: {event.message}", now)
 
 
-def _not_allowed(book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered) -> None:
+def _not_allowed(event: ev.Answered) -> str:
+    """Return in words that we may not do what was asked for; empty for any other answer."""
+    if event.answer is ev.Answer.REFUSED and _NO_PERMISSION.search(event.message):
+        return f"a permission was taken away: {event.message}"
+    return event.message if event.answer is ev.Answer.NOT_ALLOWED else ""
+
+
+def _hold_for_rights(
+    book: Book, ds: DaemonSetRun, step: StepRun, event: ev.Answered, why: str
+) -> None:
     """We may not do that any more: no node's fault, and the next one would meet the same."""
     book.hold(
-        f"a permission was taken away: {event.message}; nothing was done to {step.node}",
+        f"{why}; nothing was done to {step.node}",
         outcome=Outcome.REFUSED,
         code=event.exit_code,
     )
     if step.state is StepState.DELETING:
         _let_go(book, ds, step)
+    else:
+        step.barred = book.has_barred = True
 
 
 def _write_again(book: Book, write: PodWrite, now: float) -> None:
@@ -223,6 +234,7 @@ def _taken_away(
         step.state = StepState.REPLACING
         step.started_at = now  # a slow API server takes nothing from the node's own time
         terms.set_deadline(book, ds, step)
+        storedtimes.begun(book, step, now)
         message = f"pod {write.pod} {_DONE_TO[type(write)] if done else 'was gone already'}"
         book.note("node-started", ds, node=step.node, wave=step.step.wave, message=message)
     match write:

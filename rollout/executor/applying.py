@@ -178,7 +178,7 @@ def _run(
             keep=run.keep_gates,
             earlier=first.gates if session.resumed else (),
         ),
-        lasting=Lasting(times_from(first.starts, counts_from), run.keep_times),
+        lasting=Lasting(times_from(first.starts, counts_from, first.begun_since), run.keep_times),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         saw_epoch=run.lock.outrun,

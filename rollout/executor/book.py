@@ -78,6 +78,7 @@ class Book:
     interrupted = False  # by a signal
     hold_code = ExitCode.ERROR  # why the server refused, where it did
     by_release = False  # whether that is the release's fault
+    has_barred = False  # a step that we may not end
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
     nodes_listed = False
@@ -169,11 +170,15 @@ class Book:
 
     @property
     def forsaken(self) -> list[StepRun]:
-        """The steps in flight whose DaemonSet has ended: no controller makes a pod for them."""
+        """The steps in flight that come to no end here.
+
+        No controller makes a pod where the DaemonSet has ended; what we may not do stays undone.
+        """
         ended = {ds.name for ds in self.daemon_sets.values() if ds.has_ended}
-        if not ended:
+        if not ended and not self.has_barred:
             return []
-        return [r for r in self.flying if r.step.daemon_set in ended and not r.awaiting_answer]
+        left = [r for r in self.flying if r.barred or r.step.daemon_set in ended]
+        return [run for run in left if not run.awaiting_answer]
 
     @property
     def stopping(self) -> bool:

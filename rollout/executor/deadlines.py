@@ -41,10 +41,10 @@ def watch(book: Book, now: float) -> None:
     counts = _counts(book, now)
     first = progress.changed_at == BEFORE
     if first or counts is not (progress.counts_from is not None):
-        earlier = book.times.stored.counts_from if first else None
+        earlier = book.times.counted_from if first else None
         progress.changed_at = now
         progress.counts_from = (now if earlier is None else min(now, earlier)) if counts else None
-        storedtimes.counting_changed(book, now)
+        storedtimes.counting_changed(book, now, first=first)
     if progress.counts_from is not None and progress.looks_at is None and book.finished is None:
         soonest = now + FIRST_LOOK_S if first else now
         limit = book.plan.health.progress_deadline_s

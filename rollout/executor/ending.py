@@ -70,6 +70,7 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
         gate_wave=result.wave or record.gate_wave,
         last_wave_done=max(result.last_wave_done, record.last_wave_done),
         starts=recorded_starts(left_behind(result.steps)),
+        begun_since="",
         counts_from="",
         approved_nodes=tuple(node for node in record.approved_nodes if node not in over),
         wish=_still_wanted(record.wish, finish.outcome),

@@ -81,19 +81,26 @@ class Engine(Book):
                 ds = self.daemon_sets[name]
                 ds.revisions = revisions
                 observing.resolve(self, ds, now)
-            case ev.ViewLost(resource, reason):
+            case ev.ViewLost(resource, reason, locked_out):
                 sight.lost(self, resource, reason, now)
                 stopping.watch_blindness(self, now)
+                if locked_out:
+                    sight.locked_out(self, resource, reason, now)
+                    stopping.watch_lockout(self, now)
             case ev.ViewBack(resource):
                 sight.back(self, resource, now)
                 if resource == ev.LOCK:
                     gating.came_back(self)
+            case ev.WentBack(resource, version, seen):
+                sight.went_back(self, resource, version, seen)
             case ev.Answered():
                 answering.answered(self, event, now)
             case ev.Measured(meter, round_, measurement):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why)
+            case ev.TimesStored(began):
+                self.times.announced(began, now)
             case ev.TimesNotStored():
                 storedtimes.not_stored(self, now)
             case ev.JournalLost(why):
@@ -145,7 +152,7 @@ class Engine(Book):
 
     def _must_watch(self) -> bool:
         """Whether nodes in flight keep the run from its end."""
-        if gatestop.goes_back(self) or self._goes_back():
+        if self.sight.went_back or gatestop.goes_back(self) or self._goes_back():
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
             # Nodes in trouble are what a pause of the run's own is for: somebody is to look.

@@ -126,6 +126,16 @@ class ViewLost:
 
     resource: str
     reason: str
+    locked_out: bool = False  # the server does not accept our credentials
+
+
+@dataclass(frozen=True, slots=True)
+class WentBack:
+    """The cluster stays at an older state of a view than was seen before."""
+
+    resource: str
+    version: str
+    seen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,7 @@ class Answer(Enum):
     NOT_DONE = "not done"  # certainly not carried out; may be tried again
     UNKNOWN = "unknown"  # no answer: read before anything else
     REFUSED = "refused"  # the server will not do it
+    NOT_ALLOWED = "not allowed"  # to us: nothing speaks against what was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +189,13 @@ class JournalLost:
     """The journal cannot be written: nothing may be written to the cluster any more."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimesStored:
+    """The record says by now what must stand there before pods are taken away (S4)."""
+
+    began: float  # when that was begun to be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +242,12 @@ Event: TypeAlias = (
     | RevisionsSeen
     | ViewLost
     | ViewBack
+    | WentBack
     | Answered
     | Measured
     | LockLost
     | JournalLost
+    | TimesStored
     | TimesNotStored
     | StopAsked
     | Said

@@ -5,6 +5,8 @@ For a way back that ends before it has a view of its own; the cluster is only re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from rollout.cluster.client import Client
@@ -19,9 +21,51 @@ from rollout.planner.plan import PlannedDaemonSet
 
 
 class WayBackRefused(Forbidden):
-    """The way back may not be gone; the message holds the commands that do it by hand."""
+    """The way back may not be gone; the message holds the commands that do it by hand.
 
-    exit_code = ExitCode.ROLLBACK_INCOMPLETE
+    Args:
+        left: what is left to do.
+        commands: that do it, in this order.
+        said: why we cannot do it.
+        exit_code: for a way back that was not even asked for, what its refusal means.
+    """
+
+    def __init__(
+        self,
+        left: str,
+        commands: Sequence[str],
+        said: str,
+        exit_code: ExitCode = ExitCode.ROLLBACK_INCOMPLETE,
+    ) -> None:
+        lines = "".join(f"\n  {command}" for command in commands)
+        by_hand = f". By hand, in this order:{lines}\n" if commands else ""
+        super().__init__(f"the way back may not be begun; {left}{by_hand}\nThe server says: {said}")
+        self.exit_code = exit_code
+        self._parts = left, commands, said
+
+    def with_options(self, options: str, tried: str) -> WayBackRefused:
+        """Return the same for a cluster that is reached by options, which are kubectl's as well.
+
+        Args:
+            options: as a shell reads them; "" for none.
+            tried: what is to be said behind what the server said.
+        """
+        left, commands, said = self._parts
+        commands = [f"{command} {options}".rstrip() for command in commands]
+        return WayBackRefused(left, commands, f"{said}{tried}", self.exit_code)
+
+
+def not_asked(client: Client, session: Session, error: ClusterError) -> WayBackRefused:
+    """Return what ends a way back that could not even be asked for: no record, no lock.
+
+    Args:
+        client: of the cluster.
+        session: of the run that was to go back.
+        error: what the server said.
+    """
+    left, commands = _left(client, session)
+    first = f"if a process of run {session.record.run_id} is at work, stop it first; {left}"
+    return WayBackRefused(first, commands, str(error), error.exit_code)
 
 
 def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefused:
@@ -32,16 +76,18 @@ def refused(client: Client, session: Session, error: Forbidden) -> WayBackRefuse
         session: of the run that was to go back.
         error: what the server said.
     """
+    left, commands = _left(client, session)
+    return WayBackRefused(left, commands, str(error))
+
+
+def _left(client: Client, session: Session) -> tuple[str, list[str]]:
+    """Return what is left to do, and the commands that do it."""
     try:
         found = plan_back(client, session, NOTHING, lambda _seconds: True)
     except (ClusterError, StaleError):
-        left = "and what is left to do cannot be read"
-    else:
-        commands, nodes = _commands(found)
-        where = ", ".join(sorted(nodes)) or "the strategy"
-        lines = "".join(f"\n  {command}" for command in commands)
-        left = f"not back yet: {where}. By hand, in this order:{lines}\n"
-    return WayBackRefused(f"the way back may not be begun; {left}\nThe server says: {error}")
+        return "and what is left to do cannot be read", []
+    commands, nodes = _commands(found)
+    return f"not back yet: {', '.join(sorted(nodes)) or 'the strategy'}", commands
 
 
 def _commands(found: WayBack) -> tuple[list[str], set[str]]:

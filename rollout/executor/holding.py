@@ -95,18 +95,20 @@ class Held:
         with suppress(ClusterError, StaleError):  # the end of the run writes it once more
             self.update(lambda record: msgspec.structs.replace(record, gates=gates, gate_wave=wave))
 
-    def keep_times(self, times: StoredTimes) -> bool:
-        """Keep in the record what a restart must not forget; returns whether it stands there."""
-        starts, counts_from = recorded_starts(times.started), written(times.counts_from)
-        try:
-            self.update(
-                lambda record: msgspec.structs.replace(
-                    record, starts=starts, counts_from=counts_from
-                )
+    def keep_times(self, times: StoredTimes) -> None:
+        """Keep in the record what a restart must not forget.
+
+        Raises:
+            StaleError: when another run, or a later one of this, has taken its place.
+            ClusterError: when it cannot be written.
+        """
+        starts = recorded_starts(times.started)
+        since, counts_from = written(times.begun_since), written(times.counts_from)
+        self.update(
+            lambda record: msgspec.structs.replace(
+                record, starts=starts, begun_since=since, counts_from=counts_from
             )
-        except (ClusterError, StaleError):
-            return False
-        return True
+        )
 
 
 def _nobody_asks(client: Client) -> None:
@@ -140,7 +142,7 @@ def held(
         if lock.lost:
             inbox.put(ev.LockLost(lock.lost))
         elif reason:
-            inbox.put(ev.ViewLost(ev.LOCK, reason))
+            inbox.put(ev.ViewLost(ev.LOCK, reason, lock.locked_out))
         else:
             inbox.put(ev.ViewBack(ev.LOCK))
 

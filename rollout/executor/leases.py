@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,11 +20,13 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, Conflict, NotFound, UnknownOutcome
 from rollout.executor.leaseprotocol import Attempt, Deleted, Found, LeaseState
 from rollout.executor.record import MANAGED_BY
+from rollout.executor.steadyclock import steady_clock
 from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
 
 COORDINATION = "coordination.k8s.io/v1"
 PREFIX = "rollout-"
 _MICRO = 1_000_000
+_SLACK = 2.0  # a call may take so many times as long as the one before
 _OTHER_UID = "Precondition failed: UID"  # says the store itself: that object is no more
 _SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
@@ -78,7 +81,10 @@ class LeaseStore:
     Args:
         client: of the cluster.
         duration_s: what new leases say about themselves; nobody judges them by it.
-        patience_s: how long a call may be repeated; a lease must be renewed in time.
+        patience_s: how long a call may take, repetitions included.
+        least_s: the same once the server was seen to be quick; a lease must be renewed in time,
+            so a lost answer must be noticed soon. None: always `patience_s`.
+        clock: own steady clock in seconds.
         wall: seconds since the epoch; only for times that people read.
     """
 
@@ -88,8 +94,12 @@ class LeaseStore:
         duration_s: float,
         patience_s: float,
         *,
+        least_s: float | None = None,
+        clock: Callable[[], float] = steady_clock,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._endless, self._clock = client, clock
+        self._most_s, self._least_s = patience_s, least_s or patience_s
         self._client = client.urgent(patience_s)
         self._duration_s = duration_s
         self._wall = wall
@@ -98,7 +108,8 @@ class LeaseStore:
 
     def read(self, name: LeaseName) -> LeaseState | None:
         """Return the lease of a DaemonSet, or None if there is none."""
-        found: JsonObject | None = self._client.get_or_none(_path(name), dict)
+        with self._timed():
+            found: JsonObject | None = self._client.get_or_none(_path(name), dict)
         return None if found is None else self._understand(name.namespace, found)[1]
 
     def held(self, namespace: str) -> dict[LeaseName, LeaseState]:
@@ -114,7 +125,9 @@ class LeaseStore:
             ClusterError: when the write is refused, or it can't be found out what came of it.
         """
         try:
-            return self._understand(name.namespace, self._send(name, attempt))[1]
+            with self._timed():
+                sent = self._send(name, attempt)
+            return self._understand(name.namespace, sent)[1]
         except NotFound:
             if attempt.base is None:  # it is the namespace that isn't there
                 raise
@@ -134,6 +147,16 @@ class LeaseStore:
             return self._server_time() - parse_time(stamp)
         except ValueError:
             return None
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Give the next call time by how long this one took, answered or not: servers differ."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            wanted = max(_SLACK * (self._clock() - began), self._least_s)
+            self._client = self._endless.urgent(min(wanted, self._most_s))
 
     def _server_time(self) -> float:
         return self._wall() - (self._client.clock_skew_s or 0.0)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rollout.cluster.client import Client
-from rollout.errors import ClusterError, LockedError, PausedError
+from rollout.errors import ClusterError, LockedError, PausedError, Unauthenticated
 from rollout.executor.leaseprotocol import (
     DURATION_S,
     Again,
@@ -99,7 +99,15 @@ class Lock:
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
         self._policy = Policy(duration_s)
-        self._store = LeaseStore(client, duration_s, self._policy.renew_s / 2, wall=wall)
+        valid_s = duration_s - self._policy.margin_s  # an answer that is later is worth nothing
+        self._store = LeaseStore(
+            client,
+            duration_s,
+            valid_s,
+            least_s=self._policy.renew_s / 2,
+            clock=clock,
+            wall=wall,
+        )
         self._names = sorted(set(leases))
         self._me = holder
         self._above = above
@@ -114,6 +122,7 @@ class Lock:
         self._deadline = -math.inf
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
+        self.locked_out = False  # the server does not accept the credentials
         self._told_valid = True
         self._thread: threading.Thread | None = None
 
@@ -261,10 +270,19 @@ class Lock:
             try:
                 self._renew_all()
             except ClusterError as error:
+                self.locked_out = isinstance(error, Unauthenticated)
                 self._trouble = f"the lock cannot be renewed: {error}"
                 self._tell(self._trouble)
                 return RETRY_S
-        return math.inf if self._lost else self._policy.renew_s
+        return math.inf if self._lost else self._until_renewal()
+
+    def _until_renewal(self) -> float:
+        """Return in how many seconds to renew: counted from when that was sent last.
+
+        Where the API server is slow, the next renewal follows the last one's answer at once.
+        """
+        sent = min((tenure.sent for tenure in self._tenures.values()), default=self._clock())
+        return max(sent + self._policy.renew_s - self._clock(), 0.0)
 
     def _renew_all(self) -> None:
         for name in self._names:
@@ -310,7 +328,7 @@ class Lock:
 
     def _keep(self) -> None:
         """Run in the thread: renew until the end."""
-        pause_s = self._policy.renew_s
+        pause_s = self._until_renewal()
         try:
             while pause_s < math.inf and not self._alarm.wait(pause_s):
                 pause_s = self.renew()

@@ -186,7 +186,21 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     drift = ds.drift(seen)
     if drift:
         book.stop_for_drift(drift)
+    elif ds.is_prepared(seen):  # before that, our own patch may yet set it
+        _heed_min_ready(book, ds, float(seen.spec.min_ready_seconds), now)
     resolve(book, ds, now)
+
+
+def _heed_min_ready(book: Book, ds: DaemonSetRun, seconds: float, now: float) -> None:
+    """Go by `minReadySeconds` as it is now, as the controller does; costs O(nodes), seldom."""
+    if seconds == ds.view.min_ready_s:
+        return
+    before, ds.view.min_ready_s = ds.view.min_ready_s, seconds
+    message = f"minReadySeconds are {seconds:.0f}, no longer {before:.0f}: they count from now on"
+    book.note("min-ready-changed", ds, message=message)
+    for node in list(ds.view.by_node):
+        ds.view.reassess(node, now)
+        book.node_changed(ds, node, now)
 
 
 def daemon_set_gone(book: Book, ds: DaemonSetRun, *, is_certain: bool) -> None:

@@ -177,6 +177,7 @@ class RunRecord(Struct, frozen=True):
     superseded: tuple[Superseded, ...] = ()  # runs whose place this one took; the newest ones
     gates: tuple[RecordedGate, ...] = ()  # what they said: those that are asked, and the newest
     starts: tuple[RecordedStart, ...] = ()  # when nodes in flight, and failed ones, were begun
+    begun_since: str = ""  # nodes may have been begun since that `starts` does not name; "": none
     counts_from: str = ""  # since when the progress deadline counts; "": it does not
     gate_wave: int = 0  # the highest wave (1-based) that had begun, where there are gates
     last_wave_done: int = 0  # the highest (1-based) of which sinks have heard, at the last end

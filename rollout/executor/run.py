@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.cluster.client import Client
-from rollout.errors import ExitCode
+from rollout.errors import ClusterError, ExitCode, StaleError
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
     Ask,
+    DeletePod,
     Finish,
     Measure,
     Outcome,
     PodWrite,
     Prepare,
+    ReleasePod,
     Restore,
 )
 from rollout.executor.engine import Engine
@@ -45,7 +48,7 @@ from rollout.executor.result import GONE, Result
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.state import DaemonSetRun
 from rollout.executor.steadyclock import steady_clock
-from rollout.executor.storedtimes import StoredTimes
+from rollout.executor.storedtimes import StoredTimes, announce
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
@@ -112,11 +115,11 @@ class Lasting:
 
     Attributes:
         earlier: what the record says of them.
-        keep: writes them into the record; returns whether they stand there.
+        keep: writes them into the record; raises what the cluster says against it.
     """
 
     earlier: StoredTimes
-    keep: Callable[[StoredTimes], bool]
+    keep: Callable[[StoredTimes], None]
 
 
 def run_plan(
@@ -217,6 +220,7 @@ class _Loop:
         self.measurer: Measurer | None = None
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self.announcement: Future[None] = Future()  # nothing is sent before it is over
         self.kept_at = 0.0  # when a measurement was written into the record for its own sake
         self.said: int | None = None  # how many nodes were in flight when the record heard of it
         self.watches = Watches(client, plan, inbox.put, tuning.watch)
@@ -337,7 +341,10 @@ class _Loop:
             return
         if isinstance(action, Prepare | Restore | PodWrite):
             self._open_record()
-        self.writers.submit(self.writer.perform, action)
+        if isinstance(action, DeletePod | ReleasePod):
+            self.writers.submit(self.writer.perform, action, self._announced().result)
+        else:
+            self.writers.submit(self.writer.perform, action)
 
     def _ask(self, actions: Iterable[Action]) -> None:
         if self.heed.ask is not None:
@@ -410,9 +417,28 @@ class _Loop:
             if times is not None:
                 self.scribe.submit(self._store_times, times)
 
+    def _announced(self) -> Future[None]:
+        """Return what is over when the record says that pods are taken away from now on (S4)."""
+        now = self.now()
+        if self.engine.times.must_announce(now):
+            times = announce(self.engine, now)
+            self.announcement = self.scribe.submit(self._announce, times, now)
+        return self.announcement
+
+    def _announce(self, times: StoredTimes, began: float) -> None:
+        self._keep(times)
+        self.inbox.put(ev.TimesStored(began))
+
     def _store_times(self, times: StoredTimes) -> None:
-        if not self.lasting.keep(times):
+        with suppress(ClusterError, StaleError):  # the engine asks for it again
+            self._keep(times)
+
+    def _keep(self, times: StoredTimes) -> None:
+        try:
+            self.lasting.keep(times)
+        except BaseException:
             self.inbox.put(ev.TimesNotStored())
+            raise
 
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]

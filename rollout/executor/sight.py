@@ -8,7 +8,7 @@ kubelet and no controller can do its part, and yet every wait ends (L3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rollout.executor.state import BEFORE, IN_FLIGHT, StepState
@@ -29,6 +29,9 @@ class Sight:
     dark_since: float | None = None  # the same for those that verdicts stand on
     missed_s: float = 0.0  # in all, before that
     back_at: float = float("-inf")  # when the last view came back
+    locked_out: dict[str, str] = field(default_factory=dict)  # view -> why we may not see it
+    locked_out_since: float = BEFORE
+    went_back: bool = False  # the cluster forgot what was seen: nothing known of it holds
 
     @property
     def settled_at(self) -> float:
@@ -49,14 +52,35 @@ def lost(book: Book, resource: str, reason: str, now: float) -> None:
         book.sight.dark_since = now
 
 
+def locked_out(book: Book, resource: str, reason: str, now: float) -> None:
+    """The server does not accept our credentials for a view."""
+    if not book.sight.locked_out:
+        book.sight.locked_out_since = now
+    book.sight.locked_out[resource] = reason
+
+
 def back(book: Book, resource: str, now: float) -> None:
     """A view is back: judge again, once the last one has caught up."""
+    book.sight.locked_out.pop(resource, None)
     book.lost_views.pop(resource, None)
     sight = book.sight
     if sight.dark_since is None or _dark(book):
         return
     sight.missed_s, sight.dark_since, sight.back_at = sight.missed_by(now), None, now
     book.at(sight.settled_at, lambda at: _look(book, at))
+
+
+def went_back(book: Book, resource: str, version: str, seen: str) -> None:
+    """The cluster's store was set back: the run ends, for what it knows came after that (S9).
+
+    No node can be judged by it either; the next process knows nothing but what is there.
+    """
+    book.sight.went_back = True
+    book.stop_for_drift(
+        f"{resource}: the cluster's state went back from version {seen} to {version} and stays "
+        "there: its store was restored from a backup, or another server answers under its name; "
+        "look at it with 'rollout status', then apply the plan again, or plan anew"
+    )
 
 
 def can_judge(book: Book, now: float) -> bool:

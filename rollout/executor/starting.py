@@ -5,8 +5,6 @@ The rules S1 to S9 of the design are assertions in `_assert_safe`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rollout.executor import (
     advancing,
     backgroundgates,
@@ -34,7 +32,7 @@ from rollout.executor.book import Book
 from rollout.executor.health import restarts_of
 from rollout.executor.notices import Notice
 from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
-from rollout.fleet.objects import Pod, parse_time
+from rollout.fleet.objects import Pod
 from rollout.quantity import cut
 
 
@@ -266,9 +264,9 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     if run.inherited:
         run.known_restarts = sum(restarts_of(pod) for pod in pods)
     run.state = StepState.REPLACING
-    earlier = storedtimes.began_before(book, run)
+    earlier = storedtimes.began_before(book, run, pods)
     found = write is None and not run.reopened
-    run.started_at = min(earlier, _begun(pods, now)) if found else now
+    run.started_at = min(now, earlier, storedtimes.told_by(pods)) if found else now
     if write is not None:
         run.state = StepState.DELETING
     terms.set_deadline(book, ds, run)
@@ -338,19 +336,3 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
 def _urgency(run: StepRun) -> tuple[int, int]:
     assert run.lane is not None
     return run.lane, run.rank
-
-
-def _begun(pods: Iterable[Pod], now: float) -> float:
-    """When a replacement that we did not start began: from times stored in the cluster.
-
-    A restart of ours thus gives a node no extra time.
-    """
-    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])
-
-
-def _pod_began(pod: Pod) -> float | None:
-    """When a new pod was made, or the deletion of an old one was asked for."""
-    meta = pod.metadata
-    if meta.deletion_timestamp is not None:  # already is the end of the grace period
-        return parse_time(meta.deletion_timestamp) - (meta.deletion_grace_period_seconds or 0)
-    return parse_time(meta.creation_timestamp) if meta.creation_timestamp is not None else None

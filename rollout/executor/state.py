@@ -100,6 +100,7 @@ class StepRun:
     inherited: bool = False  # it was begun by an earlier process of the run, or by somebody else
     known_restarts: int = 0  # of the new pod, from before this process
     in_trouble: bool = False  # something is wrong that may yet get well
+    barred: bool = False  # its new pod is well; we may not take away the one beside it
     excused: bool = False  # its failure says nothing about the release
 
     @property

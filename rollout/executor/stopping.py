@@ -7,10 +7,13 @@ up here is found again by the next `apply` of the same plan.
 
 from __future__ import annotations
 
+from rollout.errors import ExitCode
 from rollout.executor import sight
 from rollout.executor.actions import Finish, Outcome
 from rollout.executor.book import Book
 from rollout.quantity import cut, format_duration
+
+_LOCKED_OUT = 4  # waits without a view: an API server that starts may refuse everybody for a moment
 
 
 def asked_to_stop(book: Book, why: str, now: float) -> None:
@@ -42,6 +45,23 @@ def watch_blindness(book: Book, now: float) -> None:
     if _shall_end(book) and book.lost_views:
         since = book.sight.blind_since
         book.at(now + book.blind_s, lambda _: _look(book, since))
+
+
+def watch_lockout(book: Book, now: float) -> None:
+    """Bound the wait of a run whose credentials are not accepted: nobody else can renew them."""
+    since = book.sight.locked_out_since
+    book.at(now + _LOCKED_OUT * book.blind_s, lambda _: _end_locked_out(book, since))
+
+
+def _end_locked_out(book: Book, since: float) -> None:
+    sight = book.sight
+    if book.finished is not None or not sight.locked_out or sight.locked_out_since != since:
+        return
+    nodes = [run.node for run in book.flying]
+    left = f"; not awaited any longer: {cut(nodes)}" if nodes else ""
+    why = next(iter(sight.locked_out.values()))
+    book.finished = Finish(Outcome.REFUSED, f"{why}{left}", ExitCode.NOT_AUTHORISED)
+    book.actions.append(book.finished)
 
 
 def _shall_end(book: Book) -> bool:

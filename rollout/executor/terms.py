@@ -58,7 +58,7 @@ def over_at(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> float:
 def _expire(
     book: Book, ds: DaemonSetRun, run: StepRun, began: float, now: float, *, last: bool = False
 ) -> None:
-    if run.state not in IN_FLIGHT or run.started_at != began:
+    if run.state not in IN_FLIGHT or run.started_at != began or run.barred:
         return
     later = over_at(book, ds, run, now)
     if later > now:

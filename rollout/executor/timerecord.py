@@ -46,7 +46,9 @@ def recorded_starts(started: Mapping[str, float]) -> tuple[RecordedStart, ...]:
     )
 
 
-def times_from(starts: tuple[RecordedStart, ...], counts_from: str) -> StoredTimes:
+def times_from(
+    starts: tuple[RecordedStart, ...], counts_from: str, begun_since: str
+) -> StoredTimes:
     """Return what the next process takes over."""
     return StoredTimes(
         started={
@@ -55,9 +57,10 @@ def times_from(starts: tuple[RecordedStart, ...], counts_from: str) -> StoredTim
             for node in start.nodes
         },
         counts_from=parse_time(counts_from) if counts_from else None,
+        begun_since=parse_time(begun_since) if begun_since else None,
     )
 
 
-def written(counts_from: float | None) -> str:
+def written(time: float | None) -> str:
     """Return a time as the record holds it; "" for none."""
-    return "" if counts_from is None else format_time(counts_from)
+    return "" if time is None else format_time(time)

@@ -17,8 +17,9 @@ from rollout.cluster.watch import (
     Removed,
     Resumed,
     Stalled,
+    WentBack,
 )
-from rollout.errors import StaleError
+from rollout.errors import StaleError, Unauthenticated
 from rollout.executor import events as ev
 from rollout.executor.record import ConfigMap, RunRecord, decode_record
 from rollout.executor.wishes import Wishes
@@ -66,9 +67,11 @@ class Translator:
             case Stalled(source, silent_s):
                 return [ev.ViewLost(source, f"silent for {silent_s:.0f} s")]
             case Broken(source, error):
-                return [ev.ViewLost(source, str(error))]
+                return [ev.ViewLost(source, str(error), isinstance(error, Unauthenticated))]
             case Resumed(source):
                 return [ev.ViewBack(source)]
+            case WentBack(source, version, seen):
+                return [ev.WentBack(source, version, seen)]
             case Outdated():
                 return []
         event: ev.Event = item

@@ -166,13 +166,13 @@ def _going_back(record: RunRecord, begins: str) -> RunRecord:
     going = msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
     if record.phase == "rolling back":
         return going
-    return msgspec.structs.replace(going, starts=(), counts_from=begins)
+    return msgspec.structs.replace(going, starts=(), begun_since="", counts_from=begins)
 
 
 def _earlier(run: Held) -> StoredTimes:
     record = run.session.keeper.found
     assert record is not None
-    return times_from(record.starts, record.counts_from)
+    return times_from(record.starts, record.counts_from, record.begun_since)
 
 
 def _rolled_back(result: Result) -> Finish:

@@ -13,9 +13,11 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import (
     ClusterError,
     Conflict,
+    Forbidden,
     NotFound,
     StaleError,
     TransientError,
+    Unauthenticated,
     UnknownOutcome,
     Withheld,
 )
@@ -71,10 +73,21 @@ class Writer:
         self._run_id = run_id
         self._put = put
 
-    def perform(self, action: Action) -> None:
-        """Run in a writer's thread: one call, one answer."""
+    def perform(self, action: Action, explained: Callable[[], None] = lambda: None) -> None:
+        """Run in a writer's thread: one call, one answer.
+
+        Args:
+            action: what to do.
+            explained: returns when the record explains it (S4); raises why it does not.
+        """
+        began = steady_clock()
         try:
-            answer = self._call(action)
+            explained()
+        except (ClusterError, StaleError) as error:
+            self._put(_unexplained(action, error))
+            return
+        try:
+            answer = self._call(action, began)
         except UnknownOutcome as error:
             answer = ev.Answered(action, ev.Answer.UNKNOWN, str(error))
         except Conflict as error:
@@ -83,6 +96,9 @@ class Writer:
             answer = ev.Answered(action, ev.Answer.NOT_FOUND, str(error))
         except (TransientError, Withheld) as error:
             answer = ev.Answered(action, ev.Answer.NOT_DONE, str(error))
+        except Unauthenticated as error:
+            code = error.exit_code
+            answer = ev.Answered(action, ev.Answer.NOT_ALLOWED, str(error), exit_code=code)
         except (ClusterError, StaleError) as error:
             answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
         except Exception as error:  # the loop must hear of it, or it would wait for ever
@@ -90,7 +106,7 @@ class Writer:
             raise
         self._put(answer)
 
-    def _call(self, action: Action) -> ev.Answered:
+    def _call(self, action: Action, began: float) -> ev.Answered:
         match action:
             case Prepare(name):
                 ds = self._engine.daemon_sets[name]
@@ -102,10 +118,12 @@ class Writer:
                 assert ds.live is not None
                 return self._patched(action, name, restore_patch(ds.planned, ds.live))
             case DeletePod(name, _, pod, uid):
-                self._fresh().delete(self._pod_path(name, pod), uid=uid)
+                self._fresh(began).delete(self._pod_path(name, pod), uid=uid)
             case ReleasePod(name, _, pod, uid):
                 body = release_patch(self._engine.daemon_sets[name].planned, uid, self._run_id)
-                self._fresh().patch(self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw)
+                self._fresh(began).patch(
+                    self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw
+                )
             case TakeBack(name, node, pod, _):
                 ds = self._engine.daemon_sets[name]
                 released = ds.view.released.get(node)
@@ -120,13 +138,12 @@ class Writer:
                 self._put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED)
 
-    def _fresh(self) -> Client:
+    def _fresh(self, began: float) -> Client:
         """Return a client that sends what takes a pod away soon, or not at all.
 
         While a server asks for patience the cluster goes on: what was right when it was decided
         may cost a node its last pod by now (S1). So it is not sent, and decided anew.
         """
-        began = steady_clock()
 
         def too_old() -> str:
             age = steady_clock() - began
@@ -158,3 +175,14 @@ class Writer:
     def _pod_path(self, daemon_set: str, pod: str) -> str:
         namespace = self._engine.daemon_sets[daemon_set].planned.namespace
         return resource_path(CORE, "pods", namespace=namespace, name=pod)
+
+
+def _unexplained(action: Action, error: ClusterError | StaleError) -> ev.Answered:
+    """Return the answer where nothing was sent, as the record does not explain it: no node's fault.
+
+    It is decided anew, but where the record may not be written at all.
+    """
+    why = f"the run record could not be written: {error}"
+    if isinstance(error, Forbidden):
+        return ev.Answered(action, ev.Answer.NOT_ALLOWED, why, exit_code=error.exit_code)
+    return ev.Answered(action, ev.Answer.NOT_DONE, why)

@@ -96,7 +96,7 @@ VERDICTS: Final = (
         "node-timeout",
         "a node is waited for without end (L3)",
         "rollout/executor/terms.py",
-        "    if run.state not in IN_FLIGHT or run.started_at != began:\n",
+        "    if run.state not in IN_FLIGHT or run.started_at != began or run.barred:\n",
         "    if True:\n",
         (
             "tests/simulation/test_time_limits.py::test_nodes_53_a_pod_stuck_terminating_fails_its_node_and_says_what_holds_it",
@@ -105,9 +105,10 @@ VERDICTS: Final = (
     Guard(
         "node-time-from-the-cluster",
         "a restart of ours gives a node more time",
-        "rollout/executor/starting.py",
-        "    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])\n",
-        "    return now\n",
+        "rollout/executor/storedtimes.py",
+        "    return min((time for pod in pods if (time := _pod_began(pod)) is not None), "
+        "default=inf)\n",
+        "    return inf\n",
         (
             "tests/simulation/test_restarts.py::test_what_was_not_written_down_yet_is_told_by_the_old_pod",
         ),
@@ -134,7 +135,7 @@ VERDICTS: Final = (
         "progress-from-the-cluster",
         "a restart of ours gives a run more time",
         "rollout/executor/deadlines.py",
-        "        earlier = book.times.stored.counts_from if first else None\n",
+        "        earlier = book.times.counted_from if first else None\n",
         "        earlier = None\n",
         (
             "tests/simulation/test_restarts.py::test_a_run_with_nothing_in_flight_ends_at_its_deadline_however_often_we_are_killed",
@@ -144,7 +145,7 @@ VERDICTS: Final = (
         "waits-outlast-a-restart",
         "a wait with a deadline of its own uses up the run's time behind a restart",
         "rollout/executor/storedtimes.py",
-        "        return None if now >= progress.changed_at + bound_s else stored\n",
+        "        return None if now >= progress.changed_at + soon_s else stored\n",
         "        return stored\n",
         (
             "tests/simulation/test_restarts.py::test_the_time_of_an_open_question_is_not_counted_not_even_by_the_process_behind_it",
@@ -154,28 +155,58 @@ VERDICTS: Final = (
         "node-time-from-the-record",
         "a restart of ours gives a node without a pod its whole time again",
         "rollout/executor/starting.py",
-        "    run.started_at = min(earlier, _begun(pods, now)) if found else now\n",
-        "    run.started_at = _begun(pods, now) if found else now\n",
+        "min(now, earlier, storedtimes.told_by(pods)) if found",
+        "min(now, storedtimes.told_by(pods)) if found",
         (
             "tests/simulation/test_restarts.py::test_a_pod_that_is_made_anew_again_and_again_gives_its_node_no_more_time",
+        ),
+    ),
+    Guard(
+        "record-before-a-pod-is-taken-away",
+        "what a process began in its last second gets its whole time again",
+        "rollout/executor/storedtimes.py",
+        "        started = inf if unnamed is None or any(True for _ in pods) else unnamed\n",
+        "        started = inf\n",
+        (
+            "tests/simulation/test_restarts.py::test_nodes_03_a_first_process_loses_no_time_however_soon_it_is_killed",
+        ),
+    ),
+    Guard(
+        "pod-write-waits-for-the-record",
+        "a pod is taken away before the record says so",
+        "rollout/executor/run.py",
+        "            self.writers.submit(self.writer.perform, action, self._announced().result)\n",
+        "            self.writers.submit(self.writer.perform, action)\n",
+        (
+            "tests/simulation/test_restarts.py::test_the_record_names_a_node_before_its_pod_is_taken_away",
+        ),
+    ),
+    Guard(
+        "no-word-that-outlasts-its-second",
+        "a pod that somebody takes between two processes makes its node fail at once",
+        "rollout/executor/storedtimes.py",
+        "    if times.stored.begun_since is not None and _has_unnamed(book, now):\n",
+        "    if times.stored.begun_since is not None:\n",
+        (
+            "tests/simulation/test_restarts.py::test_a_pod_that_somebody_took_while_nobody_looked_gives_its_node_its_whole_time",
         ),
     ),
     Guard(
         "found-in-flight-is-kept-at-once",
         "processes that are killed soon one after the other give a node time without end",
         "rollout/executor/storedtimes.py",
-        "    found = run.inherited and book.resumed\n",
-        "    found = False\n",
+        "    return run.inherited and book.resumed\n",
+        "    return False\n",
         (
-            "tests/simulation/test_restarts.py::test_nodes_03_a_node_without_any_pod_fails_at_its_deadline_however_often_we_are_killed[4.0]",
+            "tests/simulation/test_restarts.py::test_a_node_that_somebody_began_has_an_end_however_soon_each_process_is_killed",
         ),
     ),
     Guard(
         "failed-node-stays-failed",
         "a node that has failed gets its whole time again by a restart",
         "rollout/executor/storedtimes.py",
-        "    if run.state is StepState.FAILED:\n        book.times.failed[run.id] = run\n    elif",
-        "    if",
+        "        book.times.failed[run.id] = run\n",
+        "        pass\n",
         (
             "tests/simulation/test_restarts.py::test_a_node_that_has_failed_gets_no_second_turn_from_a_restart",
         ),

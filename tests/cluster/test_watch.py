@@ -30,6 +30,7 @@ from rollout.cluster.watch import (
     Resumed,
     Stalled,
     Timing,
+    WentBack,
 )
 from rollout.errors import Forbidden, Throttled, Unreachable
 from tests.cluster.world import (
@@ -117,6 +118,8 @@ def short(news: News[Pod]) -> str:
             return f"removed {item.metadata.name}"
         case Outdated(_, item, seen):
             return f"outdated {item.metadata.name} {item.metadata.resource_version} < {seen}"
+        case WentBack(_, version, seen):
+            return f"went back to {version} from {seen}"
         case Stalled():
             return "stalled"
         case Broken(_, error):
@@ -280,6 +283,58 @@ def test_a_list_older_than_what_was_seen_is_refused(tmp_path: Path) -> None:
         assert isinstance(refused, Broken)
         assert "version 90, had 120" in str(refused.error)
         assert told.next(2) == ["list 130: a", "resumed"]
+
+
+def test_an_older_list_that_stays_is_how_things_are(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def wait(_seconds: float) -> None:
+        now[0] += 30.0
+
+    story = Story(
+        [
+            page(),
+            page(version=90),
+            page(version=90),
+            page(version=91),
+            page(pod("b", 88), version=92),
+        ],
+        [
+            Streamed([event("ADDED", pod("a", 120)), event("ERROR", GONE)]),
+            Streamed([event("MODIFIED", pod("b", 93))]),
+        ],
+    )
+    with watching(story, tmp_path, clock=lambda: now[0], wait=wait) as told:
+        assert told.next(2) == ["list 100:", "changed a 120"]
+        assert told.next(3) == ["broken Unreachable"] * 3
+        assert told.next(4) == [
+            "went back to 92 from 120",
+            "list 92: b",
+            "resumed",
+            "changed b 93",
+        ]
+
+
+def test_bookmarks_from_the_past_are_no_sign_of_life(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def marks() -> Iterator[bytes]:
+        for _ in range(3):
+            now[0] += 60.0
+            yield bookmark(90)
+
+    def wait(_seconds: float) -> None:
+        now[0] += 1.0
+
+    lists = [page(version=100), page(pod("a", 101), version=101)]
+    with watching(
+        Story(lists, [Streamed(marks())]),
+        tmp_path,
+        replace(HASTE, silence_s=75.0),
+        clock=lambda: now[0],
+        wait=wait,
+    ) as told:
+        assert told.next(4) == ["list 100:", "stalled", "list 101: a", "resumed"]
 
 
 def test_time_travel_is_reported_and_repetitions_are_dropped(tmp_path: Path) -> None:

@@ -409,7 +409,9 @@ def test_the_commands_by_hand_lead_back_from_a_hand_over_too(tmp_path: Path) -> 
         commands = by_hand(done.out)
         assert [c.split()[1] for c in commands] == ["rollout", *["label", "annotate"] * 2, "patch"]
         for command in commands:
-            ran = cluster.kubectl(*shlex.split(command)[1:])
+            words = shlex.split(command)[1:]
+            assert words[-2:] == ["--kubeconfig", str(weak)]
+            ran = cluster.kubectl(*words[:-2])  # as somebody who may
             assert ran.code == 0, command + ran.err
         settled(cluster, OLD)
         untouched_settings(cluster, strategy)

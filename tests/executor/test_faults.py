@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout.errors import Forbidden
+from rollout.errors import ExitCode, Forbidden
 from rollout.executor.actions import Outcome
+from rollout.executor.exitcodes import exit_code
 from rollout.executor.precheck import needed_permissions
 from rollout.executor.result import Result
 from rollout.sim.api import Handler
@@ -29,6 +30,7 @@ DELETES = "users: [runner], verbs: [delete], resources: [pods]"
 LISTS = "users: [runner], verbs: [list]"
 WATCHES = "users: [runner], verbs: [watch], resources: [pods]"
 SHORT = replace(QUICK, lease_s=1.5)
+LONG = {"soak": "1h", "nodeTimeout": "2h", "progressDeadline": "3h"}
 
 
 def script(*faults: str) -> str:
@@ -130,11 +132,30 @@ def test_fault_09_credentials_that_stay_refused_hold_the_run_which_then_goes_on(
         plan = world.planned(strategy={"maxUnavailable": 1})
         result, heard = world.apply(plan)
         assert world.hits("expired") == 2, "one renewal, no more"
-        assert result.finish.outcome is Outcome.HELD
-        assert "does not accept the credentials" in heard.kinds("node-failed")[0] + str(
-            [n.message for n in heard.notices if n.kind == "node-failed"]
-        )
+        assert result.finish.outcome is Outcome.REFUSED
+        assert exit_code(result.finish) is ExitCode.NOT_AUTHORISED
+        assert "does not accept the credentials" in result.finish.text
+        assert "log in again" in result.finish.text
+        assert not heard.kinds("node-failed"), "no node can help it"
         assert len(heard.kinds("node-done")) == 1, "what was in flight was watched to its end"
+
+        again, _ = world.apply(plan)
+        all_done_once(world, again)
+
+
+def test_fault_09_a_run_that_is_locked_out_ends_and_says_so(
+    tmp_path: Path,
+) -> None:
+    renewals = "users: [runner], verbs: [update], resources: [leases]"
+    faults = script(f"expired | {renewals} | error: 401, after: 1, count: 30")
+    with run_world(tmp_path, faults) as world:
+        plan = world.planned(strategy={"maxUnavailable": 1}, health=LONG)
+        result, heard = world.apply(plan, replace(SHORT, blind_s=0.5))
+        assert world.hits("expired") > 2
+        assert exit_code(result.finish) is ExitCode.NOT_AUTHORISED
+        assert "log in again" in result.finish.text
+        assert "not awaited any longer: node-000" in result.finish.text
+        assert not heard.kinds("node-failed")
 
 
 def test_fault_09_credentials_refused_from_the_start_change_nothing(tmp_path: Path) -> None:
@@ -178,6 +199,18 @@ def test_fault_14_a_slow_api_server_makes_no_node_fail(tmp_path: Path) -> None:
         all_done_once(world, result)
         assert not heard.kinds("node-failed"), "its time counts from the accepted delete"
         assert result.account.lost["reaction"] > 3.0
+
+
+def test_fault_14_a_lease_is_held_on_a_server_that_takes_most_of_its_time_for_each_answer(
+    tmp_path: Path,
+) -> None:
+    faults = script("slow | users: [runner], resources: [leases] | delay: 2500ms")
+    with run_world(tmp_path, faults) as world:
+        health = {"soak": "8s", "nodeTimeout": "10m"}
+        plan = world.planned(strategy={"maxUnavailable": 4}, health=health)
+        result, _ = world.apply(plan, replace(QUICK, lease_s=12.0))
+        assert world.hits("slow") > 3
+        all_done_once(world, result)
 
 
 def test_fault_14_the_rate_adapts_to_a_server_that_asks_for_patience(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def test_what_is_written_down_is_read_again() -> None:
     told = starts(120)
     kept = recorded_starts(told.started)
     assert [len(start.nodes) for start in kept] == [50, 50, 20]
-    assert times_from(kept, written(told.counts_from)) == told
-    assert times_from((), written(None)) == StoredTimes()
+    assert times_from(kept, written(told.counts_from), "") == told
+    assert times_from((), written(None), written(None)) == StoredTimes()
 
 
 def test_a_record_with_100000_nodes_in_flight_stays_small_and_keeps_the_oldest() -> None:
@@ -32,7 +32,7 @@ def test_a_record_with_100000_nodes_in_flight_stays_small_and_keeps_the_oldest()
     text = msgspec.json.encode(kept)
     assert MOST_BYTES - 1000 < len(text) <= MOST_BYTES
     assert len(encode_record(record(waves=100_000, starts=kept))) < LIMIT
-    assert times_from(kept, "").started.items() < starts(100_000).started.items()
+    assert times_from(kept, "", "").started.items() < starts(100_000).started.items()
     assert next(iter(kept)).nodes[0] == "ip-10-0-0-12.eu-central-1.compute.internal"
 
 

@@ -41,7 +41,7 @@ from rollout.executor.patches import (
     take_back_patch,
 )
 from rollout.executor.picture import Surroundings, take_picture
-from rollout.executor.storedtimes import StoredTimes, left_behind
+from rollout.executor.storedtimes import StoredTimes, announce, left_behind
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
@@ -168,6 +168,7 @@ class VirtualRun:
         )
         self.recorded = times or StoredTimes()  # as the record would say
         self.records = 0  # how often that was written
+        self._writing = self.recorded  # the last that was to be written
         self.asked: list[Ask] = []
         self.measured: Counter[str] = Counter()  # name of a gate -> measurements
         self._look = look
@@ -325,10 +326,13 @@ class VirtualRun:
             elif isinstance(action, Measure):
                 self._measure(action)
             else:
+                if isinstance(action, DeletePod | ReleasePod):
+                    self._announce()
                 self.clock.call_later(
                     self._rng.uniform(0.001, 0.02), partial(self._perform, action)
                 )
         if (times := self.engine.times.take()) is not None:
+            self._writing = times
             self.clock.call_later(0.01, partial(self._record, times))
         for notice in self.engine.notices:
             self.log.append(f"{self.clock.now():.3f} {notice}")
@@ -338,8 +342,16 @@ class VirtualRun:
             self._wake_at = wake
             self.clock.call_later(max(wake - self.clock.now(), 1e-6), self._wake)
 
+    def _announce(self) -> None:
+        """Tell the record that pods are taken away, which is done before the first one is."""
+        now = self.clock.now()
+        if self.engine.times.must_announce(now):
+            self._writing = announce(self.engine, now)
+            self._record(self._writing)
+            self.engine.observe(ev.TimesStored(now), now)
+
     def _record(self, times: StoredTimes) -> None:
-        if self._alive:
+        if self._alive and times is self._writing:  # one write behind the other
             self.recorded = times
             self.records += 1
 
@@ -450,7 +462,7 @@ class Oracle:
     """
 
     def __init__(self, cluster: Cluster, plan: Plan) -> None:
-        self._store = cluster.store
+        self._store, self._clock = cluster.store, cluster.clock
         self._limits = {ds.uid: ds.max_unavailable.value for ds in plan.daemon_sets}
         self._names = {ds.uid: ds.name for ds in plan.daemon_sets}
         self._down: dict[str, set[str]] = {uid: set() for uid in self._limits}
@@ -458,6 +470,7 @@ class Oracle:
         self.deletes: Counter[tuple[str, str]] = Counter()  # (DaemonSet, node) -> pods deleted
         self.most_down = 0
         self.order: list[str] = []  # nodes in the order of their deletes
+        self.times: list[float] = []  # when they were
         self.history: list[tuple[str, str]] = []  # (DaemonSet, node) in that order
         self.overlaps: Counter[str] = Counter()  # deletes on a node where another one is down
         for pod in cluster.store.scan(PODS):
@@ -482,6 +495,7 @@ class Oracle:
         if begins:
             self.deletes[self._names[owner], node] += 1
             self.order.append(node)
+            self.times.append(self._clock.now())
             self.history.append((self._names[owner], node))
             others = (down for uid, down in self._down.items() if uid != owner)
             self.overlaps[node] += any(node in down for down in others)

@@ -339,3 +339,35 @@ def test_faults_35_while_the_scheduler_is_down_the_canary_stops_the_run() -> Non
     assert finish.outcome is Outcome.HELD
     assert len(world.oracle.order) == 1
     assert "not done after 1m: pod log-agent-" in finish.message
+
+
+def test_a_cluster_that_was_set_back_ends_the_run_and_the_next_process_goes_on() -> None:
+    world = World(5, health={"soak": 30, "nodeTimeout": "10m"})
+    world.until_deletes(2)
+    world.run._take(ev.WentBack("pods/log-agent", "90", "120"))
+    world.advance(1.0)
+
+    finish = world.run.finish
+    assert finish is not None, "nodes in flight cannot be judged by what is forgotten"
+    assert finish.outcome is Outcome.DRIFT
+    assert "went back from version 120 to 90 and stays there" in finish.text
+    world.run.kill()
+    world.begin(resumed=True)
+    assert world.finish().outcome is Outcome.DONE
+    assert world.oracle.deletes.total() == 5
+
+
+@pytest.mark.parametrize("seconds", [40, 0])
+def test_min_ready_seconds_count_as_they_are_now_for_what_is_available(seconds: int) -> None:
+    world = World(4, daemonSets=[item(1)])
+    world.until_deletes(1)
+    world.advance(0.5)
+    world.patch({"spec": {"minReadySeconds": 40}})
+    world.advance(0.5)
+    world.patch({"spec": {"minReadySeconds": seconds}})
+
+    assert world.finish().outcome is Outcome.DONE
+
+    first, second = world.oracle.times[:2]
+    assert second - first > 40 if seconds else second - first < 10
+    assert any("min-ready-changed" in line for line in world.run.log)

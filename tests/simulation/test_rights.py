@@ -237,12 +237,33 @@ def test_pods_that_were_handed_over_get_their_label_back_by_hand() -> None:
         made.wait_until(lambda: made.judge.deletes.total() >= 1)
         made.begin_faults()
 
-        assert forward.end() == ExitCode.ROLLBACK_INCOMPLETE
+        assert forward.end() == ExitCode.NOT_AUTHORISED, "no pod is taken away unexplained (S4)"
+        assert "the run record could not be written" in forward.text
+        assert "node-002: FAILED" not in forward.text, "it is well, and cannot help it"
 
-        assert "kubectl label pod" in forward.text
-        carry_out(made, forward.text)
+        back = made.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.NOT_AUTHORISED
+        assert "kubectl label pod" in back.text
+        carry_out(made, back.text)
         assert images(made) == {"log-agent:2.3"}
         assert len(made.pods()) == 6
+
+
+@pytest.mark.parametrize("what", ["configmaps", "leases"])
+def test_a_way_back_that_may_not_even_be_asked_for_says_how_to_go_it_by_hand(what: str) -> None:
+    with world("update", what) as made:
+        forward = applied(made, 4)
+        forward.kill()
+        made.advance(30.0)
+        made.begin_faults()
+        back = made.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.NOT_AUTHORISED
+        assert IN_THE_WAY.format(verb="update", what=what) in back.text
+        assert "is at work, stop it first" in back.text
+        assert len(carry_out(made, back.text)) >= 4
+        assert images(made) == {"log-agent:2.3"}
 
 
 def test_a_way_back_that_may_not_even_be_planned_is_incomplete_and_says_so() -> None:
