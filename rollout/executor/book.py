@@ -192,6 +192,7 @@ class Book:
 
         Zones wait apart only where a rule can close some of them.
         """
+        ds.control.note(run.node, touched=False)
         if ds.lane_of(run) is not Lane.VERIFY and unreachable.must_wait(self, ds, run):
             run.lane = None
             unreachable.set_aside(self, ds, run)
@@ -284,7 +285,9 @@ class Book:
         healed = run.state is StepState.FAILED
         held = run.state in IN_FLIGHT
         self.gating.leave(run)
+        unreachable.take_up(self, run)
         run.state, run.reason, run.ended_at = state, reason, now
+        ds.control.note(run.node, touched=state is not StepState.SKIPPED)
         storedtimes.over(self, run, now)
         if state is StepState.FAILED:
             weighing.find_fault(self, ds, run, now)

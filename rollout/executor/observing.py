@@ -152,9 +152,9 @@ def node_gone(book: Book, name: str, now: float) -> None:
     book.gone_nodes.add(name)
     for ds in book.daemon_sets.values():
         ds.view.drop_node(name)
+        ds.control.note_readiness(name, ready=True)
         step = ds.steps.get(name)
         if step is not None and step.state not in OVER:
-            unreachable.take_up(book, step)
             book.end(ds, step, StepState.GONE, "the node left the cluster", now)
 
 

@@ -56,6 +56,7 @@ def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.replaced_uid = "" if _is_live(ds, run.node) else run.replaced_uid
     run.reason, run.lane = "", None
     run.asked_at, run.ended_at = 0.0, 0.0
+    ds.control.note(run.node, touched=False)
     book.note("node-returned", ds, node=run.node, wave=run.step.wave)
     if not run.told:
         run.state = StepState.BLOCKED

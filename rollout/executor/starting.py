@@ -225,6 +225,7 @@ def _start(book: Book, run: StepRun, now: float) -> None:
     run.lane = None
     book.busy_nodes[run.node] = run
     ds.view.hold(run.node)
+    ds.control.note(run.node, touched=True)
     book.in_flight += 1
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
     if asks:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from rollout.executor.controlgroup import ControlGroup
 from rollout.executor.view import PodView
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Pod
@@ -122,6 +123,7 @@ class DaemonSetRun:
         self.planned = planned
         self.name = planned.name
         self.zones = {node.name: node.zone for node in planned.nodes}
+        self.control = ControlGroup(self.zones)
         self.broken_before = {n.name for n in planned.nodes if n.in_budget and not n.available}
         self.view = PodView(
             planned.uid,
