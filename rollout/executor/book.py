@@ -167,14 +167,6 @@ class Book:
         return sorted(flying, key=lambda run: (run.started_at, run.rank))
 
     @property
-    def forsaken(self) -> list[StepRun]:
-        """The steps in flight whose DaemonSet has ended: no controller makes a pod for them."""
-        ended = {ds.name for ds in self.daemon_sets.values() if ds.has_ended}
-        if not ended:
-            return []
-        return [r for r in self.flying if r.step.daemon_set in ended and not r.awaiting_answer]
-
-    @property
     def stopping(self) -> bool:
         """Whether no forward step may start any more."""
         return bool(self.stop_why or self.hold_why or self.drift_why or self.wishes.stop)

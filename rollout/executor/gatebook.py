@@ -10,7 +10,7 @@ an event; one that doesn't come back in its time is an error, so that no gate wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rollout.executor.actions import Action, Measure
@@ -154,7 +154,7 @@ class GateBook:
         self.open[run_id] = run
         self.asked.add(gate.name)
         found.runs[run_id] = run
-        self._schedule(found, now)
+        self._schedule(found, [run], now)
         return run
 
     def end(self, run_id: str) -> None:
@@ -208,11 +208,11 @@ class GateBook:
 
     # Measuring
 
-    def _schedule(self, meter: Meter, now: float) -> None:
-        """Set the time of the next look; an earlier look that is set already stays."""
+    def _schedule(self, meter: Meter, runs: Iterable[GateRun], now: float) -> None:
+        """Set the time of the next look for gate runs; an earlier look that is set already stays."""
         if meter.asked_at is not None or not meter.runs:
             return
-        times = [r.verdict.next_at for r in meter.runs.values() if r.verdict.next_at is not None]
+        times = [run.verdict.next_at for run in runs if run.verdict.next_at is not None]
         due = max(min(times, default=now), self._soonest(meter))
         if meter.due is not None and meter.due <= due:
             return
@@ -277,7 +277,7 @@ class GateBook:
             elif run.verdict.status is Status.WAITING and isinstance(run.gate, _SILENT):
                 self._tell_waiting(run)
         if schedule:
-            self._schedule(meter, now)
+            self._schedule(meter, meter.runs.values(), now)
 
     def _tell_waiting(self, run: GateRun) -> None:
         if run.id not in self._told_waiting:

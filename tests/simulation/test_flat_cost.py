@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import msgspec
+import pytest
 
 from rollout.executor import events as ev
 from rollout.executor.engine import Engine
@@ -64,11 +65,39 @@ def cost_of_an_outage(size: int, share_done: float) -> float:
     return steps / len(lost)
 
 
+def cost_with_gates_open(size: int, at: str) -> float:
+    """Return the steps for news of a pod while a gate is asked for a third of the nodes."""
+    gate = {"name": "well", "kind": "pods", "at": at, "interval": "1h", "count": 2}
+    limit = {"maxUnavailable": size // 3}
+    world = World(
+        fleet=default_fleet(size, 2),
+        daemonSets=[{"name": "log-agent", "target": TARGET, "strategy": limit}],
+        waves=[{"name": "all"}],
+        limits={"replacementsPerSecond": size},
+        gates=[gate],
+    )
+    engine = world.run.engine
+    world.until(lambda: len(engine.gates.open) == size // 3)
+    world.run.kill()
+    view = engine.daemon_sets["log-agent"].view
+    news = [ev.PodSeen("log-agent", pod) for pod in list(view.pods.values())[:8]]
+    return sum(steps_of(partial(hear, engine, event, world.now)) for event in news) / len(news)
+
+
+@pytest.mark.parametrize("at", ["before-node", "after-node"])
+def test_gates_that_are_asked_for_many_nodes_make_no_event_dearer(at: str) -> None:
+    assert cost_with_gates_open(LARGE, at) < MORE * cost_with_gates_open(SMALL, at)
+
+
 def tell(engine: Engine, node: Node, now: float) -> None:
     down = Condition("Ready", "Unknown")
     lost = msgspec.structs.replace(node, status=NodeStatus(conditions=(down,)))
+    hear(engine, ev.NodeSeen(lost), now)
+
+
+def hear(engine: Engine, event: ev.Event, now: float) -> None:
     engine.checked = False  # type: ignore[misc]  # the rules look at the whole book
-    engine.observe(ev.NodeSeen(lost), now)
+    engine.observe(event, now)
     engine.decide(now)
 
 
