@@ -209,7 +209,7 @@ class GateBook:
     # Measuring
 
     def _schedule(self, meter: Meter, runs: Iterable[GateRun], now: float) -> None:
-        """Set the time of the next look for gate runs; an earlier look that is set already stays."""
+        """Set the time of the next look for these; an earlier one that is set already stays."""
         if meter.asked_at is not None or not meter.runs:
             return
         times = [run.verdict.next_at for run in runs if run.verdict.next_at is not None]
