@@ -94,7 +94,6 @@ class GateBook:
         self.results: dict[str, GateRun] = {}  # final ones, in the order of their verdicts
         self.asked: set[str] = set()  # names of gates
         self.meters: dict[str, Meter] = {}
-        self.measured_count = 0
         self._at = at
         self._act = act
         self._tell = tell
@@ -178,7 +177,6 @@ class GateBook:
         meter.asked_at = None
         meter.last = measurement
         self._under_way -= 1
-        self.measured_count += 1
         self._tell_measured(meter, measurement)
         for run in list(meter.runs.values()):
             run.tally = add(run.rules, run.tally, measurement)
