@@ -298,15 +298,7 @@ class DaemonSetRun:
 
     def first(self, fits: Callable[[StepRun], bool]) -> StepRun | None:
         """Return the first waiting step that fits: broken nodes first, then the plan's order."""
-        best: StepRun | None = None
-        for (lane, _), heap in self._lanes.items():
-            while heap and (heap[0][1].lane is not lane or heap[0][1].state is not StepState.READY):
-                heapq.heappop(heap)
-            if not heap or not fits(heap[0][1]):
-                continue
-            if best is None or (lane, heap[0][0]) < (best.lane, best.rank):
-                best = heap[0][1]
-        return best
+        return min(filter(fits, self.heads()), key=urgency, default=None)
 
     @property
     def waits(self) -> bool:
@@ -314,10 +306,17 @@ class DaemonSetRun:
         return bool(self.heads())
 
     def heads(self) -> list[StepRun]:
-        """Return the first waiting step of each lane and zone."""
-        return [
-            run
-            for (lane, _), heap in self._lanes.items()
-            for _, run in heap[:1]
-            if run.lane is lane and run.state is StepState.READY
-        ]
+        """Return the first waiting step of each lane and zone; what waits no longer is dropped."""
+        found: list[StepRun] = []
+        for (lane, _), heap in self._lanes.items():
+            while heap and (heap[0][1].lane is not lane or heap[0][1].state is not StepState.READY):
+                heapq.heappop(heap)
+            if heap:
+                found.append(heap[0][1])
+        return found
+
+
+def urgency(run: StepRun) -> tuple[int, int]:
+    """Return what a waiting step is chosen by: the smallest goes first."""
+    assert run.lane is not None
+    return run.lane, run.rank
