@@ -12,6 +12,8 @@ from rollout.executor.state import OVER, DaemonSetRun, Phase, StepState
 from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.revisions import revision_hash, template_digest
 
+_THROUGH = (StepState.DONE, StepState.GONE, StepState.SKIPPED)  # a failed one may still get well
+
 
 def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     """A pod of the DaemonSet was created or changed."""
@@ -90,7 +92,17 @@ def take_released(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: floa
 def released_seen(book: Book, ds: DaemonSetRun, node: str, pod: Pod, now: float) -> None:
     """A pod was handed over, or a handed-over pod changed."""
     ds.view.see_released(node, pod, now)
+    _know_again(ds, node, pod)
     book.node_changed(ds, node, now)
+
+
+def _know_again(ds: DaemonSetRun, node: str, pod: Pod) -> None:
+    """Let the step that handed a pod over end it, though a list from before that lacked it."""
+    step = ds.steps.get(node)
+    if step is None or step.state in _THROUGH or pod.terminating:
+        return
+    if pod.metadata.uid == step.replaced_uid:
+        step.released_uid = step.replaced_uid
 
 
 def release_ended(book: Book, ds: DaemonSetRun, node: str, uid: str, now: float) -> None:
