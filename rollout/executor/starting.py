@@ -126,6 +126,7 @@ def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> No
         )
         book.finish_step(run, now)
         return
+    ds.unprepared = ds.phase is Phase.UNTOUCHED
     ds.phase = Phase.RESTORING
     book.actions.append(Restore(ds.name))
 

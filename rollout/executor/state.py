@@ -139,6 +139,7 @@ class DaemonSetRun:
         self.generation = planned.generation  # the one that must have been observed
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
+        self.unprepared = False  # it is restored as the plan found it, with no patch before
         self.patch_is_unsure = False  # no answer told what became of the last one
         self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
@@ -217,7 +218,8 @@ class DaemonSetRun:
         template = template_digest(seen.spec.template)
         patched_by = seen.metadata.annotations.get(marks.PLAN)
         begun = patched_by is not None and patched_by == self._plan_digest
-        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING) and not begun:
+        as_planned = self.unprepared or self.phase in (Phase.UNTOUCHED, Phase.PREPARING)
+        if as_planned and not begun:
             if template != self.planned.current.template_digest:
                 return f"the template of DaemonSet {self.name} was edited since the plan was made"
             if seen.spec.update_strategy != self.planned.live_strategy:
