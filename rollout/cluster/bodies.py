@@ -41,15 +41,20 @@ def write_query(field_manager: str, *, dry_run: bool) -> dict[str, str]:
     return {**query, "dryRun": "All"} if dry_run else query
 
 
-def delete_options(uid: str, grace_period_seconds: int | None) -> Body:
-    """Return the options that let a deletion hit one UID and no other."""
+def delete_options(uid: str, propagation: str) -> Body:
+    """Return the options that let a deletion hit one UID and no other.
+
+    Args:
+        uid: which the object must have.
+        propagation: what becomes of what it owns; empty for the server's default.
+    """
     options: Body = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": uid},
     }
-    if grace_period_seconds is not None:
-        options["gracePeriodSeconds"] = grace_period_seconds
+    if propagation:
+        options["propagationPolicy"] = propagation
     return options
 
 

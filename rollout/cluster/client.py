@@ -34,10 +34,8 @@ T = TypeVar("T")
 class PatchKind(enum.Enum):
     """How a patch body is meant; the values are the content types."""
 
-    JSON = "application/json-patch+json"
     MERGE = "application/merge-patch+json"
     STRATEGIC = "application/strategic-merge-patch+json"
-    APPLY = "application/apply-patch+yaml"
 
 
 def connect(
@@ -288,27 +286,21 @@ class Client:
         type_: type[T],
         *,
         dry_run: bool = False,
-        field_manager: str = FIELD_MANAGER,
-        force: bool = False,
     ) -> T:
         """Patch an object and return the result.
 
         Args:
             path: of the object, or of its subresource.
-            body: a list of operations for a JSON patch, else an object.
+            body: what changes.
             kind: how the body is meant.
             type_: what the answer is decoded into.
             dry_run: let the server default, validate and admit, but store nothing.
-            field_manager: who owns the fields.
-            force: for server-side apply: take fields from other managers.
 
         Raises:
-            Conflict: a resourceVersion or UID in the body, or a field's owner, differs.
+            Conflict: a resourceVersion or UID in the body differs.
             UnknownOutcome: it may have been patched; read before anything else.
         """
-        query = bodies.write_query(field_manager, dry_run=dry_run)
-        if force:
-            query["force"] = "true"
+        query = bodies.write_query(FIELD_MANAGER, dry_run=dry_run)
         request = Request("PATCH", path, query, _effect(dry_run=dry_run), body, kind.value)
         return self._sender.write(request, type_)
 
@@ -317,7 +309,6 @@ class Client:
         path: str,
         *,
         uid: str,
-        grace_period_seconds: int | None = None,
         propagation: str = "",
     ) -> None:
         """Ask for the deletion of exactly the object with this UID.
@@ -325,7 +316,6 @@ class Client:
         Args:
             path: of the object.
             uid: which it must have.
-            grace_period_seconds: None for the object's own.
             propagation: what becomes of what it owns; empty for the server's default.
 
         Raises:
@@ -333,9 +323,7 @@ class Client:
             Conflict: the name belongs to another object now.
             UnknownOutcome: it may have been deleted; read before anything else.
         """
-        body = bodies.delete_options(uid, grace_period_seconds)
-        if propagation:
-            body["propagationPolicy"] = propagation
+        body = bodies.delete_options(uid, propagation)
         self._sender.write(Request("DELETE", path, {}, Effect.WRITE, body), msgspec.Raw)
 
 

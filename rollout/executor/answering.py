@@ -184,7 +184,7 @@ def _hold_for_rights(
     if step.state is StepState.DELETING:
         _let_go(book, ds, step)
     else:
-        step.barred = book.has_barred = True
+        step.barred = True
 
 
 def _write_again(book: Book, write: PodWrite, now: float) -> None:

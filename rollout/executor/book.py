@@ -78,7 +78,6 @@ class Book:
     interrupted = False  # by a signal
     hold_code = ExitCode.ERROR  # why the server refused, where it did
     by_release = False  # whether that is the release's fault
-    has_barred = False  # a step that we may not end
     cause_cleared = False  # what stopped the run is over
     skipped = 0  # nodes that were left out while the run went
     nodes_listed = False
@@ -169,18 +168,6 @@ class Book:
         return sorted(flying, key=lambda run: (run.started_at, run.rank))
 
     @property
-    def forsaken(self) -> list[StepRun]:
-        """The steps in flight that come to no end here.
-
-        No controller makes a pod where the DaemonSet has ended; what we may not do stays undone.
-        """
-        ended = {ds.name for ds in self.daemon_sets.values() if ds.has_ended}
-        if not ended and not self.has_barred:
-            return []
-        left = [r for r in self.flying if r.barred or r.step.daemon_set in ended]
-        return [run for run in left if not run.awaiting_answer]
-
-    @property
     def stopping(self) -> bool:
         """Whether no forward step may start any more."""
         return bool(self.stop_why or self.hold_why or self.drift_why or self.wishes.stop)
@@ -198,6 +185,7 @@ class Book:
 
         Zones wait apart only where a rule can close some of them.
         """
+        ds.control.note(run.node, touched=False)
         if ds.lane_of(run) is not Lane.VERIFY and unreachable.must_wait(self, ds, run):
             run.lane = None
             unreachable.set_aside(self, ds, run)
@@ -290,7 +278,9 @@ class Book:
         healed = run.state is StepState.FAILED
         held = run.state in IN_FLIGHT
         self.gating.leave(run)
+        unreachable.take_up(self, run)
         run.state, run.reason, run.ended_at = state, reason, now
+        ds.control.note(run.node, touched=state is not StepState.SKIPPED)
         storedtimes.over(self, run, now)
         if state is StepState.FAILED:
             weighing.find_fault(self, ds, run, now)

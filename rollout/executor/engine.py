@@ -34,7 +34,7 @@ from rollout.executor import (
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
 from rollout.executor.book import Book
-from rollout.executor.state import Phase
+from rollout.executor.state import Phase, StepRun
 
 
 class Engine(Book):
@@ -155,13 +155,19 @@ class Engine(Book):
         if self.sight.went_back or gatestop.goes_back(self) or self._goes_back():
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):
-            # Nodes in trouble are what a pause of the run's own is for: somebody is to look.
-            idle = gatewaiting.idle(self) | {run.id for run in self.forsaken}
-            left_alone = len(idle)
-            if self.pause_why and not self.hold_why:
-                left_alone += self.in_trouble - sum(self.steps[i].in_trouble for i in idle)
-            return self.in_flight > left_alone
+            return not all(map(self._is_left_alone, self.busy_nodes.values()))
         return any(run.awaiting_answer for run in self.busy_nodes.values())
+
+    def _is_left_alone(self, run: StepRun) -> bool:
+        """Whether nobody need wait for a node in flight: only people can help it, or nobody.
+
+        Nodes in trouble are what a pause of the run's own is for: somebody is to look. For a
+        DaemonSet that has ended no controller makes a pod, and what we may not do stays undone.
+        """
+        if run.in_trouble and self.pause_why and not self.hold_why:
+            return True
+        forsaken = self.daemon_sets[run.step.daemon_set].has_ended or run.barred
+        return (forsaken and not run.awaiting_answer) or gatewaiting.is_idle(self, run)
 
     def _goes_back(self) -> bool:
         """Whether the run ends in order to go back, which the health of no node may delay (S10)."""

@@ -10,7 +10,7 @@ an event; one that doesn't come back in its time is an error, so that no gate wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rollout.executor.actions import Action, Measure
@@ -94,7 +94,6 @@ class GateBook:
         self.results: dict[str, GateRun] = {}  # final ones, in the order of their verdicts
         self.asked: set[str] = set()  # names of gates
         self.meters: dict[str, Meter] = {}
-        self.measured_count = 0
         self._at = at
         self._act = act
         self._tell = tell
@@ -154,7 +153,7 @@ class GateBook:
         self.open[run_id] = run
         self.asked.add(gate.name)
         found.runs[run_id] = run
-        self._schedule(found, now)
+        self._schedule(found, [run], now)
         return run
 
     def end(self, run_id: str) -> None:
@@ -178,7 +177,6 @@ class GateBook:
         meter.asked_at = None
         meter.last = measurement
         self._under_way -= 1
-        self.measured_count += 1
         self._tell_measured(meter, measurement)
         for run in list(meter.runs.values()):
             run.tally = add(run.rules, run.tally, measurement)
@@ -208,11 +206,11 @@ class GateBook:
 
     # Measuring
 
-    def _schedule(self, meter: Meter, now: float) -> None:
-        """Set the time of the next look; an earlier look that is set already stays."""
+    def _schedule(self, meter: Meter, runs: Iterable[GateRun], now: float) -> None:
+        """Set the time of the next look for these; an earlier one that is set already stays."""
         if meter.asked_at is not None or not meter.runs:
             return
-        times = [r.verdict.next_at for r in meter.runs.values() if r.verdict.next_at is not None]
+        times = [run.verdict.next_at for run in runs if run.verdict.next_at is not None]
         due = max(min(times, default=now), self._soonest(meter))
         if meter.due is not None and meter.due <= due:
             return
@@ -277,7 +275,7 @@ class GateBook:
             elif run.verdict.status is Status.WAITING and isinstance(run.gate, _SILENT):
                 self._tell_waiting(run)
         if schedule:
-            self._schedule(meter, now)
+            self._schedule(meter, meter.runs.values(), now)
 
     def _tell_waiting(self, run: GateRun) -> None:
         if run.id not in self._told_waiting:

@@ -169,3 +169,7 @@ class Gating:
         """Return a window for all nodes that is shut; None when there is none."""
         guards = self.guards.values()
         return next((guard for guard in guards if guard.for_all and guard.is_shut(now)), None)
+
+    def any_shut(self, now: float) -> bool:
+        """Whether a window is shut, be it for all nodes or for some."""
+        return any(guard.is_shut(now) for guard in self.guards.values())

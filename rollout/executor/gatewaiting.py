@@ -9,17 +9,12 @@ from rollout.executor.gatestop import place_of
 from rollout.executor.state import StepRun, StepState
 
 
-def idle(book: Book) -> set[str]:
-    """Return the steps that hold a slot and wait for nothing but people."""
-    if not book.gating.missing:
-        return set()
-    return {
-        step_id
-        for step_id, missing in book.gating.missing.items()
-        if book.steps[step_id].state in (StepState.ASKING, StepState.PROVING)
-        and missing
-        and all(book.gates.open[run_id].waits_for_people for run_id in missing)
-    }
+def is_idle(book: Book, run: StepRun) -> bool:
+    """Whether a step holds a slot and waits for nothing but people."""
+    missing = book.gating.missing.get(run.id)
+    if not missing or run.state not in (StepState.ASKING, StepState.PROVING):
+        return False
+    return all(book.gates.open[run_id].waits_for_people for run_id in missing)
 
 
 def waiting_for_people(book: Book) -> Finish | None:

@@ -130,9 +130,10 @@ def _put_back(book: Book) -> None:
 def _give_way(book: Book, now: float) -> None:
     """Let nodes go that hold a slot and may not be begun any more: a stop, or a window's end."""
     state = book.gating
-    for run in [*state.asking.values(), *state.cleared]:
-        if run.state is StepState.ASKING and not _may_begin(book, run, now):
-            step_back(book, run)
+    if book.stopping or book.retries.open or state.any_shut(now):
+        for run in [*state.asking.values(), *state.cleared]:
+            if run.state is StepState.ASKING and not _may_begin(book, run, now):
+                step_back(book, run)
     cleared = [run for run in state.cleared if run.state is StepState.ASKING]
     state.cleared.clear()
     state.cleared.extend(cleared)

@@ -25,9 +25,14 @@ class Inbox:
         self.put(ev.StopAsked(why))
 
     def forget(self) -> None:
-        """Drop all that has come so far: it was meant for a part of the run that has ended."""
-        while self.take(0.0):
-            pass
+        """Drop what has come so far: it was meant for a part of the run that has ended.
+
+        But the loss of the lock is told once, and is for every part.
+        """
+        lost: list[ev.LockLost] = []
+        while items := self.take(0.0):
+            lost += [item for item in items if isinstance(item, ev.LockLost)]
+        self._early.extend(lost)
 
     def stopped_within(self, seconds: float) -> bool:
         """Wait for the wish to stop, at most so long; other news is kept for `take`."""

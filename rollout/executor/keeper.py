@@ -76,24 +76,24 @@ class Keeper:
             ClusterError: when it cannot be written.
         """
         before = self.found
-        try:
-            stored = self._send(record)
-        except UnknownOutcome:
-            # The write may have been done: what is there now decides.
-            now = self.read()
-            if now == record:
+        for tries_left in (1, 0):
+            try:
+                stored = self._send(record)
+            except (Conflict, UnknownOutcome) as error:
+                # Our own write may have been done, also late, or twice by a proxy, which shows us
+                # the refusal of the second: what is there now decides.
+                now = self.read()
+                if now == record:
+                    return
+                if now != before or isinstance(error, Conflict):
+                    raise self._changed() from None
+                if not tries_left:
+                    raise
+            else:
+                self._there = stored.metadata
+                self._beside = dict(stored.data)
+                self.found = record
                 return
-            if now != before:
-                raise self._changed() from None
-            stored = self._send(record)
-        except Conflict:
-            # A proxy that sent our own write twice shows us the refusal of the second.
-            if self.read() == record:
-                return
-            raise self._changed() from None
-        self._there = stored.metadata
-        self._beside = dict(stored.data)
-        self.found = record
 
     def update(self, run_id: str, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
         """Change the record of a run, on top of what others have written into it meanwhile.

@@ -13,6 +13,8 @@ from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.released import taken_over
 from rollout.fleet.revisions import revision_hash, template_digest
 
+_THROUGH = (StepState.DONE, StepState.GONE, StepState.SKIPPED)  # a failed one may still get well
+
 
 def pod_seen(book: Book, ds: DaemonSetRun, pod: Pod, now: float) -> None:
     """A pod of the DaemonSet was created or changed."""
@@ -98,7 +100,17 @@ def released_seen(book: Book, ds: DaemonSetRun, node: str, pod: Pod, now: float)
         release_ended(book, ds, node, pod.metadata.uid, now)
         return
     ds.view.see_released(node, pod, now)
+    _know_again(ds, node, pod)
     book.node_changed(ds, node, now)
+
+
+def _know_again(ds: DaemonSetRun, node: str, pod: Pod) -> None:
+    """Let the step that handed a pod over end it, though a list from before that lacked it."""
+    step = ds.steps.get(node)
+    if step is None or step.state in _THROUGH or pod.terminating:
+        return
+    if pod.metadata.uid == step.replaced_uid:
+        step.released_uid = step.replaced_uid
 
 
 def release_ended(book: Book, ds: DaemonSetRun, node: str, uid: str, now: float) -> None:
@@ -160,9 +172,9 @@ def node_gone(book: Book, name: str, now: float) -> None:
     book.gone_nodes.add(name)
     for ds in book.daemon_sets.values():
         ds.view.drop_node(name)
+        ds.control.note_readiness(name, ready=True)
         step = ds.steps.get(name)
         if step is not None and step.state not in OVER:
-            unreachable.take_up(book, step)
             book.end(ds, step, StepState.GONE, "the node left the cluster", now)
 
 

@@ -64,6 +64,7 @@ def _begin_anew(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
     run.reason, run.lane = "", None
     run.asked_at, run.ended_at = 0.0, 0.0
     run.taken_back, run.left_beside, run.in_the_way_until = False, "", 0.0
+    ds.control.note(run.node, touched=False)
     book.note("node-returned", ds, node=run.node, wave=run.step.wave)
     if not run.told:
         run.state = StepState.BLOCKED

@@ -19,6 +19,7 @@ from rollout.executor.view import PodView
 if TYPE_CHECKING:
     from rollout.executor.book import Book
 
+_UNTOUCHED = (StepState.BLOCKED, StepState.READY, StepState.SKIPPED)
 _LOOKS = 50  # steps that are looked at on average, so that a large run stays fast
 
 
@@ -30,6 +31,7 @@ def check(book: Book) -> None:
     for ds in book.daemon_sets.values():
         _budget(ds)
         _one_delete_a_node(ds)
+        _control_group(book, ds)
     _order(book)
     _counts(book)
     _end(book)
@@ -61,6 +63,17 @@ def _one_delete_a_node(ds: DaemonSetRun) -> None:
         pod = ds.view.pods.get(run.replaced_uid)
         again = run.reopened and run.replaced_uid == run.retry_uid
         assert pod is None or again or not ds.is_target(pod), f"S3: {run.node}"
+
+
+def _control_group(book: Book, ds: DaemonSetRun) -> None:
+    """Whose fault a failure is, is told by nodes that the run has not touched."""
+    left = [
+        (zone, node in book.unreachable.since)
+        for node, zone in ds.zones.items()
+        if node not in ds.steps or ds.steps[node].state in _UNTOUCHED
+    ]
+    assert +ds.control.size == Counter(zone for zone, _ in left), "untouched nodes"
+    assert +ds.control.down == Counter(zone for zone, down in left if down), "those not ready"
 
 
 def _order(book: Book) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from rollout.executor.controlgroup import ControlGroup
 from rollout.executor.view import PodView
 from rollout.fleet import marks
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Pod
@@ -129,6 +130,7 @@ class DaemonSetRun:
         self.planned = planned
         self.name = planned.name
         self.zones = {node.name: node.zone for node in planned.nodes}
+        self.control = ControlGroup(self.zones)
         self.broken_before = {n.name for n in planned.nodes if n.in_budget and not n.available}
         self.view = PodView(
             planned.uid,
@@ -144,6 +146,7 @@ class DaemonSetRun:
         self.generation = planned.generation  # the one that must have been observed
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known
+        self.unprepared = False  # it is restored as the plan found it, with no patch before
         self.patch_is_unsure = False  # no answer told what became of the last one
         self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
@@ -227,7 +230,8 @@ class DaemonSetRun:
         template = template_digest(seen.spec.template)
         patched_by = seen.metadata.annotations.get(marks.PLAN)
         begun = patched_by is not None and patched_by == self._plan_digest
-        if self.phase in (Phase.UNTOUCHED, Phase.PREPARING) and not begun:
+        as_planned = self.unprepared or self.phase in (Phase.UNTOUCHED, Phase.PREPARING)
+        if as_planned and not begun:
             if template != self.planned.current.template_digest:
                 return f"the template of DaemonSet {self.name} was edited since the plan was made"
             if seen.spec.update_strategy != self.planned.live_strategy:
@@ -308,15 +312,7 @@ class DaemonSetRun:
 
     def first(self, fits: Callable[[StepRun], bool]) -> StepRun | None:
         """Return the first waiting step that fits: broken nodes first, then the plan's order."""
-        best: StepRun | None = None
-        for (lane, _), heap in self._lanes.items():
-            while heap and (heap[0][1].lane is not lane or heap[0][1].state is not StepState.READY):
-                heapq.heappop(heap)
-            if not heap or not fits(heap[0][1]):
-                continue
-            if best is None or (lane, heap[0][0]) < (best.lane, best.rank):
-                best = heap[0][1]
-        return best
+        return min(filter(fits, self.heads()), key=urgency, default=None)
 
     @property
     def waits(self) -> bool:
@@ -324,10 +320,17 @@ class DaemonSetRun:
         return bool(self.heads())
 
     def heads(self) -> list[StepRun]:
-        """Return the first waiting step of each lane and zone."""
-        return [
-            run
-            for (lane, _), heap in self._lanes.items()
-            for _, run in heap[:1]
-            if run.lane is lane and run.state is StepState.READY
-        ]
+        """Return the first waiting step of each lane and zone; what waits no longer is dropped."""
+        found: list[StepRun] = []
+        for (lane, _), heap in self._lanes.items():
+            while heap and (heap[0][1].lane is not lane or heap[0][1].state is not StepState.READY):
+                heapq.heappop(heap)
+            if heap:
+                found.append(heap[0][1])
+        return found
+
+
+def urgency(run: StepRun) -> tuple[int, int]:
+    """Return what a waiting step is chosen by: the smallest goes first."""
+    assert run.lane is not None
+    return run.lane, run.rank

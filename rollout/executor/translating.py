@@ -26,6 +26,7 @@ from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ClusterEvent, ControllerRevision
 
 CREATION_REFUSED: Final = "FailedCreate"  # the reason of the controller's event
+_RECORD_DELETED: Final = ev.StopAsked("the run record was deleted")
 
 
 class Translator:
@@ -51,6 +52,7 @@ class Translator:
         self._uids = uids
         self._run_id = run_id
         self._saw_epoch = saw_epoch
+        self._is_recorded = False  # the run has a record
         self._revisions: dict[str, dict[str, ControllerRevision]] = {name: {} for name in uids}
 
     def translate(self, item: Any) -> list[ev.Event]:  # noqa: ANN401 - news of any type of object
@@ -81,6 +83,8 @@ class Translator:
         kind, _, name = source.partition("/")
         match kind:
             case "record":
+                if self._is_recorded and not items:  # it went while the watch was away
+                    return [_RECORD_DELETED]
                 return [event for item in items for event in self._wished(item)]
             case "events":
                 return [event for item in items for event in _refused(name, item)]
@@ -119,7 +123,7 @@ class Translator:
         kind, _, name = source.partition("/")
         match kind:
             case "record":
-                return [ev.StopAsked("the run record was deleted")]
+                return [_RECORD_DELETED]
             case "events":
                 return []  # they are forgotten after an hour
             case "nodes":
@@ -140,7 +144,10 @@ class Translator:
         except StaleError as error:
             return [ev.StopAsked(str(error))]
         self._saw_epoch(record.epoch, f"run {record.run_id}")
-        return [ev.Said(self._heed(record))] if record.run_id == self._run_id else []
+        if record.run_id != self._run_id:
+            return []
+        self._is_recorded = True
+        return [ev.Said(self._heed(record))]
 
     def _all_revisions(self, name: str) -> ev.RevisionsSeen:
         uid = self._uids[name]

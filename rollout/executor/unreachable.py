@@ -9,6 +9,7 @@ that takes down its neighbours must not march on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,14 @@ class Unreachable:
 
     since: dict[str, float] = field(default_factory=dict)  # node -> seconds
     waiting: dict[str, StepRun] = field(default_factory=dict)  # steps set aside, by id
-    left_out: set[str] = field(default_factory=set)  # nodes that did not come back in time
+    missed: Counter[str] = field(default_factory=Counter)  # node -> its steps, also those left out
 
 
 def note_readiness(book: Book, node: Node, now: float) -> None:
     """Remember since when a node is not ready."""
     name = node.metadata.name
+    for ds in book.daemon_sets.values():
+        ds.control.note_readiness(name, ready=node.ready)
     if node.ready:
         book.unreachable.since.pop(name, None)
     elif name not in book.unreachable.since:
@@ -58,22 +61,27 @@ def set_aside(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
     if run.id in book.unreachable.waiting:
         return
     book.unreachable.waiting[run.id] = run
+    missed = book.unreachable.missed
+    missed[run.node] += 1
     since = book.unreachable.since[run.node]
     book.note("node-waits", ds, node=run.node, wave=run.step.wave, message="it is not ready")
     deadline = since + book.plan.health.node_timeout_s
     book.at(deadline, lambda at: _skip(book, ds, run, since, at))
     limit = book.plan.failure.max_unreachable
-    names = {step.node for step in book.unreachable.waiting.values()} | book.unreachable.left_out
-    if len(names) > limit.value:
+    if len(missed) > limit.value and not book.hold_why:
         book.hold(
-            f"{len(names)} nodes turned not ready before their update (maxUnreachable "
-            f"{limit.text}): {cut(sorted(names))}"
+            f"{len(missed)} nodes turned not ready before their update (maxUnreachable "
+            f"{limit.text}): {cut(sorted(missed))}"
         )
 
 
 def take_up(book: Book, run: StepRun) -> None:
-    """The node is ready again."""
-    book.unreachable.waiting.pop(run.id, None)
+    """The node is ready again, or its step is over."""
+    if book.unreachable.waiting.pop(run.id, None) is not None:
+        missed = book.unreachable.missed
+        missed[run.node] -= 1
+        if not missed[run.node]:
+            del missed[run.node]
 
 
 def _skip(book: Book, ds: DaemonSetRun, run: StepRun, since: float, now: float) -> None:
@@ -82,7 +90,6 @@ def _skip(book: Book, ds: DaemonSetRun, run: StepRun, since: float, now: float) 
     if not still or run.state is not StepState.READY or book.stopping:
         return
     del book.unreachable.waiting[run.id]
-    book.unreachable.left_out.add(run.node)
     limit = format_duration(book.plan.health.node_timeout_s)
     reason = f"the node turned not ready before its update and was not back after {limit}"
     ds.view.drop_node(run.node)

@@ -152,6 +152,14 @@ class Writer:
         return self._client.guarded(too_old)
 
     def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
+        """Patch a DaemonSet, unless it is not as the run left it any more (S9).
+
+        Somebody may have changed it since the patch was decided, which waits behind other writes;
+        it is bound to the state of now, and would take that change for its own.
+        """
+        ds = self._engine.daemon_sets[name]
+        if ds.live is not None and ds.drift(ds.live):
+            return ev.Answered(action, ev.Answer.CONFLICT)
         seen = self._client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)
         generation = seen.metadata.generation
         self._put(ev.DaemonSetSeen(name, seen))

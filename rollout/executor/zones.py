@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.state import DaemonSetRun, StepRun
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
-
-_UNTOUCHED = (StepState.BLOCKED, StepState.READY, StepState.SKIPPED)
 
 
 def is_open(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
@@ -35,19 +33,10 @@ def went_down(book: Book, ds: DaemonSetRun, run: StepRun) -> str:
     """
     if not run.zone or run.node not in book.unreachable.since:
         return ""
-    control = [
-        node
-        for node, zone in ds.zones.items()
-        if zone == run.zone and _is_untouched(ds.steps.get(node))
-    ]
-    down = [node for node in control if node in book.unreachable.since]
-    if not down or 2 * len(down) < len(control):
+    control, down = ds.control.size[run.zone], ds.control.down[run.zone]
+    if not down or 2 * down < control:
         return ""
     return (
-        f"zone {run.zone} is down: {len(down)} of {len(control)} of its nodes that were not "
-        "updated are not ready either"
+        f"zone {run.zone} is down: {down} of {control} of its nodes that were not updated are not "
+        "ready either"
     )
-
-
-def _is_untouched(step: StepRun | None) -> bool:
-    return step is None or step.state in _UNTOUCHED

@@ -1,13 +1,15 @@
 """`command`: a program's exit code decides: 0 passes, 75 is inconclusive, anything else fails.
 
 Only where the caller allows commands; no shell, a clean environment, the document as JSON on
-standard input. It runs in a session of its own, of which nothing is left when it has ended or its
-time is over: not its children, and not those that left the session (found by a mark in their
-environment, where the system has /proc). Output beyond the limit is read and dropped.
+standard input. It runs in a session of its own, of which nothing is left when it has ended, its
+time is over, or the run ends without it: not its children, and not those that left the session
+(found by a mark in their environment, where the system has /proc). Output beyond the limit is read
+and dropped.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import signal
@@ -37,6 +39,7 @@ SECRET = "ROLLOUT_SECRET"  # noqa: S105 - the variable's name
 _GRACE_S = 2.0  # between asking to end and ending
 _ROUNDS = 20  # of looking for processes that were started while we looked
 _INHERITED = ("PATH", "TZ")
+_running: dict[str, subprocess.Popen[bytes]] = {}  # by mark
 
 
 def measure(gate: CommandGate, context: Context) -> Reading | Measurement:
@@ -98,14 +101,24 @@ def _run(gate: CommandGate, context: Context) -> tuple[int | None, bytes]:
         except OSError as error:
             raise OutsideError(f"{gate.argv[0]} cannot be started: {error.strerror}") from None
     assert process.stdout is not None
+    _running[mark] = process
     with process.stdout as pipe:
         kept = bytearray()
         reader = threading.Thread(target=_drain, args=(pipe, kept), daemon=True)
         reader.start()
         code = _wait(process, parse_duration(gate.timeout))
         _end_all(process.pid, mark)
+        del _running[mark]
         reader.join(_GRACE_S)
     return code, bytes(kept)
+
+
+@atexit.register
+def _end_left() -> None:
+    """End what still runs for measurements that a run has left behind at its end."""
+    for mark, process in list(_running.items()):
+        _end_all(process.pid, mark)
+        process.wait()
 
 
 def _environment(gate: CommandGate, context: Context, mark: str) -> dict[str, str]:

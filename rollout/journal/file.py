@@ -63,13 +63,12 @@ class Journal:
         Raises:
             JournalError: when it cannot be written, now or before.
         """
-        if self._descriptor is None:
-            return
         kept = {key: value for key, value in fields.items() if value not in ("", None)}
-        with self._turn:
+        with self._turn, self._for_ever():
+            if self._descriptor is None:
+                return
             line, head = seal(self._head, {**kept, "type": kind, "time": _now()})
-            with self._for_ever():
-                _write_all(self._descriptor, line)
+            _write_all(self._descriptor, line)
             self._head = head
             self._unsynced = True
 
@@ -79,19 +78,23 @@ class Journal:
         Raises:
             JournalError: when they may not be, now or before.
         """
-        if self._descriptor is None:
-            return
         with self._turn, self._for_ever():
-            if self._unsynced and self._durable:
+            if self._unsynced and self._durable and self._descriptor is not None:
                 os.fsync(self._descriptor)
             self._unsynced = False
             self._kept = self._head
 
     def close(self) -> None:
-        """Close the file; the lock on it ends."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        """Close the file; the lock on it ends.
+
+        A thread that is left behind, such as a gate's, may still come with a line: none of it goes
+        into the file that has the descriptor's number by then, and nothing counts as written down.
+        """
+        with self._turn:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                self.failed = self.failed or f"the journal {self.path} is closed"
+                os.close(descriptor)
 
     @contextlib.contextmanager
     def _for_ever(self) -> Iterator[None]:

@@ -122,6 +122,26 @@ WRITES: Final = (
         ),
     ),
     Guard(
+        "patch-on-a-change",
+        "a patch that had to wait takes away what somebody changed meanwhile",
+        "rollout/executor/writing.py",
+        "        if ds.live is not None and ds.drift(ds.live):\n",
+        "        if False:\n",
+        (
+            "tests/executor/test_writing.py::test_a_patch_is_not_made_on_a_strategy_that_somebody_has_changed_meanwhile",
+        ),
+    ),
+    Guard(
+        "released-pod-known-again",
+        "a list from right before a release leaves the old pod beside the new one",
+        "rollout/executor/observing.py",
+        "    if pod.metadata.uid == step.replaced_uid:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_hand_over_news.py::test_a_list_from_right_before_a_release_leaves_no_old_pod_behind",
+        ),
+    ),
+    Guard(
         "record-of-this-run",
         "a run writes into the record of its successor (S4)",
         "rollout/executor/keeper.py",
@@ -135,10 +155,11 @@ WRITES: Final = (
         "record-unknown-outcome",
         "a record whose answer was lost is taken for written (S4)",
         "rollout/executor/keeper.py",
-        "            if now != before:\n"
-        "                raise self._changed() from None\n"
-        "            stored = self._send(record)\n",
-        "            return\n",
+        "                if now != before or isinstance(error, Conflict):\n"
+        "                    raise self._changed() from None\n"
+        "                if not tries_left:\n"
+        "                    raise\n",
+        "                return\n",
         ("tests/executor/test_keeper.py::test_a_write_without_an_answer_is_resolved_by_a_read",),
     ),
     Guard(

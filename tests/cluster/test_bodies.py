@@ -5,16 +5,16 @@ import pytest
 from rollout.cluster.bodies import delete_options, leading_number, selectors
 
 
-def test_a_deletion_without_a_grace_period_keeps_the_pods_own() -> None:
-    assert delete_options("u", None) == {
+def test_a_deletion_means_one_uid_and_keeps_the_pods_own_grace_period() -> None:
+    assert delete_options("u", "") == {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": "u"},
     }
 
 
-def test_a_grace_period_of_zero_is_not_forgotten() -> None:
-    assert delete_options("u", 0)["gracePeriodSeconds"] == 0
+def test_what_becomes_of_the_owned_is_said_where_it_is_asked_for() -> None:
+    assert delete_options("u", "Background")["propagationPolicy"] == "Background"
 
 
 def test_empty_selectors_are_left_out() -> None:

@@ -153,26 +153,25 @@ def test_a_refused_read_says_what_can_be_done(
 
 def test_every_delete_names_the_uid_that_it_means(tmp_path: Path) -> None:
     with serve(replies(Reply(pod("a", 1)))) as world, talking_to(world.url, tmp_path) as client:
-        client.delete(f"{PODS}/a", uid="u1", grace_period_seconds=0)
+        client.delete(f"{PODS}/a", uid="u1", propagation="Background")
     assert world.asked[0].body == {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": "u1"},
-        "gracePeriodSeconds": 0,
+        "propagationPolicy": "Background",
     }
 
 
 @pytest.mark.parametrize("kind", PatchKind)
 def test_a_patch_goes_out_as_what_it_is(tmp_path: Path, kind: PatchKind) -> None:
-    body = [{"op": "test"}] if kind is PatchKind.JSON else {"metadata": {"labels": {"a": None}}}
+    body = {"metadata": {"labels": {"a": None}}}
     with serve(replies(Reply(pod("a", 2)))) as world, talking_to(world.url, tmp_path) as client:
-        client.patch(f"{PODS}/a", body, kind, Pod, dry_run=True, force=kind is PatchKind.APPLY)
+        client.patch(f"{PODS}/a", body, kind, Pod, dry_run=True)
     asked = world.asked[0]
     assert asked.headers["content-type"] == kind.value
     assert asked.body == body
     assert asked.query["dryRun"] == "All"
     assert asked.query["fieldManager"] == "rollout"
-    assert ("force" in asked.query) == (kind is PatchKind.APPLY)
 
 
 def test_create_and_replace_return_what_the_server_stored(tmp_path: Path) -> None:

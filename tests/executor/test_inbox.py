@@ -32,3 +32,15 @@ def test_a_wish_to_stop_is_heard_before_the_news_that_came_earlier_and_keeps_the
     assert inbox.stopped_within(0.0)
     assert inbox.take(0.0) == ["news", ev.StopAsked("stopped by SIGINT")]
     assert inbox.take(0.0) == []
+
+
+def test_a_part_that_begins_hears_nothing_of_the_one_before_but_that_the_lock_is_lost() -> None:
+    inbox = Inbox()
+    lost = ev.LockLost("the lease was taken over")
+    for item in (ev.PodGone("log-agent", "uid"), lost, ev.ViewLost("nodes", "silent for 75 s")):
+        inbox.put(item)
+
+    inbox.forget()
+
+    assert inbox.take(0.0) == [lost]
+    assert inbox.take(0.0) == []

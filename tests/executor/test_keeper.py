@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.cluster.client import Client, PatchKind
-from rollout.errors import StaleError
+from rollout.errors import StaleError, UnknownOutcome
 from rollout.executor.holding import Held
 from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
@@ -126,6 +126,39 @@ def test_a_write_without_an_answer_is_resolved_by_a_read(
         keeper(client, plan).write(record_of(plan))
 
         assert stored(client, plan) == record_of(plan)
+
+
+class SlowProxy(Client):
+    """A way to the cluster on which the first replacement arrives late: right before the next."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._sender, client.namespace)
+        self.late: list[Any] = []
+        self.seen = 0
+
+    def replace(self, path: str, body: object, type_: type[Any]) -> Any:
+        self.seen += 1
+        if self.seen == 1:
+            self.late.append(body)
+            raise UnknownOutcome(f"PUT {path}: the server is silent")
+        while self.late:
+            super().replace(path, self.late.pop(), type_)
+        return super().replace(path, body, type_)
+
+
+def test_a_write_that_arrives_late_refuses_its_own_repetition_and_is_known_again(
+    tmp_path: Path, plan: Plan
+) -> None:
+    with cluster(tmp_path) as client:
+        keeper(client, plan).write(record_of(plan))
+        mine = keeper(SlowProxy(client), plan)
+
+        mine.update("run-1", lambda record: replace(record, phase="paused"))
+        mine.update("run-1", lambda record: replace(record, message="goes on from there"))
+
+        assert stored(client, plan) == replace(
+            record_of(plan), phase="paused", message="goes on from there"
+        )
 
 
 def test_a_record_under_a_higher_epoch_is_never_overwritten(tmp_path: Path, plan: Plan) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import msgspec
 
 from rollout.executor import events as ev
+from rollout.executor.actions import Restore
 from rollout.executor.engine import Engine
 from rollout.executor.state import Phase
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet
 from rollout.planner.delta import apply_difference
 from rollout.planner.plan import Plan
+from rollout.planner.rollback import rollback_plan
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet
 from tests.simulation.driver import make_plan, read_fleet
+from tests.simulation.world import World as SimulatedWorld
 
 NOW = 1_790_000_000.0
 
@@ -42,6 +45,34 @@ def test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news() -> No
     engine.observe(ev.Answered(prepare, ev.Answer.ACCEPTED, generation=2), NOW)
 
     assert engine.daemon_sets["log-agent"].phase is Phase.OPEN
+    assert engine.drift_why == ""
+
+
+def test_the_status_that_comes_before_a_way_back_has_restored_is_no_other_run() -> None:
+    """Nothing but the strategy is left: the marks there are of the way back before."""
+    world = SimulatedWorld(3)
+    world.run.kill()
+    kept = msgspec.json.encode(world.live["spec"]["updateStrategy"]).decode()
+    marked = {marks.PLAN: "sha256:of-the-way-back-before", marks.ORIGINAL_STRATEGY: kept}
+    strategy = {"type": "OnDelete", "rollingUpdate": None}
+    world.patch({"metadata": {"annotations": marked}, "spec": {"updateStrategy": strategy}})
+    world.advance(5.0)
+    fleet = read_fleet(world.cluster, "logging", "log-agent")
+    assert fleet.current is not None
+    targets = {"log-agent": fleet.current}
+    engine = Engine(rollback_plan("back", [fleet], targets, "v1.36.0", NOW), resumed=True)
+    engine.observe(ev.NodesListed(tuple(fleet.nodes.values())), NOW)
+    pods = tuple(pod for group in fleet.pods.values() for pod in group)
+    engine.observe(ev.PodsListed("log-agent", pods), NOW)
+    engine.observe(ev.ReleasedListed("log-agent", ()), NOW)
+    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
+    assert engine.decide(NOW) == [Restore("log-agent")]
+
+    metadata = msgspec.structs.replace(fleet.daemon_set.metadata, resource_version="100000")
+    later = msgspec.structs.replace(fleet.daemon_set, metadata=metadata)
+    engine.observe(ev.DaemonSetSeen("log-agent", later), NOW)
+
     assert engine.drift_why == ""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rollout.cluster.watch import Broken, Changed, Listed, Resumed, Stalled
+from rollout.cluster.watch import Broken, Changed, Listed, Removed, Resumed, Stalled
 from rollout.errors import Forbidden
 from rollout.executor import events as ev
+from rollout.executor.record import DATA_KEY, ConfigMap, RunRecord, encode_record
 from rollout.executor.translating import Translator
 from rollout.executor.wishes import Wishes
-from rollout.fleet.objects import ClusterEvent
+from rollout.fleet.objects import ClusterEvent, Meta
 
 
 def translator() -> Translator:
@@ -46,6 +47,23 @@ def test_an_event_about_a_refused_pod_is_told_with_its_words_and_time(
 
     assert translator().translate(Listed("events/agent", [event], "1")) == expected
     assert translator().translate(Changed("events/agent", event)) == expected
+
+
+def recorded(run_id: str) -> ConfigMap:
+    record = RunRecord(1, run_id, "p1", "sha256:a", "agent", "running", "", "ann@laptop", ())
+    return ConfigMap(Meta("rollout-agent"), {DATA_KEY: encode_record(record)})
+
+
+def test_a_record_that_went_while_nobody_watched_stops_the_run_like_one_that_goes() -> None:
+    deleted = [ev.StopAsked("the run record was deleted")]
+    heard = translator()
+    assert heard.translate(Listed("record", [], "1")) == []  # before the first write
+    assert heard.translate(Changed("record", recorded("run-0"))) == []
+    assert heard.translate(Listed("record", [], "2")) == []  # it was another run's
+    assert heard.translate(Changed("record", recorded("run-1"))) == [ev.Said(Wishes())]
+
+    assert heard.translate(Listed("record", [], "3")) == deleted
+    assert heard.translate(Removed("record", recorded("run-1"))) == deleted
 
 
 def test_other_events_say_nothing() -> None:

@@ -45,7 +45,7 @@ class Scene:
         old = next(p for p in self.world.objects(PODS) if p["spec"]["nodeName"] == node)
         meta = old["metadata"]
         path = resource_path("v1", "pods", namespace=meta["namespace"], name=meta["name"])
-        self.client.delete(path, uid=meta["uid"], grace_period_seconds=0)
+        self.client.delete(path, uid=meta["uid"])
 
         def came(pod: Object) -> bool:
             another = pod["metadata"]["uid"] != meta["uid"] and pod["spec"].get("nodeName") == node

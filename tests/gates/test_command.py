@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -167,3 +170,28 @@ def test_children_that_a_command_leaves_behind_are_ended_and_not_waited_for() ->
     found = run(FAMILY, timeout="60s")
     assert found.outcome is Outcome.PASSED
     wait_until_gone([int(pid) for pid in found.reason.removeprefix("exit 0: ").split()])
+
+
+HOLDS = """
+import fcntl, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+open(sys.argv[2], "w").close()
+time.sleep(600)
+"""
+
+
+def leave_a_command_behind(locked: str, ready: str) -> None:
+    """Run a command in a thread of the kind that gates are measured in, and end without it."""
+    os.mkfifo(ready)
+    threading.Thread(target=run, args=(HOLDS, locked, ready), daemon=True).start()
+    Path(ready).read_bytes()  # comes back when the command has opened it, and closed it
+
+
+def test_nothing_is_left_of_a_command_when_the_run_ends_without_it(tmp_path: Path) -> None:
+    locked, ready = str(tmp_path / "locked"), str(tmp_path / "ready")
+    code = "from tests.gates.test_command import *; leave_a_command_behind(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, locked, ready], check=True, timeout=120)
+
+    with Path(locked).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from rollout.cluster.client import Client
+from rollout.fleet.objects import ContainerStatus, Pod, PodMeta, PodSpec, PodStatus
 from rollout.gates.context import Bare
-from rollout.gates.logs import Found, judge_found
+from rollout.gates.logs import Found, judge_found, measure
 from rollout.gates.measurement import Measurement, Outcome, Reading
 from rollout.sim.images import Behaviour, Fault, FaultKind
 from rollout.sim.resources import PODS
 from rollout.sim.store import Object
 from tests.e2e.world import NEW, OLD
 from tests.gates.scene import Scene, scene
-from tests.gates.worlds import NOW, a_gate
+from tests.gates.worlds import NOW, a_context, a_gate
 
 ERROR = 'level=error msg="cannot open \x1b[31m/etc/agent"'
 SAYS = Behaviour(logs=(ERROR,))
@@ -159,3 +164,36 @@ def test_a_node_without_its_new_pod_leaves_its_log_unread(shared: Scene) -> None
     assert (found.outcome, found.reason) == (Outcome.NO_DATA, "node-001 has no new pod")
     bad = shared.measure(a_gate("logs", pattern="level=error"), bare=lost)
     assert bad.outcome is Outcome.FAILED
+
+
+class Silent:
+    """A cluster that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+
+    def text(self, _path: str, _query: object) -> bytes:
+        self.asked.release()
+        threading.Event().wait()
+        raise AssertionError
+
+
+def leave_a_measurement_behind() -> None:
+    """Measure in a thread of the kind that gates are measured in, and end without it."""
+    status = ContainerStatus(name="agent")
+    pods = tuple(
+        Pod(PodMeta(name, name), PodSpec(name), PodStatus(container_statuses=(status,)))
+        for name in ("n1", "n2", "n3")
+    )
+    silent = Silent()
+    context = a_context(client=cast("Client", silent), updated=pods)
+    gate = a_gate("logs", pattern="x")
+    threading.Thread(target=measure, args=(gate, context), daemon=True).start()
+    for _ in pods:
+        silent.asked.acquire()
+
+
+def test_logs_that_never_come_do_not_keep_a_run_from_its_end() -> None:
+    code = "from tests.gates.test_logs import *; leave_a_measurement_behind()"
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert done.returncode == 0

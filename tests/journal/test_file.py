@@ -174,3 +174,14 @@ def test_lines_from_several_threads_stay_one_chain(tmp_path: Path) -> None:
         list(pool.map(lambda number: journal.append("told", number=number), range(400)))
     reading = read_journal(path)
     assert (reading.broken, reading.head.seq) == ("", 401)
+
+
+def test_what_comes_behind_the_end_does_not_count_as_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "r1.jsonl"
+    with opened(path) as (journal, _):
+        journal.append("end")
+    with pytest.raises(JournalError, match="is closed"):
+        journal.append("intent")
+    with pytest.raises(JournalError, match="is closed"):
+        journal.sync()
+    assert read_journal(path).last["type"] == "end"

@@ -7,6 +7,7 @@ from typing import Any
 from rollout.errors import ExitCode
 from rollout.executor.actions import Outcome
 from rollout.executor.state import StepRun, StepState
+from rollout.executor.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
@@ -63,6 +64,22 @@ def test_nodes_49_a_node_that_comes_back_in_time_is_updated_in_the_end() -> None
 
     assert world.finish().outcome is Outcome.DONE
     assert world.step("node-007").replaced_uid
+
+
+def test_a_node_that_somebody_skips_while_it_is_not_ready_is_not_waited_for() -> None:
+    wave = {"name": "all", "bake": "10m"}
+    world = World(8, daemonSets=[item(2)], health=HEALTH, waves=[wave])
+    slowly(world)
+    world.until_deletes(1)
+    world.oracle.close()  # a node that dies beside ours is not ours to keep within the budget
+    world.cluster.lose_node("node-007")
+    world.until(lambda: bool(world.run.engine.unreachable.waiting))
+
+    world.run.say(Wishes(skipped={"node-007": "skipped by alice"}))
+    world.until(lambda: world.run.engine.done_count == 7)
+
+    assert not world.run.engine.unreachable.waiting
+    assert world.why() == "waiting for the bake time of wave all (10m)"
 
 
 def test_more_nodes_that_turn_not_ready_than_allowed_hold_the_run_without_blame() -> None:
