@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ from rollout.executor import events as ev
 from rollout.executor import run as loop
 from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
 from rollout.executor.engine import Engine
-from rollout.executor.state import OVER, StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, OVER, StepRun, StepState
 from rollout.fleet import marks
 from rollout.sim.cluster import Cluster
 from rollout.sim.requests import Request, target_of
@@ -31,9 +32,34 @@ from tests.simulation.writeoracle import WriteJudge
 
 SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
 HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
-SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
+SETTLED_S = 0.5  # after which everybody knows that a node is down, if nothing hides it
+
+STAMP_S = 1.0  # to which the time in a condition is rounded
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
+
+
+@dataclass(slots=True)
+class _Soak:
+    """For how long a pod, or a node, was ready without a break."""
+
+    since: float | None = None
+    longest: float = -STAMP_S  # of the breaks before; it was never ready
+
+    def look(self, now: float, *, ready: bool) -> None:
+        """Take in whether it is ready."""
+        if not ready:
+            self.longest, self.since = self.lasted(now), None
+        elif self.since is None:
+            self.since = now
+
+    def lasted(self, now: float) -> float:
+        """Return the longest time so far; less than any soak where it was never ready."""
+        return max(self.longest, -STAMP_S if self.since is None else now - self.since)
+
+    def is_over(self, soak_s: float, now: float) -> bool:
+        """Whether it was ready for the time of a soak, as far as the stamps tell."""
+        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S
 
 
 class Judge:
@@ -73,6 +99,8 @@ class Judge:
         self._down: dict[Place, float] = {}  # since when
         self._up: dict[Place, float] = {}  # the same of those that are not down
         self._by_us: set[Place] = set()
+        self._slots: dict[Place, _Soak] = {}  # where we have ended a pod
+        self._soaks: dict[str, _Soak] = {}  # UID of a pod
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
             set()
@@ -197,11 +225,15 @@ class Judge:
             self._by_others[place] = self._machine.clock.now()
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
+            if _is_released(event.old or {}):
+                self._check_soaked(process, place)
             # What was down already, as far as anybody could hear, is replaced and not taken down.
             if was_served and was_known and not served and not self._lost_just_now(place):
                 self._by_us.add(place)
                 self._check_alone(process, place)
                 self._check_budget(process, place)
+            if not served:
+                self._check_pace(process, place)
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
             self.gates.changed(*place)
@@ -226,15 +258,25 @@ class Judge:
         if event.type == "DELETED":
             name = event.object["metadata"]["name"]
             self._by_us = {place for place in self._by_us if place[1] != name}
+            self._slots = {at: slot for at, slot in self._slots.items() if at[1] != name}
 
     def _check_alone(self, process: Process, place: Place) -> None:
-        """A node belongs to one step at a time; one that has failed is over."""
+        """A node belongs to one step at a time.
+
+        One that has failed is over, and where a pod was found that no kubelet ends there is none.
+        """
         engine = self.engines.get(process)
         sets = engine.daemon_sets.values() if engine is not None else ()
         over = {
             ds.planned.uid
             for ds in sets
             if place[1] in ds.steps and ds.steps[place[1]].state is StepState.FAILED
+        }
+        over |= {
+            ds.planned.uid
+            for ds in sets
+            for node in ds.planned.nodes
+            if node.name == place[1] and node.deferred_by == "stuck"
         }
         others = {uid for uid, node in self._by_us if node == place[1]} - {place[0]} - over
         if others:
@@ -252,6 +294,10 @@ class Judge:
             self._was_right.add((*place, revision))
         else:
             serving.discard(meta["uid"])
+        now = self._machine.clock.now()
+        self._soaks.setdefault(meta["uid"], _Soak()).look(now, ready=meta["uid"] in serving)
+        if place in self._slots:
+            self._slots[place].look(now, ready=bool(serving))
         if serving:
             self._down.pop(place, None)
             self._up.setdefault(place, self._machine.clock.now())
@@ -282,6 +328,37 @@ class Judge:
             self.complain(
                 f"S1: {place[1]} is taken down while {sorted(others)} are down, {limit} may be"
             )
+
+    def _check_pace(self, process: Process, place: Place) -> None:
+        """S1: a slot is held until the new pod has soaked, also where a pod was down before."""
+        engine = self.engines.get(process)
+        planned = engine.plan.daemon_sets if engine is not None else ()
+        ds = next((ds for ds in planned if ds.uid == place[0]), None)
+        if engine is None or ds is None:
+            return
+        self._slots[place] = _Soak()
+        soak_s = max(engine.plan.health.soak_s, ds.min_ready_s)
+        now = self._machine.clock.now()
+        steps = engine.daemon_sets[ds.name].steps
+        flying = {
+            node
+            for (uid, node), slot in self._slots.items()
+            if uid == ds.uid and node in steps and steps[node].state in (*IN_FLIGHT, StepState.DONE)
+            if not slot.is_over(soak_s, now)
+        }
+        if len(flying) > ds.budget.value:
+            self.complain(f"S1: {sorted(flying)} hold a slot at once, {ds.budget.value} may")
+
+    def _check_soaked(self, process: Process, place: Place) -> None:
+        """The last pod of before goes when its successor has soaked (design, idea 2)."""
+        engine = self.engines.get(process)
+        if engine is None:
+            return
+        soak_s, now = engine.plan.health.soak_s, self._machine.clock.now()
+        beside = (p for p in self._store.scan(PODS) if _owner(p) and self._place(p) == place)
+        soaks = [self._soaks[pod["metadata"]["uid"]] for pod in beside]
+        if not any(soak.is_over(soak_s, now) for soak in soaks):
+            self.complain(f"S1: {process.name} ends a hand-over on {place[1]} before its soak")
 
     def _there(self, *, ready: bool = False) -> set[str]:
         """Return the nodes of the cluster; all, or those that are ready."""

@@ -18,7 +18,14 @@ from rollout.errors import ExitCode
 from rollout.fleet import marks
 from rollout.planner.plan import Plan
 from rollout.sim.faultfile import Script, read_faults
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, NodeGroup, Taint, read_fault
+from rollout.sim.fleetfile import (
+    DaemonSetEntry,
+    Fleet,
+    NodeGroup,
+    Taint,
+    UpdateStrategy,
+    read_fault,
+)
 from rollout.sim.images import Behaviour, Timing
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.resources import DAEMONSETS, PODS
@@ -26,7 +33,7 @@ from rollout.sim.store import Object
 from tests.simulation.oracles import _node, _ready
 from tests.simulation.outsideworld import Turn
 from tests.simulation.people import Operator, act, answers, draw_more
-from tests.simulation.storyfaults import draw_worse
+from tests.simulation.storyfaults import draw_worse, views_are_late_for
 from tests.simulation.storygates import draw_gates
 from tests.simulation.turning import begin_turns, end_turns
 from tests.simulation.virtual import SOMEBODY, Command, World
@@ -38,6 +45,7 @@ PATIENCE_S = 600.0  # until people stop a command that waits
 FAULTS_END_S = 120.0  # from then on nothing goes wrong any more
 GATED, CROWDED, WORSE = 0.3, 0.3, 0.15  # shares of stories with gates, more people, larger faults
 RARER, SIZED = 0.05, 0.02  # shares with releases, and with fleets, that all others don't have
+OWN = 0.25  # share with DaemonSets that say themselves how they are to be updated
 OPERATORS = (
     *("kill", "kill", "kill", "interrupt", "pause", "pause", "rollback", "second-apply"),
     *("delete-pod", "edit-template", "edit-strategy", "cordon", "join", "leave", "reboot"),
@@ -48,17 +56,6 @@ FAULTS = (
 )
 ZONES = ("zone-a", "zone-b", "zone-c", "zone-d")
 _NOT_REACHED = ("deferred", "skipped", "gone")  # results of nodes that a run may end with
-_LATE_VIEWS = (
-    "stale",
-    "stall",
-    "drop",
-    "expire",
-    "restart",
-    "delay",
-    "error",
-    "throttle",
-    "refuse",
-)
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -77,6 +74,7 @@ class Scenario(msgspec.Struct, frozen=True):
     operators: tuple[Operator, ...] = ()
     faults: tuple[dict[str, Any], ...] = ()
     turns: tuple[Turn, ...] = ()  # when what a gate looks at is bad
+    own: dict[str, Any] = {}  # what the DaemonSets say themselves: strategy, minReadySeconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,8 @@ def draw(seed: int) -> Scenario:
     What stories got later, gates and more people and faults, is drawn from sources of its own: the
     seeds that don't get them mean what they always meant.
     """
-    return _with_more_nodes(_with_other_release(_with_more_trouble(_with_gates(_draw(seed)))))
+    story = _with_other_release(_with_more_trouble(_with_gates(_draw(seed))))
+    return _with_own_words(_with_more_nodes(story))
 
 
 def _draw(seed: int) -> Scenario:
@@ -169,6 +168,22 @@ def _with_more_nodes(scenario: Scenario) -> Scenario:
     if rng.random() > SIZED:
         return scenario
     return replace(scenario, nodes=round(10 ** rng.uniform(0.8, rng.choice([1.2, 1.6, 2.48]))))
+
+
+def _with_own_words(scenario: Scenario) -> Scenario:
+    """Let the DaemonSets have another strategy than the one that Kubernetes gives them."""
+    rng = random.Random(f"own {scenario.seed}")
+    if rng.random() > OWN:
+        return scenario
+    strategy = rng.choice(
+        [
+            {"maxUnavailable": "25%"},
+            {"maxUnavailable": 2},
+            {"maxUnavailable": 0, "maxSurge": "50%"},
+            {"type": "OnDelete"},
+        ]
+    )
+    return replace(scenario, own={"strategy": strategy, "minReadySeconds": rng.choice([0, 0, 3])})
 
 
 def _spec(rng: random.Random, daemon_sets: int) -> dict[str, Any]:
@@ -301,12 +316,19 @@ def fleet_of(scenario: Scenario) -> Fleet:
         groups.append(NodeGroup(name="gpu-{}", count=scenario.tainted + 1, taints=(taint,)))
     if scenario.dead:
         groups.append(NodeGroup(name="dead-{}", count=scenario.dead + 1, ready=False))
+    own = msgspec.convert(scenario.own.get("strategy"), UpdateStrategy | None)
     start = Behaviour(start=Timing(2.0, sigma=scenario.slow), stop=Timing(0.5))
     return Fleet(
         seed=scenario.seed,
         nodes=tuple(groups),
         daemon_sets=tuple(
-            DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1")
+            DaemonSetEntry(
+                name=name,
+                namespace="logging",
+                image=f"{name}:1",
+                strategy=own,
+                min_ready_seconds=scenario.own.get("minReadySeconds", 0),
+            )
             for name in _names(scenario.daemon_sets)
         ),
         default_behaviour=start.over(Behaviour(logs=())),
@@ -355,8 +377,7 @@ class _Story:
         self.plan = world.plan(scenario.spec)
         for key, fault in scenario.release.items():
             world.cluster.set_image_fault(key, read_fault(fault))
-        late = [fault for fault in scenario.faults if any(kind in fault for kind in _LATE_VIEWS)]
-        world.judge.gates.views_are_late = bool(late)
+        world.judge.gates.late_until = world.clock.now() + views_are_late_for(scenario.faults)
         world.begin_faults()
         begin_turns(world, scenario.spec.get("gates", []), scenario.turns)
         code = self._commands()
@@ -520,11 +541,6 @@ class _Story:
                     )
                 )
 
-    def _hangs(self) -> bool:
-        """Whether a kubelet does not end its pods."""
-        faults = map(str, self.scenario.release.values())
-        return any("stuck-terminating" in text or "kills-node" in text for text in faults)
-
     def _check_end(self, code: int) -> None:
         """L1 and L2: every node is where the last command says, or it says that it is not."""
         if "edit-template" in self.acted or "edit-strategy" in self.acted:
@@ -538,7 +554,7 @@ class _Story:
         for pod in self.world.pods():
             if _node(pod) in dead | joined | reported or _node(pod) not in self.world.nodes():
                 continue  # the pods of a node that left stay until they are collected
-            if "deletionTimestamp" in pod["metadata"] and self._hangs():
+            if "deletionTimestamp" in pod["metadata"] and hangs(self.scenario):
                 continue  # its end was asked for; that it comes is the kubelet's affair
             found = pod["spec"]["containers"][0]["image"]
             assert found.endswith(image), f"L1: {_node(pod)} runs {found} after exit code {code}"
@@ -617,7 +633,9 @@ def _compare(scenario: Scenario, played: Played, ideal: Played) -> None:
     kinds = str(tuple(scenario.release.values()))
     unsteady = any(kind in kinds for kind in ("flap", "exits", "kills-node", "after"))
     alike = _but_readiness if unsteady else dict[str, Any]
-    assert alike(played.objects) == alike(ideal.objects), _difference(played, ideal)
+    stays = _but_what_hangs if hangs(scenario) else dict[str, Any]
+    found, wanted = alike(stays(played.objects)), alike(stays(ideal.objects))
+    assert found == wanted, _difference(played, ideal)
     # L1: a node that a list had lacked is reported as gone, and the controller does the rest.
     overlooked = _lies(scenario) and '"result":"gone"' in played.story
     hands_off = all(one.kind not in _DEEDS - {"cordon"} for one in scenario.operators)
@@ -628,6 +646,21 @@ def _compare(scenario: Scenario, played: Played, ideal: Played) -> None:
 def _lies(scenario: Scenario) -> bool:
     """Whether lists lack what is there."""
     return any(kind in fault for fault in scenario.faults for kind in ("empty", "shrink"))
+
+
+def hangs(scenario: Scenario) -> bool:
+    """Whether a kubelet does not end its pods: that their end comes is not the run's affair."""
+    faults = map(str, scenario.release.values())
+    return any("stuck-terminating" in text or "kills-node" in text for text in faults)
+
+
+def _but_what_hangs(objects: dict[str, Any]) -> dict[str, Any]:
+    """Return the objects without pods that are being ended, which people may end by force."""
+    kept = {
+        key: [one for one in value if not one[2]] if key.startswith("pod/") else value
+        for key, value in objects.items()
+    }
+    return {key: value for key, value in kept.items() if value}
 
 
 def _but_readiness(objects: dict[str, Any]) -> dict[str, Any]:

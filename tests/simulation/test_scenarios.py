@@ -29,7 +29,7 @@ def test_whatever_happens_the_rules_hold_and_the_end_is_the_same(first: int) -> 
         try:
             check(draw(seed))
         except Exception as error:
-            error.add_note(f"seed {seed}; try: scripts/soak --seeds 1 --first {seed} --keep")
+            error.add_note(f"seed {seed}; try: scripts/soak --seeds 1 --first {seed}")
             raise
 
 

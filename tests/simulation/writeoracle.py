@@ -18,6 +18,8 @@ from rollout.executor.leaseprotocol import DURATION_S, Holder, parse_holder
 from rollout.executor.unlocking import BREAKER
 from rollout.fleet import marks
 from rollout.fleet.objects import parse_time
+from rollout.fleet.revisions import template_digest
+from rollout.planner.plan import PlannedDaemonSet
 from rollout.sim.requests import Request, Target
 from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES, PODS
 from rollout.sim.store import Event, Object, Store
@@ -138,6 +140,18 @@ class WriteJudge:
         if not about or about[-1]["type"] != "intent":
             self._complain(f"S4: {process.name} writes to {target.name} without an intent")
 
+    def _check_state(self, planned: PlannedDaemonSet, found: Object, part: dict[str, Any]) -> None:
+        """S9: a patch that will be taken is made for a state that the plan knows."""
+        if part.get("resourceVersion") != found["metadata"]["resourceVersion"]:
+            return  # the precondition saves it
+        spec = found["spec"]
+        digest, strategy = template_digest(spec["template"]), spec["updateStrategy"]
+        before = digest == planned.current.template_digest and strategy == planned.live_strategy
+        prepared = digest == planned.target.template_digest and strategy["type"] == "OnDelete"
+        if not before and not prepared:
+            image = spec["template"]["spec"]["containers"][0]["image"]
+            self._complain(f"S9: {planned.name} is patched over {image} under {strategy}")
+
     def _check_object(self, engine: Engine | None, target: Target, body: dict[str, Any]) -> None:
         """S2: a named object of ours, on a planned node."""
         name, is_delete = target.name, target.verb == "delete"
@@ -159,6 +173,8 @@ class WriteJudge:
         owner = part["uid"] if target.resource is DAEMONSETS else self._owner_of(found)
         if owner not in planned:
             self._complain(f"S2: {name} is not an object of the run")
+        elif target.resource is DAEMONSETS:
+            self._check_state(planned[owner], found, part)
         elif target.resource is PODS:
             node = str(found["spec"].get("nodeName", ""))
             if node not in {node.name for node in planned[owner].nodes}:
