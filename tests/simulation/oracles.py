@@ -439,7 +439,8 @@ class Judge:
             strategy = live["spec"]["updateStrategy"]
             if restored and (strategy != planned.original_strategy or ours):
                 self.complain(f"S11: {planned.name} is left with {strategy} and {ours}")
-            if not restored and strategy != planned.original_strategy and not ours:
+            theirs = self.starts.set_by_others(planned.uid)
+            if not restored and strategy != planned.original_strategy and not (ours or theirs):
                 self.complain(f"S11: {planned.name} has {strategy}, and nothing says why")
 
 

@@ -6,10 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.fleet import marks
-from rollout.sim.fleetfile import default_fleet
+from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy, default_fleet
 from rollout.sim.resources import DAEMONSETS
 from tests.simulation.faultworld import (
     NEW,
@@ -54,6 +55,29 @@ def test_fault_01_what_changes_between_our_look_and_our_patch_is_looked_at_again
             live = world.daemon_set()["spec"]
             assert live["updateStrategy"]["type"] == "RollingUpdate", "theirs was not overwritten"
             assert "since the plan was made" in command.text
+
+
+def test_a_strategy_of_the_owner_that_changes_while_nobody_is_at_work_is_named() -> None:
+    """Where the owner has chosen OnDelete there are no marks that tell our template from theirs."""
+    entry = DaemonSetEntry(
+        name="log-agent",
+        namespace="logging",
+        image="log-agent:2.3",
+        strategy=UpdateStrategy(type="OnDelete"),
+    )
+    with World(replace(default_fleet(3, 1), daemon_sets=(entry,))) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        command.interrupt()
+        assert command.end() == ExitCode.PAUSED
+        world.patch(
+            DAEMONSETS, "log-agent", {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
+        )
+
+        back = world.start("resume", "sim", *THERE)
+
+        assert back.end() == ExitCode.STALE
+        assert "the strategy of DaemonSet log-agent was set back to RollingUpdate" in back.text
 
 
 def test_a_daemon_set_that_is_deleted_while_its_run_begins_ends_that_as_drift() -> None:
