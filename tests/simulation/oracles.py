@@ -217,7 +217,8 @@ class Judge:
             event.old and event.old["metadata"].get("deletionTimestamp")
         )
         was_served = bool(self._serving.get(place))
-        was_known = self._machine.clock.now() - self._up.get(place, 0.0) > HEARD_S
+        up_for = self._machine.clock.now() - self._up.get(place, 0.0)
+        was_known = up_for > HEARD_S + self._min_ready_s(place[0])
         self._count(event.object, gone=event.type == "DELETED")
         served = bool(self._serving.get(place))
         process = self._acting
@@ -364,6 +365,13 @@ class Judge:
         """Return the nodes of the cluster; all, or those that are ready."""
         nodes = self._store.scan(NODES)
         return {node["metadata"]["name"] for node in nodes if not ready or _ready(node)}
+
+    def _min_ready_s(self, uid: str) -> float:
+        """Return for how long a pod must be ready before it counts as available."""
+        for ds in self._store.scan(DAEMONSETS):
+            if ds["metadata"]["uid"] == uid:
+                return float(ds["spec"].get("minReadySeconds", 0))
+        return 0.0
 
     def _name(self, uid: str) -> str:
         for ds in self._store.scan(DAEMONSETS):
