@@ -5,7 +5,7 @@ The rules S1 to S9 of the design are assertions in `_assert_safe`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rollout.executor import (
@@ -379,12 +379,14 @@ def _urgency(run: StepRun) -> tuple[int, int]:
     return run.lane, run.rank
 
 
-def _begun(pods: Iterable[Pod], now: float) -> float:
+def _begun(pods: Collection[Pod], now: float) -> float:
     """When a replacement that we did not start began: from times stored in the cluster.
 
-    A restart of ours thus gives a node no extra time.
+    A restart of ours thus gives a node no extra time. Where one pod ends, its end is what began: the
+    one beside it may be an old one that was taken back, and as old as the fleet.
     """
-    return min([now, *(time for pod in pods if (time := _pod_began(pod)) is not None)])
+    ending = [pod for pod in pods if pod.terminating] or pods
+    return min([now, *(time for pod in ending if (time := _pod_began(pod)) is not None)])
 
 
 def _pod_began(pod: Pod) -> float | None:

@@ -53,6 +53,7 @@ SCRIPTS = {
     "unavailable": Script(UNAVAILABLE, bad=False, code=0, phase="complete"),
     "hand-over": Script(HAND_OVER, bad=False, code=0, phase="complete"),
     "rollback": Script(UNAVAILABLE, bad=True, code=4, phase="rolled back"),
+    "hand-over back": Script(HAND_OVER, bad=True, code=4, phase="rolled back"),
     "gate and events": Script(
         UNAVAILABLE,
         bad=False,
