@@ -33,6 +33,7 @@ from rollout.sim.store import Object
 from tests.simulation.oracles import _node, _ready
 from tests.simulation.outsideworld import Turn
 from tests.simulation.people import Operator, act, answers, draw_more
+from tests.simulation.secretoracle import check_secrets
 from tests.simulation.storyfaults import draw_worse, views_are_late_for
 from tests.simulation.storygates import draw_gates
 from tests.simulation.turning import begin_turns, end_turns
@@ -390,6 +391,7 @@ class _Story:
         world.advance(90.0)
         world.judge.check_strategy(restored=code in (0, 4))
         world.judge.rule()
+        check_secrets(world.machine, world.cluster.store)
         self._check_end(code)
         return Played(
             (*self.codes, code),

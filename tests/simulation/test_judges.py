@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +16,8 @@ from rollout.planner.plan import HealthRules
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.resources import DAEMONSETS
 from tests.simulation.faultworld import NEW, THERE, after_deletes, begin, spec
+from tests.simulation.network import TOKEN
+from tests.simulation.secretoracle import check_secrets
 from tests.simulation.virtual import Command, World
 
 OLD = "log-agent:2.3"
@@ -149,3 +153,16 @@ def test_a_patch_over_drift_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         with pytest.raises(AssertionError, match=r"S9: log-agent is patched over .*RollingUpdate"):
             ends(world, command)
+
+
+def test_a_token_that_gets_into_an_output_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Book.tell
+    loud = lambda book, notice: said(book, dataclasses.replace(notice, message=TOKEN))  # noqa: E731
+    with World(default_fleet(1, 1)) as world:
+        ends(world, begin(world))
+        check_secrets(world.machine, world.cluster.store)
+    monkeypatch.setattr(Book, "tell", loud)
+    with World(default_fleet(1, 1)) as world:
+        ends(world, begin(world))
+        with pytest.raises(AssertionError, match="the token stands in what process-0 said"):
+            check_secrets(world.machine, world.cluster.store)
