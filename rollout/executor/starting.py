@@ -382,11 +382,12 @@ def _urgency(run: StepRun) -> tuple[int, int]:
 def _begun(pods: Collection[Pod], now: float) -> float:
     """When a replacement that we did not start began: from times stored in the cluster.
 
-    A restart of ours thus gives a node no extra time. Where one pod ends, its end is what began: the
-    one beside it may be an old one that was taken back, and as old as the fleet.
+    A restart of ours thus gives a node no extra time. Where one pod ends, its end is what began:
+    the one beside it may be an old one that was taken back, and as old as the fleet.
     """
-    ending = [pod for pod in pods if pod.terminating] or pods
-    return min([now, *(time for pod in ending if (time := _pod_began(pod)) is not None)])
+    telling = [pod for pod in pods if pod.terminating] or pods
+    times = map(_pod_began, telling)
+    return min([now, *(time for time in times if time is not None)])
 
 
 def _pod_began(pod: Pod) -> float | None:

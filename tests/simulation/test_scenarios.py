@@ -46,8 +46,8 @@ def test_one_seed_is_one_history_to_the_last_byte_in_any_process() -> None:
     chosen = [next(s for s in drawn if k in {o.kind for o in s.operators}) for k in kinds]
     code = "import sys; from tests.simulation.scenarios import *\n"
     code += "for seed in sys.argv[1:]: print(repr(play(draw(int(seed)))))"
-    # Another order of sets, other addresses, another time of day.
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    # Another order of sets, other addresses, another time of day, another place on earth.
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     command = [sys.executable, "-c", code, *(str(scenario.seed) for scenario in chosen)]
 
     elsewhere = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
