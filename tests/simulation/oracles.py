@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from rollout.executor import events as ev
 from rollout.executor import run as loop
-from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
+from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod, Restore
 from rollout.executor.engine import Engine
 from rollout.executor.state import IN_FLIGHT, OVER, StepRun, StepState
 from rollout.fleet import marks
@@ -30,7 +30,7 @@ from tests.simulation.startoracle import StartJudge
 from tests.simulation.threads import Machine, Process
 from tests.simulation.writeoracle import WriteJudge
 
-SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
+SUDDEN_S = 0.2  # in which nobody could hear that a pod has ended, and not take the other one away
 HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
 SETTLED_S = 0.5  # after which everybody knows that a node is down, if nothing hides it
 
@@ -402,7 +402,11 @@ class Judge:
             if self._stopping and forward and not self._may_move(engine, action):
                 self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod) and not self._ends(engine, action):
-                self._check_order(engine, action)
+                step = engine.daemon_sets[action.daemon_set].steps[action.node]
+                self._check_order(engine, step)
+            if isinstance(action, Prepare | Restore):
+                kind = "prepare" if isinstance(action, Prepare) else "restore"
+                self._check_order(engine, engine.steps[f"{kind}/{action.daemon_set}"])
 
     def _may_move(self, engine: Engine, action: Action) -> bool:
         """Whether somebody let it go by name, or it ends what has begun."""
@@ -418,11 +422,11 @@ class Judge:
         pod = self._store.get(PODS, (namespace, action.pod))
         return pod is not None and _is_released(pod)
 
-    def _check_order(self, engine: Engine, action: DeletePod | ReleasePod) -> None:
-        step = engine.daemon_sets[action.daemon_set].steps[action.node]
+    def _check_order(self, engine: Engine, step: StepRun) -> None:
         for before in _updates_before(engine, step):
             if before.state not in OVER:
-                self.complain(f"S7: {action.node} begins before {before.step.id} is over")
+                name = step.node or step.step.id
+                self.complain(f"S7: {name} begins before {before.step.id} is over")
             ds = engine.daemon_sets[before.step.daemon_set]
             seen = (ds.planned.uid, before.node, ds.target_hash) in self._was_right
             if before.state is StepState.DONE and not seen:

@@ -50,6 +50,7 @@ class WriteJudge:
         self._store, self._now, self._complain = store, now, complain
         self._engines, self._owner_of = engines, owner_of
         self._renewed: dict[tuple[str, str, str], float] = {}  # namespace, lease, process -> when
+        self._epochs: dict[tuple[str, str, str], int] = {}  # the same -> under which it held it
         self.stops = [store.subscribe(LEASES, self._note_renewal)]
 
     def check(self, process: Process, target: Target, request: Request) -> None:
@@ -92,11 +93,15 @@ class WriteJudge:
     def _check_epoch(self, process: Process, engine: Engine, record: dict[str, Any]) -> None:
         """S9: nobody has taken the run over since its record was written."""
         spec = self._lease(engine.plan.daemon_sets[0].namespace, engine.plan.daemon_sets[0].name)
-        broken = _holder_in(spec).run_id.startswith(BREAKER)  # see `_check_lock`
-        if not broken and record.get("epoch", 0) < spec.get("leaseTransitions", 0):
+        epoch, wanted = record.get("epoch", 0), spec.get("leaseTransitions", 0)
+        if _holder_in(spec).run_id.startswith(BREAKER):  # see `_check_lock`
+            ds = engine.plan.daemon_sets[0]
+            place = (ds.namespace, f"rollout-{ds.name}", process.name)
+            wanted = self._epochs.get(place, wanted)
+        if epoch < wanted:
             self._complain(
-                f"S9: {process.name} writes under a record of epoch {record.get('epoch', 0)}, "
-                f"and the lease is at {spec['leaseTransitions']}"
+                f"S9: {process.name} writes under a record of epoch {epoch}, "
+                f"and the lease is at {wanted}"
             )
 
     def _check_lock(self, process: Process, engine: Engine) -> None:
@@ -122,6 +127,7 @@ class WriteJudge:
             meta = event.object["metadata"]
             place = (meta["namespace"], meta["name"], _holder_in(spec).process)
             self._renewed[place] = parse_time(spec["renewTime"])
+            self._epochs[place] = spec.get("leaseTransitions", 0)
 
     def _lease(self, namespace: str, name: str) -> dict[str, Any]:
         lease = self._store.get(LEASES, (namespace, f"rollout-{name}"))
