@@ -21,6 +21,7 @@ from rollout.executor.actions import Action, DeletePod, Finish, Prepare, Release
 from rollout.executor.engine import Engine
 from rollout.executor.state import IN_FLIGHT, OVER, StepRun, StepState
 from rollout.fleet import marks
+from rollout.planner.plan import PlannedDaemonSet
 from rollout.sim.cluster import Cluster
 from rollout.sim.requests import Request, target_of
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
@@ -99,8 +100,9 @@ class Judge:
         self._down: dict[Place, float] = {}  # since when
         self._up: dict[Place, float] = {}  # the same of those that are not down
         self._by_us: set[Place] = set()
-        self._slots: dict[Place, _Soak] = {}  # where we have ended a pod
+        self._slots: dict[Place, _Soak] = {}  # where we have begun
         self._soaks: dict[str, _Soak] = {}  # UID of a pod
+        self._released: set[str] = set()  # UIDs of pods that were handed over
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
             set()
@@ -233,10 +235,9 @@ class Judge:
                 self._by_us.add(place)
                 self._check_alone(process, place)
                 self._check_budget(process, place)
-            if not served:
-                self._check_pace(process, place)
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
+            self._check_pace(process, place)
             self.gates.changed(*place)
             engine = self.engines.get(process)
             rollout = engine.plan.name if engine is not None else ""
@@ -289,6 +290,7 @@ class Judge:
             return
         meta = pod["metadata"]
         serving = self._serving.setdefault(place, set())
+        (self._released.add if _is_released(pod) else self._released.discard)(meta["uid"])
         if not gone and not meta.get("deletionTimestamp") and _ready(pod):
             serving.add(meta["uid"])
             revision = (meta.get("labels") or {}).get("controller-revision-hash", "")
@@ -298,7 +300,8 @@ class Judge:
         now = self._machine.clock.now()
         self._soaks.setdefault(meta["uid"], _Soak()).look(now, ready=meta["uid"] in serving)
         if place in self._slots:
-            self._slots[place].look(now, ready=bool(serving))
+            lasts = [uid for uid in serving if uid not in self._released]
+            self._slots[place].look(now, ready=bool(lasts))
         if serving:
             self._down.pop(place, None)
             self._up.setdefault(place, self._machine.clock.now())
@@ -311,7 +314,7 @@ class Judge:
         engine = self.engines.get(process)
         if engine is None:
             return
-        ds = next((ds for ds in engine.plan.daemon_sets if ds.uid == place[0]), None)
+        ds = self._planned(engine, place[0])
         if ds is None:
             return
         limit = ds.max_unavailable.value
@@ -333,22 +336,39 @@ class Judge:
     def _check_pace(self, process: Process, place: Place) -> None:
         """S1: a slot is held until the new pod has soaked, also where a pod was down before."""
         engine = self.engines.get(process)
-        planned = engine.plan.daemon_sets if engine is not None else ()
-        ds = next((ds for ds in planned if ds.uid == place[0]), None)
+        ds = self._planned(engine, place[0])
         if engine is None or ds is None:
             return
         self._slots[place] = _Soak()
-        soak_s = max(engine.plan.health.soak_s, ds.min_ready_s)
+        flying = [step for step in self._flying_in(engine) if step.node]
+        limits = engine.plan.limits
+        node = engine.daemon_sets[ds.name].steps.get(place[1])
+        pools = [
+            ("", ds.budget.value, [s for s in flying if s.step.daemon_set == ds.name]),
+            (" of the run", limits.max_nodes_in_flight, flying),
+        ]
+        if node is not None:
+            in_zone = [step for step in flying if step.zone == node.zone]
+            pools.append((f" in zone {node.zone}", limits.max_per_zone, in_zone))
+        for what, limit, steps in pools:
+            if limit and len(steps) > limit:
+                names = sorted(step.node for step in steps)
+                self.complain(f"S1: {names} hold a slot{what} at once, {limit} may")
+
+    def _flying_in(self, engine: Engine) -> Iterator[StepRun]:
+        """Yield the steps of a run that we have begun, and whose new pod has not soaked."""
         now = self._machine.clock.now()
-        steps = engine.daemon_sets[ds.name].steps
-        flying = {
-            node
-            for (uid, node), slot in self._slots.items()
-            if uid == ds.uid and node in steps and steps[node].state in (*IN_FLIGHT, StepState.DONE)
-            if not slot.is_over(soak_s, now)
-        }
-        if len(flying) > ds.budget.value:
-            self.complain(f"S1: {sorted(flying)} hold a slot at once, {ds.budget.value} may")
+        for ds in engine.daemon_sets.values():
+            soak_s = max(engine.plan.health.soak_s, ds.planned.min_ready_s)
+            for (uid, node), slot in self._slots.items():
+                step = ds.steps.get(node) if uid == ds.planned.uid else None
+                held = step is not None and step.state in (*IN_FLIGHT, StepState.DONE)
+                if step is not None and held and not slot.is_over(soak_s, now):
+                    yield step
+
+    def _planned(self, engine: Engine | None, uid: str) -> PlannedDaemonSet | None:
+        planned = engine.plan.daemon_sets if engine is not None else ()
+        return next((ds for ds in planned if ds.uid == uid), None)
 
     def _check_soaked(self, process: Process, place: Place) -> None:
         """The last pod of before goes when its successor has soaked (design, idea 2)."""
