@@ -19,7 +19,8 @@ from multiprocessing.sharedctypes import Synchronized
 import msgspec
 
 from tests.simulation import kept
-from tests.simulation.scenarios import Scenario, check, draw
+from tests.simulation.comparing import check
+from tests.simulation.scenarios import Scenario, draw
 from tests.simulation.shrinking import shrink
 
 SHOWN = 400  # characters of a failure

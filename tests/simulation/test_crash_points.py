@@ -20,7 +20,7 @@ from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.resources import CONFIG_MAPS, LEASES
 from tests.simulation.disk import Cut
-from tests.simulation.scenarios import final_objects
+from tests.simulation.playing import final_objects
 from tests.simulation.virtual import World
 
 NODES = 3

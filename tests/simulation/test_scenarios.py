@@ -14,7 +14,9 @@ import pytest
 
 from rollout.sim.fleetfile import default_fleet
 from tests.simulation import kept
-from tests.simulation.scenarios import Scenario, check, draw, play
+from tests.simulation.comparing import check
+from tests.simulation.playing import play
+from tests.simulation.scenarios import Scenario, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.virtual import World
 
@@ -44,7 +46,8 @@ def test_one_seed_is_one_history_to_the_last_byte_in_any_process() -> None:
     drawn = [story for story in map(draw, range(300)) if story.nodes < 5]
     kinds = ("kill", "interrupt", "unlock", "cleanup", "undo")
     chosen = [next(s for s in drawn if k in {o.kind for o in s.operators}) for k in kinds]
-    code = "import sys; from tests.simulation.scenarios import *\n"
+    code = "import sys; from tests.simulation.playing import play\n"
+    code += "from tests.simulation.scenarios import draw\n"
     code += "for seed in sys.argv[1:]: print(repr(play(draw(int(seed)))))"
     # Another order of sets, other addresses, another time of day, another place on earth.
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
