@@ -52,7 +52,7 @@ PROOFS: Final = {
     32: STRUCK,
     33: r"lost\.text|forget_revisions\(world\)",
     34: r"'kube-controller-manager may be down",
-    35: r"scheduler\.pause\(\)",
+    35: r"len\(unscheduled\) == 1",
     36: r"undo\(\) > 0|times\(\) > 0",
     37: r"f'zone \{zone\} is down: '",
     38: r"range\(1, ideal\.(writes|lines) \+ 1\)|kills >= 4",

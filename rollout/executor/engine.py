@@ -180,6 +180,8 @@ class Engine(Book):
     def _ending(self, now: float) -> Finish | None:
         """Return how the run ends now that no node keeps it; None when it goes on."""
         if not self.pending and not settling.is_open(self):
+            if self.drift_why:  # an OnDelete of the owner has no last patch that would meet it
+                return Finish(Outcome.DRIFT, f"{self.drift_why}; all nodes have had their turn")
             settled = backgroundgates.are_settled(self, now)
             return self._completed() if settled else gatestop.stopped(self)
         aborted = self.wishes.stop is not None and self.wishes.stop.verb == "abort"

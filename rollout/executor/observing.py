@@ -83,8 +83,9 @@ def take_released(book: Book, ds: DaemonSetRun, pods: Collection[Pod], now: floa
         if pod.metadata.uid not in listed:
             release_ended(book, ds, node, pod.metadata.uid, now)
     for step in ds.steps.values():
-        if step.released_uid not in listed:
+        if step.released_uid and step.released_uid not in listed:  # it ended while nobody looked
             step.released_uid = ""
+            book.node_changed(ds, step.node, now)
     for pod in pods:
         released_seen(book, ds, pod.spec.node_name, pod, now)
     ds.released_listed = True

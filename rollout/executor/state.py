@@ -228,10 +228,8 @@ class DaemonSetRun:
         if self.is_prepared(seen):
             return self._unmarked(seen)
         template = template_digest(seen.spec.template)
-        patched_by = seen.metadata.annotations.get(marks.PLAN)
-        begun = patched_by is not None and patched_by == self._plan_digest
         as_planned = self.unprepared or self.phase in (Phase.UNTOUCHED, Phase.PREPARING)
-        if as_planned and not begun:
+        if as_planned and not self._begun(seen):
             if template != self.planned.current.template_digest:
                 return f"the template of DaemonSet {self.name} was edited since the plan was made"
             if seen.spec.update_strategy != self.planned.live_strategy:
@@ -245,6 +243,13 @@ class DaemonSetRun:
                 "during the run: the controller now replaces pods on its own"
             )
         return self._unmarked(seen) or f"another run took over DaemonSet {self.name}"
+
+    def _begun(self, seen: DaemonSet) -> bool:
+        """Whether an earlier process of the run has patched it; an OnDelete one has no marks."""
+        if self.planned.owner_on_delete and self.planned.changes_template:
+            return template_digest(seen.spec.template) == self.planned.target.template_digest
+        patched_by = seen.metadata.annotations.get(marks.PLAN)
+        return patched_by is not None and patched_by == self._plan_digest
 
     def _unmarked(self, seen: DaemonSet) -> str:
         """Say that nobody but the run record knows the original strategy any more; "" else."""

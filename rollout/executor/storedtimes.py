@@ -11,7 +11,7 @@ flight) a second, while pods are taken away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import floor, inf
 from typing import TYPE_CHECKING
@@ -171,7 +171,7 @@ def announce(book: Book, now: float) -> StoredTimes:
     )
 
 
-def began_before(book: Book, run: StepRun, pods: Iterable[Pod]) -> float:
+def began_before(book: Book, run: StepRun, pods: Collection[Pod]) -> float:
     """Return when an earlier process began a node; infinity where nothing is known of that.
 
     A start that somebody's wish for another try came after is of the try before.
@@ -184,9 +184,14 @@ def began_before(book: Book, run: StepRun, pods: Iterable[Pod]) -> float:
     return started if asked <= started else inf
 
 
-def told_by(pods: Iterable[Pod]) -> float:
-    """Return when a replacement began, as its pods tell: times that stand in the cluster."""
-    return min((time for pod in pods if (time := _pod_began(pod)) is not None), default=inf)
+def told_by(pods: Collection[Pod]) -> float:
+    """Return when a replacement began, as its pods tell: times that stand in the cluster.
+
+    Where one pod ends, its end is what began: the one beside it may be an old one that was taken
+    back, and as old as the fleet.
+    """
+    times = map(_pod_began, [pod for pod in pods if pod.terminating] or pods)
+    return min((time for time in times if time is not None), default=inf)
 
 
 def left_behind(runs: Iterable[StepRun]) -> dict[str, float]:

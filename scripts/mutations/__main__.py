@@ -46,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     chosen = [g for g in GUARDS if not given.guards or g.name in given.guards]
     unknown = set(given.guards) - {guard.name for guard in GUARDS}
+    if given.jobs < 1:
+        parser.error(f"--jobs {given.jobs} is less than 1")
     if unknown:
         parser.error(f"no such guard: {', '.join(sorted(unknown))}")
     killers = sorted({killer for guard in chosen for killer in guard.killers})

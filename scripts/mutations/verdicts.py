@@ -106,8 +106,7 @@ VERDICTS: Final = (
         "node-time-from-the-cluster",
         "a restart of ours gives a node more time",
         "rollout/executor/storedtimes.py",
-        "    return min((time for pod in pods if (time := _pod_began(pod)) is not None), "
-        "default=inf)\n",
+        "    return min((time for time in times if time is not None), default=inf)\n",
         "    return inf\n",
         (
             "tests/simulation/test_restarts.py::test_what_was_not_written_down_yet_is_told_by_the_old_pod",

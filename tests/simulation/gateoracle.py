@@ -47,7 +47,7 @@ class GateJudge:
         complain: Callable[[str], None],
         answered: Callable[[str, str], list[float]],
     ) -> None:
-        self.views_are_late = False
+        self.late_until = 0.0  # until then a fault may keep news from the program
         self.voices: set[str] = set()  # approval gates that somebody has approved
         self.sick: dict[str, float] = {}  # node -> since when it has the taint
         self.marks: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)  # see `mark`
@@ -59,6 +59,11 @@ class GateJudge:
         self._asked: dict[tuple[str, str, int], float] = {}  # process, meter, round: since when
         self._first: dict[tuple[str, str], float] = {}  # plan, gate run -> first asked
         self.changes: dict[tuple[str, str], float] = {}  # UID, node -> our last delete or release
+
+    @property
+    def views_are_late(self) -> bool:
+        """Whether a fault keeps news from the program."""
+        return self._now() < self.late_until
 
     def mark(self, gate: str, pod_uid: str = "") -> None:
         """Note that from now on something speaks against a gate: an event, or a line of a log."""

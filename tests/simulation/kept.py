@@ -25,6 +25,7 @@ def read() -> list[Kept]:
 
 
 def add(kept: Kept) -> None:
-    """Write one more story into the file."""
-    data = msgspec.json.encode([*read(), kept])
+    """Write a story into the file; one that has its name makes place for it."""
+    others = [one for one in read() if one.name != kept.name]
+    data = msgspec.json.encode([*others, kept])
     FILE.write_bytes(msgspec.json.format(data, indent=1) + b"\n")

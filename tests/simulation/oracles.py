@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
 from rollout.executor import events as ev
 from rollout.executor import run as loop
-from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod
+from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod, Restore
 from rollout.executor.engine import Engine
-from rollout.executor.state import OVER, StepRun, StepState
+from rollout.executor.state import IN_FLIGHT, OVER, StepRun, StepState
 from rollout.fleet import marks
+from rollout.planner.plan import PlannedDaemonSet
 from rollout.sim.cluster import Cluster
 from rollout.sim.requests import Request, target_of
 from rollout.sim.resources import DAEMONSETS, NODES, PODS
@@ -29,11 +31,36 @@ from tests.simulation.startoracle import StartJudge
 from tests.simulation.threads import Machine, Process
 from tests.simulation.writeoracle import WriteJudge
 
-SUDDEN_S = 1.0  # in which nobody could hear that a pod has ended, and not take the other one away
+SUDDEN_S = 0.2  # in which nobody could hear that a pod has ended, and not take the other one away
 HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
-SETTLED_S = 3.0  # after which everybody knows that a node is down, if nothing hides it
+SETTLED_S = 0.5  # after which everybody knows that a node is down, if nothing hides it
+
+STAMP_S = 1.0  # to which the time in a condition is rounded
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
+
+
+@dataclass(slots=True)
+class _Soak:
+    """For how long a pod, or a node, was ready without a break."""
+
+    since: float | None = None
+    longest: float = -STAMP_S  # of the breaks before; it was never ready
+
+    def look(self, now: float, *, ready: bool) -> None:
+        """Take in whether it is ready."""
+        if not ready:
+            self.longest, self.since = self.lasted(now), None
+        elif self.since is None:
+            self.since = now
+
+    def lasted(self, now: float) -> float:
+        """Return the longest time so far; less than any soak where it was never ready."""
+        return max(self.longest, -STAMP_S if self.since is None else now - self.since)
+
+    def is_over(self, soak_s: float, now: float) -> bool:
+        """Whether it was ready for the time of a soak, as far as the stamps tell."""
+        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S
 
 
 class Judge:
@@ -73,6 +100,9 @@ class Judge:
         self._down: dict[Place, float] = {}  # since when
         self._up: dict[Place, float] = {}  # the same of those that are not down
         self._by_us: set[Place] = set()
+        self._slots: dict[Place, _Soak] = {}  # where we have begun
+        self._soaks: dict[str, _Soak] = {}  # UID of a pod
+        self._released: set[str] = set()  # UIDs of pods that were handed over
         self._by_others: dict[Place, float] = {}  # when it lost a ready pod through no deed of ours
         self._was_right: set[tuple[str, str, str]] = (
             set()
@@ -189,7 +219,8 @@ class Judge:
             event.old and event.old["metadata"].get("deletionTimestamp")
         )
         was_served = bool(self._serving.get(place))
-        was_known = self._machine.clock.now() - self._up.get(place, 0.0) > HEARD_S
+        up_for = self._machine.clock.now() - self._up.get(place, 0.0)
+        was_known = up_for > HEARD_S + self._min_ready_s(place[0])
         self._count(event.object, gone=event.type == "DELETED")
         served = bool(self._serving.get(place))
         process = self._acting
@@ -197,6 +228,8 @@ class Judge:
             self._by_others[place] = self._machine.clock.now()
         if ends and process is not None:
             self.deletes[self._name(place[0]), place[1]] += 1
+            if _is_released(event.old or {}):
+                self._check_soaked(process, place)
             # What was down already, as far as anybody could hear, is replaced and not taken down.
             if was_served and was_known and not served and not self._lost_just_now(place):
                 self._by_us.add(place)
@@ -204,6 +237,7 @@ class Judge:
                 self._check_budget(process, place)
         makes_place = ends or _is_released(event.object)
         if process is not None and makes_place and not _is_released(event.old or {}):
+            self._check_pace(process, place)
             self.gates.changed(*place)
             engine = self.engines.get(process)
             rollout = engine.plan.name if engine is not None else ""
@@ -226,15 +260,25 @@ class Judge:
         if event.type == "DELETED":
             name = event.object["metadata"]["name"]
             self._by_us = {place for place in self._by_us if place[1] != name}
+            self._slots = {at: slot for at, slot in self._slots.items() if at[1] != name}
 
     def _check_alone(self, process: Process, place: Place) -> None:
-        """A node belongs to one step at a time; one that has failed is over."""
+        """A node belongs to one step at a time.
+
+        One that has failed is over, and where a pod was found that no kubelet ends there is none.
+        """
         engine = self.engines.get(process)
         sets = engine.daemon_sets.values() if engine is not None else ()
         over = {
             ds.planned.uid
             for ds in sets
             if place[1] in ds.steps and ds.steps[place[1]].state is StepState.FAILED
+        }
+        over |= {
+            ds.planned.uid
+            for ds in sets
+            for node in ds.planned.nodes
+            if node.name == place[1] and node.deferred_by == "stuck"
         }
         others = {uid for uid, node in self._by_us if node == place[1]} - {place[0]} - over
         if others:
@@ -246,12 +290,18 @@ class Judge:
             return
         meta = pod["metadata"]
         serving = self._serving.setdefault(place, set())
+        (self._released.add if _is_released(pod) else self._released.discard)(meta["uid"])
         if not gone and not meta.get("deletionTimestamp") and _ready(pod):
             serving.add(meta["uid"])
             revision = (meta.get("labels") or {}).get("controller-revision-hash", "")
             self._was_right.add((*place, revision))
         else:
             serving.discard(meta["uid"])
+        now = self._machine.clock.now()
+        self._soaks.setdefault(meta["uid"], _Soak()).look(now, ready=meta["uid"] in serving)
+        if place in self._slots:
+            lasts = [uid for uid in serving if uid not in self._released]
+            self._slots[place].look(now, ready=bool(lasts))
         if serving:
             self._down.pop(place, None)
             self._up.setdefault(place, self._machine.clock.now())
@@ -264,7 +314,7 @@ class Judge:
         engine = self.engines.get(process)
         if engine is None:
             return
-        ds = next((ds for ds in engine.plan.daemon_sets if ds.uid == place[0]), None)
+        ds = self._planned(engine, place[0])
         if ds is None:
             return
         limit = ds.max_unavailable.value
@@ -283,10 +333,65 @@ class Judge:
                 f"S1: {place[1]} is taken down while {sorted(others)} are down, {limit} may be"
             )
 
+    def _check_pace(self, process: Process, place: Place) -> None:
+        """S1: a slot is held until the new pod has soaked, also where a pod was down before."""
+        engine = self.engines.get(process)
+        ds = self._planned(engine, place[0])
+        if engine is None or ds is None:
+            return
+        self._slots[place] = _Soak()
+        flying = [step for step in self._flying_in(engine) if step.node]
+        limits = engine.plan.limits
+        node = engine.daemon_sets[ds.name].steps.get(place[1])
+        pools = [
+            ("", ds.budget.value, [s for s in flying if s.step.daemon_set == ds.name]),
+            (" of the run", limits.max_nodes_in_flight, flying),
+        ]
+        if node is not None:
+            in_zone = [step for step in flying if step.zone == node.zone]
+            pools.append((f" in zone {node.zone}", limits.max_per_zone, in_zone))
+        for what, limit, steps in pools:
+            if limit and len(steps) > limit:
+                names = sorted(step.node for step in steps)
+                self.complain(f"S1: {names} hold a slot{what} at once, {limit} may")
+
+    def _flying_in(self, engine: Engine) -> Iterator[StepRun]:
+        """Yield the steps of a run that we have begun, and whose new pod has not soaked."""
+        now = self._machine.clock.now()
+        for ds in engine.daemon_sets.values():
+            soak_s = max(engine.plan.health.soak_s, ds.planned.min_ready_s)
+            for (uid, node), slot in self._slots.items():
+                step = ds.steps.get(node) if uid == ds.planned.uid else None
+                held = step is not None and step.state in (*IN_FLIGHT, StepState.DONE)
+                if step is not None and held and not slot.is_over(soak_s, now):
+                    yield step
+
+    def _planned(self, engine: Engine | None, uid: str) -> PlannedDaemonSet | None:
+        planned = engine.plan.daemon_sets if engine is not None else ()
+        return next((ds for ds in planned if ds.uid == uid), None)
+
+    def _check_soaked(self, process: Process, place: Place) -> None:
+        """The last pod of before goes when its successor has soaked (design, idea 2)."""
+        engine = self.engines.get(process)
+        if engine is None:
+            return
+        soak_s, now = engine.plan.health.soak_s, self._machine.clock.now()
+        beside = (p for p in self._store.scan(PODS) if _owner(p) and self._place(p) == place)
+        soaks = [self._soaks[pod["metadata"]["uid"]] for pod in beside]
+        if not any(soak.is_over(soak_s, now) for soak in soaks):
+            self.complain(f"S1: {process.name} ends a hand-over on {place[1]} before its soak")
+
     def _there(self, *, ready: bool = False) -> set[str]:
         """Return the nodes of the cluster; all, or those that are ready."""
         nodes = self._store.scan(NODES)
         return {node["metadata"]["name"] for node in nodes if not ready or _ready(node)}
+
+    def _min_ready_s(self, uid: str) -> float:
+        """Return for how long a pod must be ready before it counts as available."""
+        for ds in self._store.scan(DAEMONSETS):
+            if ds["metadata"]["uid"] == uid:
+                return float(ds["spec"].get("minReadySeconds", 0))
+        return 0.0
 
     def _name(self, uid: str) -> str:
         for ds in self._store.scan(DAEMONSETS):
@@ -317,7 +422,11 @@ class Judge:
             if self._stopping and forward and not self._may_move(engine, action):
                 self.complain(f"S6: {action} after a stop")
             if isinstance(action, DeletePod | ReleasePod) and not self._ends(engine, action):
-                self._check_order(engine, action)
+                step = engine.daemon_sets[action.daemon_set].steps[action.node]
+                self._check_order(engine, step)
+            if isinstance(action, Prepare | Restore):
+                kind = "prepare" if isinstance(action, Prepare) else "restore"
+                self._check_order(engine, engine.steps[f"{kind}/{action.daemon_set}"])
 
     def _may_move(self, engine: Engine, action: Action) -> bool:
         """Whether somebody let it go by name, or it ends what has begun."""
@@ -333,11 +442,11 @@ class Judge:
         pod = self._store.get(PODS, (namespace, action.pod))
         return pod is not None and _is_released(pod)
 
-    def _check_order(self, engine: Engine, action: DeletePod | ReleasePod) -> None:
-        step = engine.daemon_sets[action.daemon_set].steps[action.node]
+    def _check_order(self, engine: Engine, step: StepRun) -> None:
         for before in _updates_before(engine, step):
             if before.state not in OVER:
-                self.complain(f"S7: {action.node} begins before {before.step.id} is over")
+                name = step.node or step.step.id
+                self.complain(f"S7: {name} begins before {before.step.id} is over")
             ds = engine.daemon_sets[before.step.daemon_set]
             seen = (ds.planned.uid, before.node, ds.target_hash) in self._was_right
             if before.state is StepState.DONE and not seen:
@@ -362,7 +471,8 @@ class Judge:
             strategy = live["spec"]["updateStrategy"]
             if restored and (strategy != planned.original_strategy or ours):
                 self.complain(f"S11: {planned.name} is left with {strategy} and {ours}")
-            if not restored and strategy != planned.original_strategy and not ours:
+            theirs = self.starts.set_by_others(planned.uid)
+            if not restored and strategy != planned.original_strategy and not (ours or theirs):
                 self.complain(f"S11: {planned.name} has {strategy}, and nothing says why")
 
 

@@ -50,6 +50,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     yield replace(scenario, zones=1)
     yield replace(scenario, slow=0.0)
     yield replace(scenario, release={})
+    yield replace(scenario, own={})
     items = scenario.spec["daemonSets"]
     if len(items) > 1:
         yield replace(scenario, daemon_sets=1, spec={**scenario.spec, "daemonSets": items[:1]})

@@ -40,6 +40,7 @@ class _Target:
     era: int = 0  # how often it was changed, by anybody
     ours: tuple[Object, Object] | None = None  # template and strategy, as we wrote them last
     drift_since: float | None = None  # somebody else has changed them, or taken it away
+    strategy_by_others: bool = False  # the last who changed that was not us
 
 
 class StartJudge:
@@ -78,6 +79,10 @@ class StartJudge:
     def has_begun(self, place: Place) -> bool:
         """Whether the run has made place for the pod of the template that is there now."""
         return (place, self._target(place[0]).era) in self._begun
+
+    def set_by_others(self, uid: str) -> bool:
+        """Whether the strategy of a DaemonSet is one that somebody else has set."""
+        return self._target(uid).strategy_by_others
 
     def taken_back(self, place: Place) -> None:
         """Note that a released pod serves again: nothing has begun there."""
@@ -139,6 +144,8 @@ class StartJudge:
         self._images[uid] = _image(spec["template"])
         if event.old is not None:
             target.era += event.old["spec"]["template"] != spec["template"]
+            if event.old["spec"]["updateStrategy"] != spec["updateStrategy"]:
+                target.strategy_by_others = not self._is_ours()
         now = (spec["template"], spec["updateStrategy"])
         if self._is_ours():
             target.ours = now

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 WORSE = ("empty", "shrink", "revoke", "unauthorized", "stopControllers", "loseNode", "loseZone")
+
+_LATE = ("stale", "stall", "drop", "expire", "restart", "delay", "error", "throttle", "refuse")
+CAUGHT_UP_S = 40.0  # behind the end of a fault: by then the longest pause of a retry is over
 
 
 def draw_worse(rng: random.Random) -> dict[str, Any]:
@@ -29,6 +33,24 @@ def draw_worse(rng: random.Random) -> dict[str, Any]:
             return {**fault, kind: "zone-a"}
     del fault["until"]
     return {**fault, kind: True, "for": rng.choice([30, 80])}
+
+
+def views_are_late_for(faults: Iterable[dict[str, Any]]) -> float:
+    """Return for how many seconds from the beginning of the faults news may come late.
+
+    Args:
+        faults: of the story.
+    """
+    return max(map(_late_until, faults), default=0.0)
+
+
+def _late_until(fault: dict[str, Any]) -> float:
+    """When the last thing that a fault kept back is known; 0 where it keeps nothing back."""
+    if not any(kind in fault for kind in _LATE):
+        return 0.0
+    over = fault.get("until", fault["from"] + fault.get("for", 0))
+    held = fault.get("stall", 0) + fault.get("delay", 0) + fault.get("stale", 0)
+    return float(over + held + CAUGHT_UP_S)
 
 
 def _rights(rng: random.Random) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.resources import CONFIG_MAPS, LEASES
 from tests.simulation.disk import Cut
-from tests.simulation.scenarios import final_objects
+from tests.simulation.playing import final_objects
 from tests.simulation.virtual import World
 
 NODES = 3
@@ -53,6 +53,7 @@ SCRIPTS = {
     "unavailable": Script(UNAVAILABLE, bad=False, code=0, phase="complete"),
     "hand-over": Script(HAND_OVER, bad=False, code=0, phase="complete"),
     "rollback": Script(UNAVAILABLE, bad=True, code=4, phase="rolled back"),
+    "hand-over back": Script(HAND_OVER, bad=True, code=4, phase="rolled back"),
     "gate and events": Script(
         UNAVAILABLE,
         bad=False,

@@ -6,10 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.fleet import marks
-from rollout.sim.fleetfile import default_fleet
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, UpdateStrategy, default_fleet
 from rollout.sim.resources import DAEMONSETS
 from tests.simulation.faultworld import (
     NEW,
@@ -25,6 +26,7 @@ from tests.simulation.virtual import SOMEBODY, World
 
 OTHER = {"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "x:1"}]}}}}
 THEIRS = {"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 3}}}}
+ROLLING = {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
 NOISE = {"metadata": {"annotations": {"team": "logging"}}}
 REVISIONS = "faults: [{name: lost, match: {verbs: [patch], resources: [daemonsets]}, %s}]"
 
@@ -54,6 +56,47 @@ def test_fault_01_what_changes_between_our_look_and_our_patch_is_looked_at_again
             live = world.daemon_set()["spec"]
             assert live["updateStrategy"]["type"] == "RollingUpdate", "theirs was not overwritten"
             assert "since the plan was made" in command.text
+
+
+def on_delete() -> Fleet:
+    """Return a fleet whose owner has chosen OnDelete."""
+    entry = DaemonSetEntry(
+        name="log-agent",
+        namespace="logging",
+        image="log-agent:2.3",
+        strategy=UpdateStrategy(type="OnDelete"),
+    )
+    return replace(default_fleet(3, 1), daemon_sets=(entry,))
+
+
+@pytest.mark.parametrize("change", [OTHER, ROLLING], ids=["template", "strategy"])
+def test_drift_under_the_last_node_of_an_on_delete_is_how_the_run_ends(
+    change: dict[str, Any],
+) -> None:
+    """No last patch would meet it there."""
+    with World(on_delete()) as world:
+        command = begin(world)
+        after_deletes(world, 3)
+        world.advance(0.5)  # so that its successor is of our template
+        world.patch(DAEMONSETS, "log-agent", change)
+
+        assert command.end() == ExitCode.STALE, command.text
+        assert "all nodes have had their turn" in command.text
+
+
+def test_a_strategy_of_the_owner_that_changes_while_nobody_is_at_work_is_named() -> None:
+    """Where the owner has chosen OnDelete there are no marks that tell our template from theirs."""
+    with World(on_delete()) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        command.interrupt()
+        assert command.end() == ExitCode.PAUSED
+        world.patch(DAEMONSETS, "log-agent", ROLLING)
+
+        back = world.start("resume", "sim", *THERE)
+
+        assert back.end() == ExitCode.STALE
+        assert "the strategy of DaemonSet log-agent was set back to RollingUpdate" in back.text
 
 
 def test_a_daemon_set_that_is_deleted_while_its_run_begins_ends_that_as_drift() -> None:

@@ -336,6 +336,9 @@ def test_faults_35_while_the_scheduler_is_down_the_canary_stops_the_run() -> Non
 
     finish = world.finish()
 
+    pods = world.cluster.store.scan(PODS)
+    unscheduled = [pod for pod in pods if not pod["spec"].get("nodeName")]
+    assert len(unscheduled) == 1
     assert finish.outcome is Outcome.HELD
     assert len(world.oracle.order) == 1
     assert "not done after 1m: pod log-agent-" in finish.message

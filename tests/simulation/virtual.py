@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,6 +127,8 @@ class World:
         configured = Path(self._directory.name) / "config" / "rollout"
         configured.mkdir(parents=True)
         os.environ["XDG_CONFIG_HOME"] = str(configured.parent)
+        os.environ["TZ"] = "UTC"  # times are shown in the time zone of the machine
+        time.tzset()
         (configured / "config.yaml").write_text(CONFIG)
         self._installed.__enter__()
         self.judge.__enter__()
@@ -147,6 +150,7 @@ class World:
             self._installed.__exit__(kind, error, trace)
             os.environ.clear()
             os.environ.update(self._environment)
+            time.tzset()
             self._directory.cleanup()
 
     def _dial(self, process: Process) -> Client:

@@ -18,6 +18,8 @@ from rollout.executor.leaseprotocol import DURATION_S, Holder, parse_holder
 from rollout.executor.unlocking import BREAKER
 from rollout.fleet import marks
 from rollout.fleet.objects import parse_time
+from rollout.fleet.revisions import template_digest
+from rollout.planner.plan import PlannedDaemonSet
 from rollout.sim.requests import Request, Target
 from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES, PODS
 from rollout.sim.store import Event, Object, Store
@@ -48,6 +50,7 @@ class WriteJudge:
         self._store, self._now, self._complain = store, now, complain
         self._engines, self._owner_of = engines, owner_of
         self._renewed: dict[tuple[str, str, str], float] = {}  # namespace, lease, process -> when
+        self._epochs: dict[tuple[str, str, str], int] = {}  # the same -> under which it held it
         self.stops = [store.subscribe(LEASES, self._note_renewal)]
 
     def check(self, process: Process, target: Target, request: Request) -> None:
@@ -90,11 +93,15 @@ class WriteJudge:
     def _check_epoch(self, process: Process, engine: Engine, record: dict[str, Any]) -> None:
         """S9: nobody has taken the run over since its record was written."""
         spec = self._lease(engine.plan.daemon_sets[0].namespace, engine.plan.daemon_sets[0].name)
-        broken = _holder_in(spec).run_id.startswith(BREAKER)  # see `_check_lock`
-        if not broken and record.get("epoch", 0) < spec.get("leaseTransitions", 0):
+        epoch, wanted = record.get("epoch", 0), spec.get("leaseTransitions", 0)
+        if _holder_in(spec).run_id.startswith(BREAKER):  # see `_check_lock`
+            ds = engine.plan.daemon_sets[0]
+            place = (ds.namespace, f"rollout-{ds.name}", process.name)
+            wanted = self._epochs.get(place, wanted)
+        if epoch < wanted:
             self._complain(
-                f"S9: {process.name} writes under a record of epoch {record.get('epoch', 0)}, "
-                f"and the lease is at {spec['leaseTransitions']}"
+                f"S9: {process.name} writes under a record of epoch {epoch}, "
+                f"and the lease is at {wanted}"
             )
 
     def _check_lock(self, process: Process, engine: Engine) -> None:
@@ -120,6 +127,7 @@ class WriteJudge:
             meta = event.object["metadata"]
             place = (meta["namespace"], meta["name"], _holder_in(spec).process)
             self._renewed[place] = parse_time(spec["renewTime"])
+            self._epochs[place] = spec.get("leaseTransitions", 0)
 
     def _lease(self, namespace: str, name: str) -> dict[str, Any]:
         lease = self._store.get(LEASES, (namespace, f"rollout-{name}"))
@@ -137,6 +145,18 @@ class WriteJudge:
         ]
         if not about or about[-1]["type"] != "intent":
             self._complain(f"S4: {process.name} writes to {target.name} without an intent")
+
+    def _check_state(self, planned: PlannedDaemonSet, found: Object, part: dict[str, Any]) -> None:
+        """S9: a patch that will be taken is made for a state that the plan knows."""
+        if part.get("resourceVersion") != found["metadata"]["resourceVersion"]:
+            return  # the precondition saves it
+        spec = found["spec"]
+        digest, strategy = template_digest(spec["template"]), spec["updateStrategy"]
+        before = digest == planned.current.template_digest and strategy == planned.live_strategy
+        prepared = digest == planned.target.template_digest and strategy["type"] == "OnDelete"
+        if not before and not prepared:
+            image = spec["template"]["spec"]["containers"][0]["image"]
+            self._complain(f"S9: {planned.name} is patched over {image} under {strategy}")
 
     def _check_object(self, engine: Engine | None, target: Target, body: dict[str, Any]) -> None:
         """S2: a named object of ours, on a planned node."""
@@ -159,6 +179,8 @@ class WriteJudge:
         owner = part["uid"] if target.resource is DAEMONSETS else self._owner_of(found)
         if owner not in planned:
             self._complain(f"S2: {name} is not an object of the run")
+        elif target.resource is DAEMONSETS:
+            self._check_state(planned[owner], found, part)
         elif target.resource is PODS:
             node = str(found["spec"].get("nodeName", ""))
             if node not in {node.name for node in planned[owner].nodes}:
