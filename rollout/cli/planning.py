@@ -20,7 +20,7 @@ from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
-from rollout.executor.earlier import template_before
+from rollout.executor.earlier import is_unproven, template_before
 from rollout.executor.history import PastRun
 from rollout.executor.runs import past_runs, read_records_widely
 from rollout.fleet.objects import Pod, format_time
@@ -29,6 +29,7 @@ from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
+from rollout.planner.fates import unproven
 from rollout.planner.plan import Plan
 from rollout.spec import DaemonSetItem, LoadedSpec
 from rollout.specfile import load_spec, with_waves
@@ -77,8 +78,12 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         completed = _completed(client, where, item.name, desired)
         runs = _runs(client, where) if runs is None else runs
         live = fleet.daemon_set
-        led_from = template_before(live.metadata.uid, template_digest(live.spec.template), runs)
-        subjects.append(Subject(fleet, completed, selecting, released, led_from=led_from))
+        digest = template_digest(live.spec.template)
+        led_from = template_before(live.metadata.uid, digest, runs)
+        rules, watched = loaded.spec.spec.nodes, frozenset[str]()
+        if is_unproven(live.metadata.uid, digest, runs):
+            watched = unproven(fleet, completed.template, rules, now)
+        subjects.append(Subject(fleet, completed, selecting, released, watched, led_from))
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
     )

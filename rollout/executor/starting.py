@@ -263,7 +263,9 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     run.state = StepState.REPLACING
     earlier = storedtimes.began_before(book, run)
     found = write is None and not run.reopened
-    run.started_at = min(earlier, _begun(pods, now)) if found else now
+    # A new run gives a node of an earlier one its whole time: the cause may have been mended.
+    begun = now if run.node in ds.watched else _begun(pods, now)
+    run.started_at = min(earlier, begun) if found else now
     if write is not None:
         run.state = StepState.DELETING
     set_deadline(book, ds, run)

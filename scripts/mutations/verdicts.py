@@ -154,8 +154,8 @@ VERDICTS: Final = (
         "node-time-from-the-record",
         "a restart of ours gives a node without a pod its whole time again",
         "rollout/executor/starting.py",
-        "    run.started_at = min(earlier, _begun(pods, now)) if found else now\n",
-        "    run.started_at = _begun(pods, now) if found else now\n",
+        "    run.started_at = min(earlier, begun) if found else now\n",
+        "    run.started_at = begun if found else now\n",
         (
             "tests/simulation/test_restarts.py::test_a_pod_that_is_made_anew_again_and_again_gives_its_node_no_more_time",
         ),
