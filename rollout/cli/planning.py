@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rollout.cluster.client import Client, PatchKind
@@ -21,8 +22,12 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, UsageError
 from rollout.executor.earlier import is_unproven, template_before
-from rollout.executor.history import PastRun
-from rollout.executor.runs import past_runs, read_records_widely
+from rollout.executor.runs import (
+    FoundRecord,
+    past_runs,
+    read_records_widely,
+    recorded_strategy,
+)
 from rollout.fleet.objects import Pod, format_time
 from rollout.fleet.revisions import template_digest
 from rollout.memory import nothing_to_collect
@@ -67,16 +72,19 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     nodes = read_nodes(client)
     now = client.server_time()
     subjects = []
-    runs: list[PastRun] | None = None
+    records: list[FoundRecord] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
         fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
+        records = _records(client, where) if records is None else records
+        before_run = recorded_strategy(fleet.daemon_set.metadata.uid, records)
+        fleet = replace(fleet, recorded_strategy=before_run)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
         completed = _completed(client, where, item.name, desired)
-        runs = _runs(client, where) if runs is None else runs
+        runs = past_runs(records)
         live = fleet.daemon_set
         digest = template_digest(live.spec.template)
         led_from = template_before(live.metadata.uid, digest, runs)
@@ -89,10 +97,10 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     )
 
 
-def _runs(client: Client, namespace: str) -> list[PastRun]:
-    """Return what is known of earlier runs; who may not read their records knows of none."""
+def _records(client: Client, namespace: str) -> list[FoundRecord]:
+    """Return the records of earlier runs; who may not read them knows of none."""
     try:
-        return past_runs(read_records_widely(client, namespace))
+        return read_records_widely(client, namespace)
     except Forbidden:
         return []
 

@@ -6,8 +6,10 @@ A log that cannot be read, or is longer than the limit, never passes.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from rollout.cluster.paths import resource_path
@@ -56,10 +58,31 @@ def measure(gate: LogsGate, context: Context) -> Reading | Measurement:
 
 
 def _read_all(search: Search, pods: list[Pod]) -> list[Found]:
-    if len(pods) == 1:
-        return [search.read(pods[0])]
-    with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(search.read, pods))
+    """Read side by side, in threads that the end of a run does not wait for (no pool's are so)."""
+    left, found, failures = deque(enumerate(pods)), dict[int, Found](), list[Exception]()
+
+    def take(number: int, pod: Pod) -> None:
+        try:
+            found[number] = search.read(pod)
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            failures.append(error)
+
+    def read() -> None:
+        with suppress(IndexError):  # nothing is left
+            while not failures:
+                take(*left.popleft())
+
+    readers = [
+        threading.Thread(target=read, name="gate-log", daemon=True)
+        for _ in range(min(READERS, len(pods)))
+    ]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    if failures:
+        raise failures[0]
+    return [found[number] for number in range(len(pods))]
 
 
 def judge_found(gate: LogsGate, found: list[Found], now: float) -> Reading | Measurement:

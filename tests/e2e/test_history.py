@@ -149,7 +149,7 @@ def test_undo_after_a_rollback_does_not_go_to_the_bad_release_unless_it_is_named
 
     done = cluster.rollout("undo", NAME, *HERE, "--yes")
 
-    assert done.code == 64
+    assert done.code == 7
     assert "--to-revision 2" in done.err
     assert "is rolled back" in done.err
     assert cluster.pod_names() == before
