@@ -91,7 +91,7 @@ class Engine(Book):
             case ev.Measured(meter, round_, measurement):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
-                self.stop_for_drift(why)
+                self.stop_for_drift(why, resumes=True)
             case ev.TimesNotStored():
                 storedtimes.not_stored(self, now)
             case ev.JournalLost(why):
