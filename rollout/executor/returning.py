@@ -18,7 +18,17 @@ from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
 if TYPE_CHECKING:
     from rollout.executor.book import Book
 
+_UNPATCHED = (Phase.UNTOUCHED, Phase.PREPARING)
 _CLOSED = (Phase.RESTORING, Phase.RESTORED)  # whatever is old then is the controller's
+
+
+def node_joined(book: Book, name: str) -> None:
+    """A node that the plan does not know joined: its pod is of the template that is there now."""
+    book.joined.add(name)
+    sets = book.daemon_sets.values()
+    new = all(ds.phase not in _UNPATCHED or not ds.planned.changes_template for ds in sets)
+    which = "new template" if new else "old template: the new one is not set yet"
+    book.tell(Notice("node-joined", node=name, message=f"the controller gives it the {which}"))
 
 
 def node_returned(book: Book, name: str, now: float) -> None:
@@ -27,8 +37,7 @@ def node_returned(book: Book, name: str, now: float) -> None:
     sets = book.daemon_sets.values()
     kept = [ds for ds in sets if _is_live(ds, name)]
     if not kept:
-        book.joined.add(name)
-        book.tell(Notice("node-joined", node=name))
+        node_joined(book, name)
         return
     open_again: list[StepRun] = []
     for ds in sets:

@@ -27,7 +27,7 @@ SENTENCES = {
     "node-failed": "{node}: FAILED: {message}",
     "node-gone": "{node}: left the cluster",
     "node-returned": "{node}: is back in the cluster with its old pod: it has its turn after all",
-    "node-joined": "{node}: joined the cluster; the controller gives it the new template",
+    "node-joined": "{node}: joined the cluster; {message}",
     "controller-silent": "{message}",
     "controller-back": "DaemonSet {daemon_set}: {message}",
     "pods-refused": "DaemonSet {daemon_set}: new pods are refused: {message}",
