@@ -20,7 +20,7 @@ from rollout.cluster.fleet import (
 from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
-from rollout.errors import Forbidden, UsageError
+from rollout.errors import Forbidden, Rejected, UsageError
 from rollout.executor.earlier import is_unproven, template_before
 from rollout.executor.runs import (
     FoundRecord,
@@ -83,7 +83,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
-        completed = _completed(client, where, item.name, desired)
+        completed = _completed(client, loaded, index, where, desired)
         runs = past_runs(records)
         live = fleet.daemon_set
         digest = template_digest(live.spec.template)
@@ -129,13 +129,18 @@ def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Cli
     return said or client.namespace
 
 
-def _completed(client: Client, namespace: str, name: str, desired: Desired) -> Desired:
+def _completed(
+    client: Client, loaded: LoadedSpec, index: int, namespace: str, desired: Desired
+) -> Desired:
     """Let the server fill in its defaults by a dry run, where we may ask for one."""
     if desired.kind in ("live", "revision"):
         return desired
-    path = daemon_set_path(namespace, name)
+    path = daemon_set_path(namespace, loaded.spec.spec.daemon_sets[index].name)
     try:
         answer = client.patch(path, desired.patch(), PatchKind.STRATEGIC, dict, dry_run=True)
     except Forbidden:
         return desired
+    except Rejected as error:
+        at = ("daemonSets", index, "target", desired.kind)
+        raise loaded.error(at, f"the API server refuses it: {error}") from None
     return desired.with_defaults_of(answer)
