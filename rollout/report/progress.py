@@ -73,6 +73,8 @@ _BACK = {  # on the way back
 
 def sentence(told: Notice, engine: Engine) -> str:
     """Return what happened in one line."""
+    if told.kind == "wave-done" and engine.failures.without_success(told.wave):
+        return f"wave {told.wave} is over: none of its nodes succeeded"
     words = SENTENCES | _BACK if engine.plan.goes_back else SENTENCES
     return words[told.kind].format(
         daemon_set=told.daemon_set,

@@ -83,6 +83,8 @@ def test_updates_53_the_same_release_again_does_not_pass_over_the_node_that_stop
         mended = cluster.rollout("apply", "-f", spec, "--yes")
         strategy = cluster.daemon_set()["spec"]["updateStrategy"]["type"]
     assert first.code == 3, first.err
+    assert "wave 1 is over: none of its nodes succeeded" in first.out
+    assert "wave 1 is done" not in first.out
     assert shown.code == 2, shown.err
     assert "3 to replace in 2 waves, 1 to watch" in shown.out
     assert "of the target revision, but not available: is watched, not replaced" in shown.out

@@ -280,6 +280,10 @@ def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
     again = cluster.rollout("rollback", ROLLOUT, *THERE, "-o", "jsonl")
     assert (again.code, again.out) == (0, "")  # always accepted
     assert "is rolled back already" in again.err
+    for word in ("approve", "reject"):
+        late = cluster.rollout(word, ROLLOUT, *THERE)
+        assert late.code == 7, late.err
+        assert "is rolled back; nothing was changed" in late.err
 
 
 def test_a_running_apply_hears_every_word(cluster: World) -> None:
