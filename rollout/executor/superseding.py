@@ -20,6 +20,25 @@ from rollout.planner.plan import Plan
 MOST_KEPT = 10  # runs whose place was taken, one after the other
 
 
+def waits_for_people(found: RunRecord | None, plan: Plan) -> bool:
+    """Whether a run has stopped for somebody's word, and a new plan leads where it leads.
+
+    To take its place would pass over the approval that it waits for, or over a no.
+
+    Args:
+        found: the record of the rollout that is there.
+        plan: a new plan of the same rollout.
+    """
+    if found is None or found.phase not in ("paused", "held"):
+        return False
+    aims = {(ds.uid, ds.target_digest) for ds in found.daemon_sets}
+    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}:
+        return False
+    refused = found.wish is not None and found.wish.verb == "hold"
+    asked = any(gate.kind == "approval" and gate.status == "waiting" for gate in found.gates)
+    return bool(found.waits_for) or asked or refused
+
+
 def in_place_of(found: RunRecord | None, record: RunRecord) -> RunRecord:
     """Return the record of a new run that remembers whose place it takes.
 
