@@ -139,7 +139,7 @@ def _made(
     from rollout.cli.speaking import tell
     from rollout.executor.keeper import Keeper
     from rollout.executor.planstore import read_kept_plan
-    from rollout.executor.superseding import waits_for_people
+    from rollout.executor.superseding import still_stands, waits_for_people
     from rollout.planner.plan import Plan
     from rollout.report.table import plan_text
 
@@ -147,7 +147,7 @@ def _made(
         return given
     made = make_plan(client, given, namespace)
     stopped = Keeper(client, made.namespace, made.name).read()
-    if stopped is not None and waits_for_people(stopped, made):
+    if stopped is not None and waits_for_people(stopped, made) and still_stands(client, stopped):
         name = f"{made.name} -n {made.namespace}"
         tell(
             f"Run {stopped.run_id} of rollout {made.name} waits for somebody's word: it goes on "

@@ -113,7 +113,7 @@ def node_fates(
 
 
 def unproven(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> frozenset[str]:
-    """Return the nodes that have the target template's pod already, but not an available one.
+    """Return the nodes that have nothing but the target template, and no available pod.
 
     Where the run that led there was not brought to its end, nobody has seen them well: another plan
     to the same template that took them for done would pass over what has stopped the run.
@@ -128,19 +128,18 @@ def unproven(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -
         return frozenset()
     is_target = target_matcher(fleet, template)
     min_ready_s = float(fleet.daemon_set.spec.min_ready_seconds)
-    found = (name for name, pods in fleet.pods.items() if pods and all(map(is_target, pods)))
+
+    def is_unproven(pods: Iterable[Pod]) -> bool:
+        return all(is_target(pod) and not is_available(pod, min_ready_s, now) for pod in pods)
+
     return frozenset(
         name
-        for name in found
-        if not any(is_available(pod, min_ready_s, now) for pod in fleet.pods[name])
-        and (node := fleet.nodes.get(name)) is not None
-        and node.ready
-        and is_wanted(node, rules)
+        for name, node in fleet.nodes.items()
+        if is_unproven(fleet.pods.get(name, ())) and node.ready and _is_wanted(node, rules)
     )
 
 
-def is_wanted(node: Node, rules: NodeRules) -> bool:
-    """Whether the user wants a node in."""
+def _is_wanted(node: Node, rules: NodeRules) -> bool:
     return (
         node.metadata.name not in rules.exclude
         and parse_label_selector(rules.selector).matches(node.metadata.labels)
@@ -151,7 +150,7 @@ def is_wanted(node: Node, rules: NodeRules) -> bool:
 def watched_still(
     fleet: Fleet, template: JsonObject, planned: Iterable[PlannedNode]
 ) -> frozenset[str]:
-    """Return the nodes that a plan only watches, as long as they have the pod that it saw.
+    """Return the nodes that a plan only watches, as long as they have the pod that it saw, if any.
 
     Args:
         fleet: what runs now.
@@ -159,16 +158,15 @@ def watched_still(
         planned: the nodes of the plan.
     """
     is_target = target_matcher(fleet, template)
-    return frozenset(
-        node.name
-        for node in planned
-        if node.fate == "update"
-        and node.pod is not None
-        and any(
-            pod.metadata.uid == node.pod.uid and is_target(pod)
-            for pod in fleet.pods.get(node.name, ())
-        )
-    )
+    changes = template_digest(template) != template_digest(fleet.daemon_set.spec.template)
+
+    def is_watched(node: PlannedNode) -> bool:
+        if node.pod is None:
+            return not changes  # the controller is to make it; then it is looked at
+        pods = fleet.pods.get(node.name, ())
+        return any(pod.metadata.uid == node.pod.uid and is_target(pod) for pod in pods)
+
+    return frozenset(node.name for node in planned if node.fate == "update" and is_watched(node))
 
 
 class _Decider:
