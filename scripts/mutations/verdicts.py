@@ -399,4 +399,24 @@ VERDICTS: Final = (
             "tests/executor/test_gaterecord.py::test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says",
         ),
     ),
+    Guard(
+        "watched-is-no-excuse",
+        "a node that the release itself broke in a run before counts as broken before the run",
+        "rollout/executor/state.py",
+        "        } - self.watched\n",
+        "        }\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
+        ),
+    ),
+    Guard(
+        "watched-has-its-time",
+        "a node that a new run watches fails at once, though its cause was mended",
+        "rollout/executor/starting.py",
+        "    begun = now if run.node in ds.watched else _begun(pods, now)\n",
+        "    begun = _begun(pods, now)\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
+        ),
+    ),
 )
