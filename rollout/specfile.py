@@ -112,7 +112,7 @@ def _find(documents: list[Source], item: DaemonSetItem, source: Source, index: i
     wanted = item.namespace or source.value["metadata"].get("namespace", "")
     found = [d for d in documents if _is_it(d.value, item.name, wanted)]
     if not found:
-        there = ", ".join(_label(d.value) for d in documents)
+        there = ", ".join(f"{_label(d.value)}{_place(d.value, wanted)}" for d in documents)
         holds = f"; it holds {there}" if there else ""
         raise source.error(at, f"{name} holds no apps/v1 DaemonSet '{item.name}'{holds}")
     if len(found) > 1:
@@ -136,6 +136,14 @@ def _is_it(value: JsonObject, name: str, namespace: str) -> bool:
 
 def _label(value: JsonObject) -> str:
     return f"{value.get('kind')} {(value.get('metadata') or {}).get('name')}"
+
+
+def _place(value: JsonObject, wanted: str) -> str:
+    """Name the namespace of an object where it is not the one that is wanted."""
+    namespace = (value.get("metadata") or {}).get("namespace")
+    if not namespace or not wanted or namespace == wanted:
+        return ""
+    return f" in namespace {namespace}, not {wanted}"
 
 
 def _flatten(documents: list[Source]) -> list[Source]:

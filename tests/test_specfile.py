@@ -61,7 +61,10 @@ def test_a_list_as_kubectl_writes_it_is_unpacked(tmp_path: Path) -> None:
             "holds no apps/v1 DaemonSet 'agent'; it holds DaemonSet other",
         ),
         (DAEMON_SET.replace("apps/v1", "extensions/v1beta1"), "holds no apps/v1 DaemonSet 'agent'"),
-        (DAEMON_SET.replace("namespace: logging", "namespace: x"), "holds no apps/v1 DaemonSet"),
+        (
+            DAEMON_SET.replace("namespace: logging", "namespace: x"),
+            "it holds DaemonSet agent in namespace x, not logging",
+        ),
         (f"{DAEMON_SET}---\n{DAEMON_SET}", "holds the DaemonSet agent twice; keep one"),
     ],
 )

@@ -136,12 +136,26 @@ def _made(
     """Return the saved plan, or plan, show and ask; None when nothing shall be done."""
     from rollout.cli.painting import painted
     from rollout.cli.planning import make_plan
+    from rollout.cli.speaking import tell
+    from rollout.executor.keeper import Keeper
+    from rollout.executor.planstore import read_kept_plan
+    from rollout.executor.superseding import still_stands, waits_for_people
     from rollout.planner.plan import Plan
     from rollout.report.table import plan_text
 
     if isinstance(given, Plan):
         return given
     made = make_plan(client, given, namespace)
+    stopped = Keeper(client, made.namespace, made.name).read()
+    if stopped is not None and waits_for_people(stopped, made) and still_stands(client, stopped):
+        name = f"{made.name} -n {made.namespace}"
+        tell(
+            f"Run {stopped.run_id} of rollout {made.name} waits for somebody's word: it goes on "
+            f"with its own plan {stopped.plan_id}; 'rollout abort {name}' ends it, and the spec "
+            "is planned anew",
+            output,
+        )
+        return read_kept_plan(client, made.namespace, stopped)
     if output == "table":
         click.echo(painted(plan_text(made)))
         click.echo()

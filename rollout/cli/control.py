@@ -282,6 +282,9 @@ def _meant_gate(run: Hearing, wave: str | None, gate: str | None) -> str | None:
 
 def _awaited(record: RunRecord) -> str:
     """Return the wave that the run waits for."""
+    from rollout.executor.saying import require_open
+
+    require_open(record)
     if not record.waits_for:
         raise UsageError(
             f"run {record.run_id} is {record.phase} and waits for no approval now; name what you "

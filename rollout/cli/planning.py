@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rollout.cluster.client import Client, PatchKind
@@ -19,16 +20,21 @@ from rollout.cluster.fleet import (
 from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
-from rollout.errors import Forbidden, UsageError
-from rollout.executor.earlier import template_before
-from rollout.executor.history import PastRun
-from rollout.executor.runs import past_runs, read_records_widely
+from rollout.errors import Forbidden, Rejected, UsageError
+from rollout.executor.earlier import is_unproven, template_before
+from rollout.executor.runs import (
+    FoundRecord,
+    past_runs,
+    read_records_widely,
+    recorded_strategy,
+)
 from rollout.fleet.objects import Pod, format_time
 from rollout.fleet.revisions import template_digest
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired, desired_state
+from rollout.planner.fates import unproven
 from rollout.planner.plan import Plan
 from rollout.spec import DaemonSetItem, LoadedSpec
 from rollout.specfile import load_spec, with_waves
@@ -66,28 +72,35 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     nodes = read_nodes(client)
     now = client.server_time()
     subjects = []
-    runs: list[PastRun] | None = None
+    records: list[FoundRecord] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
         fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
+        records = _records(client, where) if records is None else records
+        before_run = recorded_strategy(fleet.daemon_set.metadata.uid, records)
+        fleet = replace(fleet, recorded_strategy=before_run)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
-        completed = _completed(client, where, item.name, desired)
-        runs = _runs(client, where) if runs is None else runs
+        completed = _completed(client, loaded, index, where, desired)
+        runs = past_runs(records)
         live = fleet.daemon_set
-        led_from = template_before(live.metadata.uid, template_digest(live.spec.template), runs)
-        subjects.append(Subject(fleet, completed, selecting, released, led_from=led_from))
+        digest = template_digest(live.spec.template)
+        led_from = template_before(live.metadata.uid, digest, runs)
+        rules, watched = loaded.spec.spec.nodes, frozenset[str]()
+        if is_unproven(live.metadata.uid, digest, runs):
+            watched = unproven(fleet, completed.template, rules, now)
+        subjects.append(Subject(fleet, completed, selecting, released, watched, led_from))
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
     )
 
 
-def _runs(client: Client, namespace: str) -> list[PastRun]:
-    """Return what is known of earlier runs; who may not read their records knows of none."""
+def _records(client: Client, namespace: str) -> list[FoundRecord]:
+    """Return the records of earlier runs; who may not read them knows of none."""
     try:
-        return past_runs(read_records_widely(client, namespace))
+        return read_records_widely(client, namespace)
     except Forbidden:
         return []
 
@@ -116,13 +129,18 @@ def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Cli
     return said or client.namespace
 
 
-def _completed(client: Client, namespace: str, name: str, desired: Desired) -> Desired:
+def _completed(
+    client: Client, loaded: LoadedSpec, index: int, namespace: str, desired: Desired
+) -> Desired:
     """Let the server fill in its defaults by a dry run, where we may ask for one."""
     if desired.kind in ("live", "revision"):
         return desired
-    path = daemon_set_path(namespace, name)
+    path = daemon_set_path(namespace, loaded.spec.spec.daemon_sets[index].name)
     try:
         answer = client.patch(path, desired.patch(), PatchKind.STRATEGIC, dict, dry_run=True)
     except Forbidden:
         return desired
+    except Rejected as error:
+        at = ("daemonSets", index, "target", desired.kind)
+        raise loaded.error(at, f"the API server refuses it: {error}") from None
     return desired.with_defaults_of(answer)

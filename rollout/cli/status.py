@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, out
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
     from rollout.executor.record import RunRecord
+    from rollout.fleet.objects import JsonObject
     from rollout.fleet.snapshot import Fleet
 
 
@@ -52,6 +54,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         record = _record(client, fleet)
         last = _last_record(client, fleet) if record is None else None
         record = record or _unmarked(fleet, last)
+        fleet = replace(fleet, recorded_strategy=_strategy_before(fleet, record or last))
         gone = record is not None and was_interrupted(client, record)
         state = daemon_set_state(fleet, record, now, released, last, interrupted=gone)
     finally:
@@ -74,6 +77,16 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
         return Keeper(client, namespace, name).read()
     except Forbidden:
         return None
+
+
+def _strategy_before(fleet: Fleet, record: RunRecord | None) -> JsonObject | None:
+    """Return the strategy of before the last run, where it may not be back yet."""
+    from rollout.executor.record import NOTHING_LEFT
+
+    if record is None or record.phase in NOTHING_LEFT:
+        return None
+    uid = fleet.daemon_set.metadata.uid
+    return next((ds.original_strategy for ds in record.daemon_sets if ds.uid == uid), None)
 
 
 def _unmarked(fleet: Fleet, last: RunRecord | None) -> RunRecord | None:

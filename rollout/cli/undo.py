@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -95,7 +96,7 @@ def undo(
 def _plan(client: Client, name: str, number: int | None) -> Plan:
     from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
     from rollout.executor.keeper import Keeper
-    from rollout.executor.runs import read_records_widely, read_runs
+    from rollout.executor.runs import read_records_widely, read_runs, recorded_strategy
     from rollout.executor.undoing import revision_meant, sinks_of_last_run
     from rollout.planner.rollback import rollback_plan
 
@@ -111,6 +112,8 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     record = Keeper(client, where, rollout).read()
     records = read_records_widely(client, where)
     runs = read_runs(client, records)
+    before_run = recorded_strategy(fleet.daemon_set.metadata.uid, records)
+    fleet = replace(fleet, recorded_strategy=before_run)
     target = revision_meant(fleet, number, record, runs)
     now = client.server_time()
     version = client.server_version()[2]

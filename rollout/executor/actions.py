@@ -116,6 +116,7 @@ class Finish:
     by_release: bool = False  # the release itself failed: what `onFailure` answers
     reaction: Literal["", "hold", "abort", "rollback"] = ""  # what a gate wants; "": the plan
     by_hand: tuple[str, ...] = ()  # commands that do the rest where the tool can't
+    resumes: bool = False  # the lock was lost: the plan fits still, and another process may go on
 
     @property
     def text(self) -> str:

@@ -107,7 +107,8 @@ class Book:
         self.pause_why = ""  # the same where the run itself wished it
         self.hold_why = ""  # why the run has failed, or ""
         self.hold_outcome = Outcome.HELD  # how it then ends
-        self.drift_why = ""  # somebody else changed what we rely on, or ""
+        # What somebody else changed that we rely on, or ""; whether the run may go on all the same.
+        self.drift_why, self.drift_resumes = "", False
         self.lost_views: dict[str, str] = {}
         self.sight = sight.Sight()
         self.finished: Finish | None = None
@@ -375,10 +376,15 @@ class Book:
         for waiting in self.parked.pop(run.node, ()):
             self.enqueue(self.daemon_sets[waiting.step.daemon_set], waiting)
 
-    def stop_for_drift(self, what: str) -> None:
-        """Stop forward steps: somebody else changed what the plan relies on (S9)."""
+    def stop_for_drift(self, what: str, *, resumes: bool = False) -> None:
+        """Stop forward steps: somebody else changed what the plan relies on (S9).
+
+        Args:
+            what: was changed, in a sentence.
+            resumes: it is nothing of the DaemonSets: another process may go on.
+        """
         if not self.drift_why:
-            self.drift_why = what
+            self.drift_why, self.drift_resumes = what, resumes
             self.tell(Notice("drift", message=what))
 
     def refuse(self, message: str, event: ev.Answered) -> None:

@@ -33,17 +33,17 @@ from rollout.executor.record import (
     DATA_KEY,
     ENDED,
     MANAGED_BY,
+    NOTHING_LEFT,
     ConfigMap,
     RunRecord,
     record_name,
 )
-from rollout.executor.runs import FoundRecord, read_records
+from rollout.executor.runs import FoundRecord, read_records, recorded_strategy
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, JsonObject
 from rollout.fleet.released import ReleasedPod
 from rollout.planner.leftovers import Leftovers, find_leftovers, orphans
 
-_NOTHING_LEFT = ("complete", "rolled back", "superseded", "cleaned up")  # not: aborted
 _STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
 
 
@@ -136,14 +136,14 @@ class _Surveyor:
             )
         subjects = self._subjects(records)
         locks = self._locks(subjects)
-        left = self._left(subjects, records)
+        left = self._left(subjects, records, everything)
         stuck = {(item.namespace, item.daemon_set) for item in left if _is_refused(item)}
         touched = {(item.namespace, item.daemon_set) for item in left}
         ending = [
             found
             for found in records
             if found.record is not None
-            and found.record.phase not in _NOTHING_LEFT
+            and found.record.phase not in NOTHING_LEFT
             and not _names(found.record) & stuck
             and (self._scope.rollout or _names(found.record) & touched)
         ]
@@ -178,7 +178,10 @@ class _Surveyor:
         return {ds.metadata.name: ds for ds in found}
 
     def _left(
-        self, subjects: Sequence[tuple[str, str]], records: Sequence[FoundRecord]
+        self,
+        subjects: Sequence[tuple[str, str]],
+        records: Sequence[FoundRecord],
+        everything: Sequence[FoundRecord],
     ) -> list[Leftovers]:
         cluster_uid, nodes = read_cluster_uid(self._client), read_nodes(self._client)
         now = self._client.server_time()
@@ -192,7 +195,7 @@ class _Surveyor:
                     f"'kubectl get daemonsets -n {namespace}'"
                 )
             for name in (name for where, name in subjects if where == namespace and name in live):
-                recorded = _recorded(live[name].metadata.uid, records)
+                recorded = recorded_strategy(live[name].metadata.uid, everything)
                 if not _is_suspect(live[name], released, recorded):
                     continue
                 fleet = read_fleet(
@@ -260,17 +263,6 @@ def _names(record: RunRecord) -> set[tuple[str, str]]:
 
 def _is_refused(left: Leftovers) -> bool:
     return left.strategy is not None and left.strategy.action == "refuse"
-
-
-def _recorded(uid: str, records: Iterable[FoundRecord]) -> JsonObject | None:
-    """Return the strategy that an open run's record has stored for a DaemonSet."""
-    for found in records:
-        if found.record is None or found.record.phase in _NOTHING_LEFT:
-            continue
-        for ds in found.record.daemon_sets:
-            if ds.uid == uid:
-                return ds.original_strategy
-    return None
 
 
 def _is_suspect(

@@ -81,7 +81,7 @@ def ended(book: Book) -> Finish | None:
     if stop is not None and stop.verb == "abort":
         return Finish(Outcome.ABORTED, f"{stop}; {half_updated(book)}")
     if book.drift_why:
-        return Finish(Outcome.DRIFT, book.drift_why)
+        return Finish(Outcome.DRIFT, book.drift_why, resumes=book.drift_resumes)
     if book.hold_why:
         why = book.with_its_end(book.hold_why)
         return Finish(book.hold_outcome, why, book.hold_code, by_release=book.by_release)

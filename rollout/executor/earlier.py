@@ -23,6 +23,19 @@ def went_well(run: PastRun) -> bool:
     return run.phase == "complete" and (run.counts is None or not run.counts.failed)
 
 
+def is_unproven(uid: str, digest: str, runs: Iterable[PastRun]) -> bool:
+    """Whether the last run to a template was not brought to its end.
+
+    Args:
+        uid: of the DaemonSet.
+        digest: `template_digest` of the template.
+        runs: all runs that are known.
+    """
+    found = (run for run in runs if led_to(run, uid, digest) is not None)
+    last = max(found, key=lambda run: run.started_at, default=None)
+    return last is not None and last.phase != "complete"
+
+
 def template_before(uid: str, digest: str, runs: Iterable[PastRun]) -> str:
     """Return the digest of the template that an unfinished run to this one came from.
 

@@ -98,7 +98,7 @@ class Engine(Book):
             case ev.Measured(meter, round_, measurement):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
-                self.stop_for_drift(why)
+                self.stop_for_drift(why, resumes=True)
             case ev.TimesStored(began):
                 self.times.announced(began, now)
             case ev.TimesNotStored():

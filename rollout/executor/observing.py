@@ -7,7 +7,6 @@ from collections.abc import Collection
 from rollout.executor import guarding, returning, unreachable
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
-from rollout.executor.notices import Notice
 from rollout.executor.state import OVER, DaemonSetRun, Phase, StepState
 from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.released import taken_over
@@ -159,8 +158,7 @@ def node_seen(book: Book, node: Node, now: float) -> None:
     if name in book.gone_nodes:
         returning.node_returned(book, name, now)
     elif name not in book.planned_nodes and name not in book.joined:
-        book.joined.add(name)
-        book.tell(Notice("node-joined", node=name))
+        returning.node_joined(book, name)
     if known is None or known.ready != node.ready:
         for ds in book.daemon_sets.values():
             book.node_changed(ds, name, now)

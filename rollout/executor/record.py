@@ -44,6 +44,8 @@ WishVerb: TypeAlias = Literal["pause", "hold", "abort", "rollback"]
 FailurePolicy: TypeAlias = Literal["hold", "rollback", "abort"]
 AT_WORK: tuple[RunPhase, ...] = ("running", "rolling back")  # or its process was killed
 ENDED: tuple[RunPhase, ...] = ("complete", "rolled back", "aborted", "superseded", "cleaned up")
+# The strategy is back, or is another run's affair; an aborted run leaves it as it is.
+NOTHING_LEFT: tuple[RunPhase, ...] = ("complete", "rolled back", "superseded", "cleaned up")
 
 MOST_WAVE_NAMES = 300  # runs of names; beyond them a wave is approved by its number
 _NUMBERED = re.compile(r"^(.*?)([1-9][0-9]{0,8})$", re.DOTALL)

@@ -33,3 +33,13 @@ class Result:
     gates: tuple[RecordedGate, ...] = ()  # what the gates said
     last_wave_done: int = 0  # the highest (1-based) of which that was told
     wave: int = 0  # the highest (1-based) that has begun, where there are gates
+
+    @property
+    def joined_too_early(self) -> tuple[str, ...]:
+        """Nodes that joined before the new template was set: their pods are of the old one."""
+        sets = [ds for ds in self.sets.values() if ds.resolved]
+        return tuple(
+            node
+            for node in self.joined
+            if any(not ds.is_target(pod) for ds in sets for pod in ds.view.on(node))
+        )

@@ -14,11 +14,26 @@ from typing import TYPE_CHECKING
 from rollout.executor.notices import Notice
 from rollout.executor.retrying import hold_back
 from rollout.executor.state import DaemonSetRun, Phase, StepRun, StepState
+from rollout.fleet.revisions import template_digest
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
 
 _CLOSED = (Phase.RESTORING, Phase.RESTORED)  # whatever is old then is the controller's
+
+
+def node_joined(book: Book, name: str) -> None:
+    """A node that the plan does not know joined: its pod is of the template that is there now."""
+    book.joined.add(name)
+    has_new = all(_has_new(ds) for ds in book.daemon_sets.values())
+    which = "new template" if has_new else "old template: the new one is not set yet"
+    book.tell(Notice("node-joined", node=name, message=f"the controller gives it the {which}"))
+
+
+def _has_new(ds: DaemonSetRun) -> bool:
+    """Whether the target template is what the DaemonSet has, as far as is known."""
+    target = ds.planned.target.template_digest
+    return ds.live is not None and template_digest(ds.live.spec.template) == target
 
 
 def node_returned(book: Book, name: str, now: float) -> None:
@@ -27,8 +42,7 @@ def node_returned(book: Book, name: str, now: float) -> None:
     sets = book.daemon_sets.values()
     kept = [ds for ds in sets if _is_live(ds, name)]
     if not kept:
-        book.joined.add(name)
-        book.tell(Notice("node-joined", node=name))
+        node_joined(book, name)
         return
     open_again: list[StepRun] = []
     for ds in sets:

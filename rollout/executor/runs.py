@@ -17,11 +17,13 @@ from rollout.executor.record import (
     AT_WORK,
     DATA_KEY,
     MANAGED_BY,
+    NOTHING_LEFT,
     ConfigMap,
     RunRecord,
     decode_record,
     record_name,
 )
+from rollout.fleet.objects import JsonObject
 
 _SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
@@ -107,6 +109,29 @@ def was_interrupted(client: Client, record: RunRecord) -> bool:
 
 def _is_interrupted(phase: str, locks: tuple[HeldLock, ...] | None) -> bool:
     return phase in AT_WORK and locks is not None and all(lock.stale for lock in locks)
+
+
+def recorded_strategy(uid: str, records: Iterable[FoundRecord]) -> JsonObject | None:
+    """Return the strategy of before the last run of a DaemonSet, where it may not be back yet.
+
+    What runs before that one have recorded is out of date: a later run has put it back, and its
+    owner may have chosen another one since.
+
+    Args:
+        uid: of the DaemonSet.
+        records: all run records that are known.
+    """
+    found = [
+        (item.record, ds)
+        for item in records
+        if item.record is not None
+        for ds in item.record.daemon_sets
+        if ds.uid == uid
+    ]
+    record, ds = max(found, key=lambda pair: pair[0].started_at, default=(None, None))
+    if record is None or ds is None or record.phase in NOTHING_LEFT:
+        return None
+    return ds.original_strategy
 
 
 def past_runs(records: Iterable[FoundRecord]) -> list[PastRun]:

@@ -59,7 +59,7 @@ def pause(record: RunRecord, who: Speaker) -> RunRecord:
     Raises:
         StaleError: when the run has ended, or is on its way back: that has no pauses (S10).
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "paused")
     return _wished(record, who, "pause")
 
@@ -70,7 +70,7 @@ def resume(record: RunRecord, who: Speaker) -> RunRecord:
     Raises:
         StaleError: when the run has ended, or somebody wants it to end.
     """
-    _require_open(record)
+    require_open(record)
     if record.wish is not None and record.wish.verb in ("abort", "rollback"):
         raise StaleError(f"run {record.run_id} is to be {record.wish}; it does not go forward")
     return _said(replace(record, wish=None), who, "resume")
@@ -82,7 +82,7 @@ def abort(record: RunRecord, who: Speaker) -> RunRecord:
     Raises:
         StaleError: when it has ended.
     """
-    _require_open(record)
+    require_open(record)
     return _wished(record, who, "abort")
 
 
@@ -100,7 +100,7 @@ def approve_waves(
         StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more approvals.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "approved")
     ranges = _joined([*record.approved_waves, *((n, n) for n in numbers)])
     if len(ranges) > MOST_RANGES:
@@ -133,7 +133,7 @@ def approve_nodes(
         StaleError: when the run has ended.
         UsageError: when the record can't hold more nodes.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "moved")
     known = dict.fromkeys((*record.approved_nodes, *nodes))
     _require_room(len(known), "approved by name", "approve their wave")
@@ -179,7 +179,7 @@ def approve_gate(record: RunRecord, who: Speaker, gate: str) -> RunRecord:
         StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more voices.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "approved")
     if sum(bool(word.gate) for word in record.approvals) >= MOST_APPROVALS // 2:
         raise UsageError(f"the record can't hold more than {MOST_APPROVALS // 2} voices for gates")
@@ -207,7 +207,7 @@ def reject(
     Raises:
         StaleError: when the run has ended, or is on its way back.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "held")
     verb: WishVerb = then or record.on_failure
     wish = Wish(verb, who.by, who.at, f"{about} was rejected" + _tail(who.reason))
@@ -221,7 +221,7 @@ def retry(record: RunRecord, who: Speaker, nodes: Sequence[str] = ()) -> RunReco
         StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more nodes.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "tried again")
     words = [NodeWord(node, who.by, who.at, who.reason) for node in nodes or ("",)]
     kept = [word for word in record.retries if word.node not in nodes] if nodes else []
@@ -239,7 +239,7 @@ def skip(record: RunRecord, who: Speaker, nodes: Sequence[str]) -> RunRecord:
         StaleError: when the run has ended, or is on its way back.
         UsageError: when the record can't hold more nodes.
     """
-    _require_open(record)
+    require_open(record)
     _require_forward(record, "skipped")
     names = set(nodes)
     words = [NodeWord(node, who.by, who.at, who.reason) for node in nodes]
@@ -274,7 +274,12 @@ def require_plan(record: RunRecord, plan: str) -> None:
         )
 
 
-def _require_open(record: RunRecord) -> None:
+def require_open(record: RunRecord) -> None:
+    """Refuse a word to a run that is over.
+
+    Raises:
+        StaleError: it is; naming another wave or node would not help.
+    """
     if record.phase in ENDED:
         raise StaleError(
             f"run {record.run_id} of plan {record.plan_id} is {record.phase}; nothing was changed; "

@@ -268,7 +268,9 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     run.state = StepState.REPLACING
     earlier = storedtimes.began_before(book, run, pods)
     found = write is None and not run.reopened
-    run.started_at = min(now, earlier, storedtimes.told_by(pods)) if found else now
+    # A new run gives a node of an earlier one its whole time: the cause may have been mended.
+    told = now if run.node in ds.watched else storedtimes.told_by(pods)
+    run.started_at = min(now, earlier, told) if found else now
     if write is not None:
         run.state = StepState.DELETING
     terms.set_deadline(book, ds, run)

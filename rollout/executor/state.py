@@ -131,7 +131,11 @@ class DaemonSetRun:
         self.name = planned.name
         self.zones = {node.name: node.zone for node in planned.nodes}
         self.control = ControlGroup(self.zones)
-        self.broken_before = {n.name for n in planned.nodes if n.in_budget and not n.available}
+        # Left by an unfinished run to the same target: what that release broke is no excuse for it.
+        self.watched = {node.name for node in planned.nodes if planned.watches(node)}
+        self.broken_before = {
+            n.name for n in planned.nodes if n.in_budget and not n.available
+        } - self.watched
         self.view = PodView(
             planned.uid,
             (node.name for node in planned.nodes if node.in_budget),

@@ -84,5 +84,6 @@ def _give_up(book: Book, why: str) -> None:
     if wish is not None and wish.verb == "abort":
         outcome = Outcome.ABORTED
     cause = book.drift_why or book.hold_why or book.stop_why or str(wish)
-    book.finished = Finish(outcome, f"{cause}; not awaited any longer: {left} ({why})")
+    message = f"{cause}; not awaited any longer: {left} ({why})"
+    book.finished = Finish(outcome, message, resumes=book.drift_resumes)
     book.actions.append(book.finished)

@@ -218,7 +218,7 @@ def _is_told(book: Book, run: StepRun) -> bool:
     An old one that ends says so as well, but not for long.
     """
     ds = book.daemon_sets[run.step.daemon_set]
-    new = (pod for pod in ds.view.on(run.node) if not pod.terminating and ds.is_target(pod))
+    new = [pod for pod in ds.view.on(run.node) if not pod.terminating and ds.is_target(pod)]
     return told_by(new) <= run.started_at + book.times.soon_s
 
 

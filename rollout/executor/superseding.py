@@ -12,12 +12,63 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import daemon_set_path
 from rollout.errors import ClusterError, StaleError
 from rollout.executor.keeper import Keeper
-from rollout.executor.record import ENDED, RunRecord, Superseded
+from rollout.executor.record import ENDED, RecordedDaemonSet, RunRecord, Superseded
+from rollout.executor.state import ON_DELETE
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet
+from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import Plan
 
 MOST_KEPT = 10  # runs whose place was taken, one after the other
+
+
+def waits_for_people(found: RunRecord | None, plan: Plan) -> bool:
+    """Whether a run has stopped for somebody's word, and a new plan leads where it leads.
+
+    To take its place would pass over the approval that it waits for, or over a no.
+
+    Args:
+        found: the record of the rollout that is there.
+        plan: a new plan of the same rollout.
+    """
+    if found is None or found.phase not in ("paused", "held"):
+        return False
+    aims = {(ds.uid, ds.target_digest) for ds in found.daemon_sets}
+    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}:
+        return False
+    refused = found.wish is not None and found.wish.verb == "hold"
+    asked = any(gate.kind == "approval" and gate.status == "waiting" for gate in found.gates)
+    return bool(found.waits_for) or asked or refused
+
+
+def still_stands(client: Client, found: RunRecord) -> bool:
+    """Whether the DaemonSets are as a stopped run left them: else its plan is good for nothing.
+
+    Args:
+        client: of the cluster.
+        found: the record of the run.
+
+    Raises:
+        ClusterError: a DaemonSet cannot be read.
+    """
+    return all(
+        _is_as_left(
+            client.get_or_none(daemon_set_path(ds.namespace, ds.name), DaemonSet), ds, found
+        )
+        for ds in found.daemon_sets
+    )
+
+
+def _is_as_left(live: DaemonSet | None, ds: RecordedDaemonSet, found: RunRecord) -> bool:
+    if live is None or live.metadata.uid != ds.uid:
+        return False
+    template = template_digest(live.spec.template)
+    by_owner = ds.original_strategy.get("type") == ON_DELETE
+    run = live.metadata.annotations.get(marks.RUN, "")
+    flipped = live.strategy_type == ON_DELETE and run == found.run_id
+    if template == ds.target_digest:
+        return by_owner or flipped
+    return template == ds.previous_digest and not run  # its turn had not come
 
 
 def in_place_of(found: RunRecord | None, record: RunRecord) -> RunRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.errors import UsageError
+from rollout.errors import StaleError
 from rollout.executor.earlier import led_to, went_well
 from rollout.executor.record import ENDED, RunRecord
 from rollout.executor.runs import FoundRecord, KnownRun
@@ -32,16 +32,15 @@ def revision_meant(
         runs: all runs that are known.
 
     Raises:
-        StaleError: when there is no such revision.
-        UsageError: when the last run to the revision before has failed; with how to go there
-            all the same.
+        StaleError: when there is no such revision, or when the last run to the revision before has
+            failed; with how to go there all the same.
     """
     if number is None and fleet.current is not None and _is_under_way(fleet, record):
         return fleet.current
     revision = revision_to_undo_to(fleet, number)
     last = _last_run_to(fleet, revision, runs)
     if number is None and last is not None and not went_well(last.run):
-        raise UsageError(_refusal(fleet, revision, last))
+        raise StaleError(_refusal(fleet, revision, last))
     return revision
 
 

@@ -48,7 +48,7 @@ def measure(gate: PodsGate, context: Context) -> Reading | Measurement:
         return Measurement(Outcome.NO_DATA, context.now, reason=text)
     restarted = [pod for pod in new if pod.restarts > gate.max_restarts]
     waiting = [(pod, r) for pod in new for r in _waiting(pod) if r in gate.waiting_reasons]
-    group = judge_group(new, context.since, lost)
+    group = judge_group(new, context.since, lost, gate.max_restarts)
     control = _control(gate, context)
     p = worse(len(group.bad), group.good, len(control.bad), control.good)
     result = {
@@ -78,15 +78,18 @@ def measure(gate: PodsGate, context: Context) -> Reading | Measurement:
     return _restless(gate, new, context) or Reading(result, Outcome.PASSED, well)
 
 
-def judge_group(pods: tuple[Pod, ...], since: float, bare: Sequence[str] = ()) -> Group:
+def judge_group(
+    pods: tuple[Pod, ...], since: float, bare: Sequence[str] = (), tolerated: int = 0
+) -> Group:
     """Return which pods are bad: not ready, going, ended, or restarted since the change.
 
     Args:
         pods: of one group.
         since: when the change was made, in seconds.
         bare: nodes that should run such a pod and have none.
+        tolerated: so many restarts of a pod, in all, make it no bad one.
     """
-    found = [(pod.metadata.name, _ill(pod, since)) for pod in pods]
+    found = [(pod.metadata.name, _ill(pod, since, tolerated)) for pod in pods]
     found += [(node, "has no pod") for node in bare]
     return Group(len(found), tuple((name, why) for name, why in found if why))
 
@@ -96,7 +99,7 @@ def _control(gate: PodsGate, context: Context) -> Group:
     if not gate.control_group:
         return Group(0, ())
     bare = [bare.node for bare in context.bare_before]
-    return judge_group(context.control, context.since, bare)
+    return judge_group(context.control, context.since, bare, gate.max_restarts)
 
 
 def _before(gate: PodsGate, context: Context) -> Reading | Measurement:
@@ -123,7 +126,7 @@ def _only(pods: tuple[Pod, ...], context: Context) -> tuple[Pod, ...]:
     return tuple(pod for pod in pods if pod.target_node == context.node.metadata.name)
 
 
-def _ill(pod: Pod, since: float) -> str:
+def _ill(pod: Pod, since: float, tolerated: int) -> str:
     if pod.terminating:
         return "is terminating"
     if pod.terminal:
@@ -132,7 +135,7 @@ def _ill(pod: Pod, since: float) -> str:
         reasons = _waiting(pod)
         return f"is not ready ({reasons[0]})" if reasons else "is not ready"
     last = _last_restart(pod)
-    if last is not None and last >= since:
+    if last is not None and last >= since and pod.restarts > tolerated:
         return "was restarted since the change"
     return ""
 

@@ -13,7 +13,7 @@ from rollout.fleet.objects import ControllerRevision, JsonObject
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.delta import apply_difference
-from rollout.planner.fates import NodeFate, node_fates
+from rollout.planner.fates import NodeFate, node_fates, watched_still
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
 from rollout.spec import ZONE_LABEL
 
@@ -98,7 +98,8 @@ def _soft(plan: Plan, ds: PlannedDaemonSet, fleet: Fleet, now: float) -> list[Ch
     planned = {node.name: node for node in ds.nodes}
     template = target_template(ds, fleet)
     changes: list[Change] = []
-    for fate in node_fates(fleet, template, plan.rules, now):
+    watched = watched_still(fleet, template, ds.nodes)
+    for fate in node_fates(fleet, template, plan.rules, now, watched):
         before = planned.pop(fate.node.metadata.name, None)
         if before is None:
             changes.append(Change(f"node {fate.node.metadata.name}", "absent", "joined"))

@@ -6,7 +6,7 @@ the controller will want a pod once the template is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,12 +15,13 @@ from rollout.fleet.objects import JsonObject, Node, Pod, parse_time
 from rollout.fleet.revisions import is_up_to_date, revision_hash, template_digest
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
-from rollout.planner.plan import Fate
+from rollout.planner.plan import Fate, PlannedNode
 from rollout.spec import NodeRules
 
 # What the node lifecycle controller puts on nodes that are not ready (behaviour.md 1.3).
 _NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 DeferredBy: TypeAlias = Literal["", "excluded", "cordoned", "not-ready", "stuck"]
+WATCHED = "of the target revision, but not available: is watched, not replaced"
 _STUCK_MARGIN_S = 60.0  # seconds beyond its grace after which a terminating pod is stuck
 
 
@@ -111,6 +112,63 @@ def node_fates(
     return [decide(node) for node in fleet.nodes.values()]
 
 
+def unproven(fleet: Fleet, template: JsonObject, rules: NodeRules, now: float) -> frozenset[str]:
+    """Return the nodes that have nothing but the target template, and no available pod.
+
+    Where the run that led there was not brought to its end, nobody has seen them well: another plan
+    to the same template that took them for done would pass over what has stopped the run.
+
+    Args:
+        fleet: what runs now.
+        template: the target template.
+        rules: which nodes the user wants in; others are left alone as they are.
+        now: when the fleet was read, seconds since the epoch.
+    """
+    if template_digest(template) != template_digest(fleet.daemon_set.spec.template):
+        return frozenset()
+    is_target = target_matcher(fleet, template)
+    min_ready_s = float(fleet.daemon_set.spec.min_ready_seconds)
+
+    def is_unproven(pods: Iterable[Pod]) -> bool:
+        return all(is_target(pod) and not is_available(pod, min_ready_s, now) for pod in pods)
+
+    return frozenset(
+        name
+        for name, node in fleet.nodes.items()
+        if is_unproven(fleet.pods.get(name, ())) and node.ready and _is_wanted(node, rules)
+    )
+
+
+def _is_wanted(node: Node, rules: NodeRules) -> bool:
+    return (
+        node.metadata.name not in rules.exclude
+        and parse_label_selector(rules.selector).matches(node.metadata.labels)
+        and not (node.spec.unschedulable and rules.cordoned == "exclude")
+    )
+
+
+def watched_still(
+    fleet: Fleet, template: JsonObject, planned: Iterable[PlannedNode]
+) -> frozenset[str]:
+    """Return the nodes that a plan only watches, as long as they have the pod that it saw, if any.
+
+    Args:
+        fleet: what runs now.
+        template: the target template.
+        planned: the nodes of the plan.
+    """
+    is_target = target_matcher(fleet, template)
+    changes = template_digest(template) != template_digest(fleet.daemon_set.spec.template)
+
+    def is_watched(node: PlannedNode) -> bool:
+        if node.pod is None:
+            return not changes  # the controller is to make it; then it is looked at
+        pods = fleet.pods.get(node.name, ())
+        return any(pod.metadata.uid == node.pod.uid and is_target(pod) for pod in pods)
+
+    return frozenset(node.name for node in planned if node.fate == "update" and is_watched(node))
+
+
 class _Decider:
     """The rules compiled once, then asked for each node."""
 
@@ -184,7 +242,8 @@ class _Decider:
         if stuck is not None:
             return "deferred", f"pod {stuck.metadata.name} is stuck terminating", "stuck"
         if alive:
-            return "update", "", ""
+            watched = not old and not all(pod.terminating for pod in alive)
+            return "update", WATCHED if watched else "", ""
         # The controller is about to create the pod; that is our affair only where the template
         # changes, or where the run took the old pod away.
         ours = self.changes or node.metadata.name in self.unfinished

@@ -146,6 +146,16 @@ class PlannedDaemonSet(Struct, frozen=True):
         """Whether the pod template changes."""
         return bool(self.template_changes)
 
+    def watches(self, node: PlannedNode) -> bool:
+        """Whether a step only watches a node: its pod was of the target before the run."""
+        return (
+            node.fate == "update"
+            and node.pod is not None
+            and node.pod.hash == self.target.hash
+            and not self.changes_template
+            and self.target_kind != WAY_BACK
+        )
+
     @property
     def changes_settings(self) -> bool:
         """Whether anything beside the template changes: strategy, fields, labels, annotations."""

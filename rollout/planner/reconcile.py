@@ -15,7 +15,7 @@ from rollout.fleet.snapshot import Fleet
 from rollout.planner import gateplaces, graph
 from rollout.planner.accounting import planned_node, totals
 from rollout.planner.drift import target_template
-from rollout.planner.fates import NodeFate, node_fates
+from rollout.planner.fates import NodeFate, node_fates, watched_still
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Step, VertexKind
 
 
@@ -31,10 +31,7 @@ def reconcile(plan: Plan, fleets: Mapping[str, Fleet], now: float) -> Plan:
         fleets: by name of the DaemonSet.
         now: when the fleets were read, seconds since the epoch.
     """
-    fates = {
-        ds.name: node_fates(fleets[ds.name], target_template(ds, fleets[ds.name]), plan.rules, now)
-        for ds in plan.daemon_sets
-    }
+    fates = {ds.name: _fates(plan, ds, fleets[ds.name], now) for ds in plan.daemon_sets}
     updates = {ds.name: _updates(ds, fates[ds.name]) for ds in plan.daemon_sets}
     links = [
         graph.Link(ds.name, ds.after.daemon_set, ds.after.scope)
@@ -67,6 +64,12 @@ def reconcile(plan: Plan, fleets: Mapping[str, Fleet], now: float) -> Plan:
         ),
         totals=totals(daemon_sets),
     )
+
+
+def _fates(plan: Plan, ds: PlannedDaemonSet, fleet: Fleet, now: float) -> list[NodeFate]:
+    template = target_template(ds, fleet)
+    watched = watched_still(fleet, template, ds.nodes)
+    return node_fates(fleet, template, plan.rules, now, watched)
 
 
 def _updates(ds: PlannedDaemonSet, fates: Sequence[NodeFate]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 
 _NEW_PLAN = "rollout plan -f SPEC --out PLAN"
+_RETRY = "lets it try again where it failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def next_steps(
         case Outcome.HELD if failed := _failed(result):
             first = f"{shlex.quote(failed[0])} --reason WHY"
             return [
-                to_run("retry", "lets it try again where it failed"),
+                to_run("retry", _RETRY),
                 to_run("skip", "lets it leave a failed node alone", first),
                 replace(on, purpose="goes on after that"),
                 back,
@@ -61,10 +62,11 @@ def next_steps(
         case Outcome.HELD | Outcome.INCONCLUSIVE | Outcome.DEADLINE | Outcome.REFUSED:
             return [on, back]
         case Outcome.PAUSED:
-            return [*_approvals(plan, result, where), on, back]
+            again = [to_run("retry", _RETRY)] if _failed(result) else []
+            return [*_approvals(plan, result, where), *again, on, back]
         case Outcome.DRIFT:
             end = to_run("abort", "ends the run; what is updated stays so")
-            return [anew, end] if GONE in result.strategies.values() else [anew, end, back]
+            return _after_drift(result, on, anew, end, back)
         case Outcome.ABORTED:
             return [anew, back]
         case Outcome.FAILED_NODES:
@@ -81,6 +83,14 @@ def _without_record(plan: Plan, result: Result, anew: NextStep, where: str) -> l
     back = "goes back to the revision before"
     undo = [f"rollout undo {shlex.quote(ds.name)} {where}" for ds in plan.daemon_sets]
     return [anew, *(NextStep(command, back) for command in undo)]
+
+
+def _after_drift(
+    result: Result, on: NextStep, anew: NextStep, end: NextStep, back: NextStep
+) -> list[NextStep]:
+    if result.finish.resumes:  # nothing of the DaemonSets has changed
+        return [on, back]
+    return [anew, end] if GONE in result.strategies.values() else [anew, end, back]
 
 
 def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[NextStep]:

@@ -28,7 +28,7 @@ SENTENCES = {
     "node-gone": "{node}: left the cluster",
     "node-returned": "{node}: is back in the cluster with its old pod: it has its turn after all",
     "node-taken-back": "{node}: {message}",
-    "node-joined": "{node}: joined the cluster; the controller gives it the new template",
+    "node-joined": "{node}: joined the cluster; {message}",
     "controller-silent": "{message}",
     "controller-back": "DaemonSet {daemon_set}: {message}",
     "pods-refused": "DaemonSet {daemon_set}: new pods are refused: {message}",
@@ -75,6 +75,8 @@ _BACK = {  # on the way back
 
 def sentence(told: Notice, engine: Engine) -> str:
     """Return what happened in one line."""
+    if told.kind == "wave-done" and engine.failures.without_success(told.wave):
+        return f"wave {told.wave} is over: none of its nodes succeeded"
     words = SENTENCES | _BACK if engine.plan.goes_back else SENTENCES
     return words[told.kind].format(
         daemon_set=told.daemon_set,

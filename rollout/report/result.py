@@ -68,9 +68,17 @@ def summary_text(plan: Plan, result: Result) -> str:
     lines = [f"{head} {verb} {took}: {message}."]
     lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
     lines += [*time_text(result.account)]
-    if result.joined:
+    early = result.joined_too_early
+    if early:
+        rolls = all(kind == "RollingUpdate" for kind in result.strategies.values())
+        who = "the controller replaces it now" if rolls else "the next plan takes them up"
         lines.append(
-            f"Joined during the run, updated by the controller, not verified: {cut(result.joined)}."
+            "Joined before the new template was set, and have a pod of the old one: "
+            f"{cut(early)}; {who}."
+        )
+    if late := [node for node in result.joined if node not in early]:
+        lines.append(
+            f"Joined during the run, updated by the controller, not verified: {cut(late)}."
         )
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from rollout.quantity import format_duration
 from rollout.report.table import text_table
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
+_WENT_BACK = ("rolling back", "rollback incomplete", "rolled back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class RevisionRow:
     pods: int
     current: bool
     runs: tuple[RunRow, ...]  # that led to it, the latest first
+    back: tuple[RunRow, ...]  # whose rollback led to it, the latest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,14 @@ def daemon_set_history(fleet: Fleet, runs: Iterable[KnownRun]) -> History:
     """
     live = fleet.daemon_set.metadata
     led: dict[str, list[RunRow]] = {}
+    back: dict[str, list[RunRow]] = {}
     for known in runs:
         for subject in known.run.daemon_sets:
-            if subject.uid == live.uid:
-                led.setdefault(subject.target_digest, []).append(run_row(known))
+            if subject.uid != live.uid:
+                continue
+            led.setdefault(subject.target_digest, []).append(run_row(known))
+            if known.run.phase in _WENT_BACK:
+                back.setdefault(subject.previous_digest, []).append(run_row(known))
     pods = Counter(
         revision.metadata.uid
         for group in fleet.pods.values()
@@ -133,6 +139,7 @@ def daemon_set_history(fleet: Fleet, runs: Iterable[KnownRun]) -> History:
             pods=pods[item.metadata.uid],
             current=current is not None and item.metadata.uid == current.metadata.uid,
             runs=tuple(led.pop(template_digest(item.template), ())),
+            back=tuple(back.get(template_digest(item.template), ())),
         )
         for item in fleet.revisions
     )
@@ -147,9 +154,12 @@ def history_text(history: History) -> str:
         number = f"{revision.revision}{' (current)' if revision.current else ''}"
         cause, pods = revision.change_cause or "<none>", str(revision.pods)
         head = (number, revision.hash, revision.created, pods, cause)
+        runs = [(run, run.phase) for run in revision.runs]
+        runs += [(run, f"{run.phase}, to this one") for run in revision.back]
+        runs.sort(key=lambda pair: pair[0].started, reverse=True)
         rows += [
-            (*(head if not at else [""] * len(head)), run.run, run.by, run.started, run.phase)
-            for at, run in enumerate(revision.runs)
+            (*(head if not at else [""] * len(head)), run.run, run.by, run.started, result)
+            for at, (run, result) in enumerate(runs)
         ] or [(*head, "-", "-", "-", "-")]
     rows += [
         ("forgotten", "-", "-", "-", "-", run.run, run.by, run.started, run.phase)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.record import RunRecord, wave_name
+from rollout.executor.record import ENDED, RunRecord, wave_name
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
 from rollout.fleet.released import ReleasedPod
@@ -161,10 +161,7 @@ def _run_sentence(
     fleet: Fleet, record: RunRecord | None, progress: str, *, cleared: bool, interrupted: bool
 ) -> str:
     run = _run_of(fleet, record)
-    original = fleet.owner_strategy.get("type", "RollingUpdate")
-    kept = f"the original strategy ({original}) comes back at its end"
-    if marks.RUN not in fleet.daemon_set.metadata.annotations:
-        kept = f"the strategy is {original} by its owner's choice and stays so"
+    kept = _strategy_kept(fleet, record)
     if record is None or record.run_id != run:
         return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
@@ -172,6 +169,22 @@ def _run_sentence(
     if cleared:
         more = " The cause has cleared, every updated node is available: apply the plan again."
     return f"{who} is {doing(record, progress, interrupted=interrupted)}; {kept}.{more}"
+
+
+def _strategy_kept(fleet: Fleet, record: RunRecord | None) -> str:
+    """Say when the strategy of before the run is back: at the end of a run only if it has one."""
+    original = fleet.owner_strategy.get("type", "RollingUpdate")
+    marked = marks.RUN in fleet.daemon_set.metadata.annotations
+    if not marked and original == "OnDelete":
+        return "the strategy is OnDelete by its owner's choice and stays so"
+    text = f"the original strategy ({original}) comes back"
+    if not marked:
+        return f"{text} with 'rollout cleanup': its annotations were taken away"
+    if record is None or record.phase not in ENDED:
+        return f"{text} at its end"
+    if record.phase == "complete":
+        return f"{text} with a plan that leaves no node out"
+    return f"{text} with the next plan, 'rollout rollback' or 'rollout cleanup'"
 
 
 def _has_cleared(record: RunRecord, healthy: Collection[str]) -> bool:

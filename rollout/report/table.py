@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.printable import by_lines
-from rollout.quantity import format_duration
+from rollout.quantity import cut, format_duration
 from rollout.report.columns import plain_columns
 from rollout.report.gates import GATE_HEADERS, gate_rows
 
@@ -53,8 +53,15 @@ def totals_text(plan: Plan) -> str:
     """Return the last line of a plan."""
     t = plan.totals
     if not plan.has_changes and not t.deferred:
-        return f"Nothing to do: {t.current} of {t.nodes} nodes are up to date{_rest(t.ineligible)}."
-    parts = [f"{t.update} to replace in {len(plan.waves)} {_s('wave', len(plan.waves))}"]
+        return (
+            f"Nothing to do: {t.current} of {t.nodes} nodes are up to date{_rest(t.ineligible)}"
+            f"{_unavailable(plan)}."
+        )
+    watched = sum(ds.watches(node) for ds in plan.daemon_sets for node in ds.nodes)
+    in_waves = f" in {len(plan.waves)} {_s('wave', len(plan.waves))}"
+    parts = [f"{t.update - watched} to replace{in_waves}"]
+    if watched:
+        parts.append(f"{watched} to watch")
     parts += [f"{t.current} up to date", f"{t.deferred} left out"]
     if t.removed:
         parts.append(f"{t.removed} {_s('pod', t.removed)} to be removed by the controller")
@@ -66,6 +73,17 @@ def totals_text(plan: Plan) -> str:
 
 def _rest(ineligible: int) -> str:
     return f", {ineligible} are not for it" if ineligible else ""
+
+
+def _unavailable(plan: Plan) -> str:
+    """Name the nodes that are up to date and yet not well: nothing of a plan mends them."""
+    ill = [
+        node.name
+        for ds in plan.daemon_sets
+        for node in ds.nodes
+        if node.fate == "current" and node.pod is not None and not node.available
+    ]
+    return f"; not available: {cut(list(dict.fromkeys(ill)))}" if ill else ""
 
 
 def _s(word: str, count: int) -> str:
@@ -128,14 +146,14 @@ def _nodes_text(plan: Plan) -> str:
     for ds in plan.daemon_sets:
         last = len(plan.steps)
         for node in sorted(ds.nodes, key=lambda n: (place.get((ds.name, n.name), last), n.name)):
-            row = _node_row(node, surges=ds.hand_over is not None)
+            row = _node_row(node, surges=ds.hand_over is not None, watched=ds.watches(node))
             rows.append((row[0], ds.name, *row[1:]) if several else row)
     return f"{text_table(headers, rows)}\n{_LEGEND}"
 
 
-def _node_row(node: PlannedNode, *, surges: bool) -> tuple[str, ...]:
-    mark = "-" if node.removes_pod else _MARKS[node.fate]
-    if node.fate == "update" and surges:
+def _node_row(node: PlannedNode, *, surges: bool, watched: bool) -> tuple[str, ...]:
+    mark = "-" if node.removes_pod else _MARKS["current" if watched else node.fate]
+    if node.fate == "update" and surges and not watched:
         mark = "+/-"
     wave = str(node.wave) if node.wave is not None else "-"
     pod, revision = "-", "-"
@@ -147,6 +165,8 @@ def _node_row(node: PlannedNode, *, surges: bool) -> tuple[str, ...]:
         reason = f"the controller removes the pod: {reason}"
     elif node.fate == "update" and not node.available and not reason:
         reason = "has no available pod: goes first"
+    elif node.fate == "current" and not node.available and not reason:
+        reason = "its pod is not available"
     return (mark, node.name, wave, node.zone or "-", pod, revision, reason)
 
 

@@ -154,8 +154,8 @@ VERDICTS: Final = (
         "node-time-from-the-record",
         "a restart of ours gives a node without a pod its whole time again",
         "rollout/executor/starting.py",
-        "min(now, earlier, storedtimes.told_by(pods)) if found",
-        "min(now, storedtimes.told_by(pods)) if found",
+        "min(now, earlier, told) if found",
+        "min(now, told) if found",
         (
             "tests/simulation/test_restarts.py::test_a_pod_that_is_made_anew_again_and_again_gives_its_node_no_more_time",
         ),
@@ -427,6 +427,26 @@ VERDICTS: Final = (
         "        began=format_time(run.began),  #",
         (
             "tests/executor/test_gaterecord.py::test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says",
+        ),
+    ),
+    Guard(
+        "watched-is-no-excuse",
+        "a node that the release itself broke in a run before counts as broken before the run",
+        "rollout/executor/state.py",
+        "        } - self.watched\n",
+        "        }\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
+        ),
+    ),
+    Guard(
+        "watched-has-its-time",
+        "a node that a new run watches fails at once, though its cause was mended",
+        "rollout/executor/starting.py",
+        "    told = now if run.node in ds.watched else storedtimes.told_by(pods)\n",
+        "    told = storedtimes.told_by(pods)\n",
+        (
+            "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
         ),
     ),
 )

@@ -362,3 +362,13 @@ def test_wrong_usage_has_its_own_exit_code(arguments: str, here: Command) -> Non
     done = here(*arguments.split())
     assert done.code == 64
     assert "Usage: rollout" in done.err
+
+
+def test_what_the_api_server_finds_wrong_is_a_spec_that_cannot_be_used(tmp_path: Path) -> None:
+    with world(fleet(1), tmp_path) as cluster:
+        field = {"spec.containers[agent].imagePullPolicy": "Sometimes"}
+        spec = cluster.spec(target={"set": {"field": field}})
+        done = cluster.rollout("plan", "-f", spec)
+    assert done.code == 65, done.out + done.err
+    assert "spec.daemonSets[0].target.set: the API server refuses it: " in done.err
+    assert "imagePullPolicy" in done.err

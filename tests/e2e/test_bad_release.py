@@ -71,6 +71,51 @@ def test_the_way_back_from_a_held_run_restores_the_strategy(tmp_path: Path) -> N
     assert not [key for key in after["metadata"].get("annotations", {}) if "rollout" in key]
 
 
+def test_updates_53_the_same_release_again_does_not_pass_over_the_node_that_stopped_it(
+    tmp_path: Path,
+) -> None:
+    """A CI job that is tried again must not roll a failed release on, and call it done."""
+    with world(fleet(4), tmp_path) as cluster:
+        cluster.break_image(f"{NEW}@node-000", Fault(FaultKind.NEVER_READY))
+        spec = cluster.spec(waves=[1, 3], health=QUICK_VERDICT)
+        first = cluster.rollout("apply", "-f", spec, "--yes")
+        shown = cluster.rollout("plan", "-f", spec, "--detailed-exitcode")
+        saved = cluster.plan(spec)
+        again = cluster.rollout("apply", saved, "-o", "jsonl")
+        deleted, images = cluster.deleted_pods(), cluster.images()
+        cluster.break_image(f"{NEW}@node-000", None)
+        cluster.kubectl("wait", "pods", "--all", "-n", NAMESPACE, "--for=condition=Ready")
+        mended = cluster.rollout("apply", "-f", spec, "--yes")
+        strategy = cluster.daemon_set()["spec"]["updateStrategy"]["type"]
+    assert first.code == 3, first.err
+    assert "wave 1 is over: none of its nodes succeeded" in first.out
+    assert "wave 1 is done" not in first.out
+    assert shown.code == 2, shown.err
+    assert "3 to replace in 2 waves, 1 to watch" in shown.out
+    assert "of the target revision, but not available: is watched, not replaced" in shown.out
+    assert again.code == 3, again.out + again.err
+    results = {node["node"]: node["result"] for node in again.events[-1]["nodes"]}
+    assert results == {"node-000": "failed"} | dict.fromkeys(sorted(images)[1:], "not reached")
+    assert "not done after 2s" in again.events[-1]["message"]
+    assert len(deleted) == 1  # S3
+    assert mended.code == 0, mended.out + mended.err
+    assert strategy == "RollingUpdate"
+
+
+def test_updates_53_a_plan_with_nothing_to_do_names_the_pods_that_are_not_well(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(3), tmp_path) as cluster:
+        cluster.break_image(f"{NEW}@node-001", Fault(FaultKind.UNPULLABLE))
+        spec = cluster.spec(failure={"maxFailures": 1})
+        first = cluster.rollout("apply", "-f", spec, "--yes")
+        again = cluster.rollout("apply", "-f", spec, "--yes")
+    assert first.code == 3, first.err
+    assert again.code == 0, again.err
+    assert "3 of 3 nodes are up to date; not available: node-001." in again.out
+    assert "its pod is not available" in again.out
+
+
 def test_tolerated_failures_do_not_stop_the_run(tmp_path: Path) -> None:
     with world(fleet(6), tmp_path) as cluster:
         cluster.break_image(f"{NEW}@node-001", Fault(FaultKind.UNPULLABLE))

@@ -208,3 +208,57 @@ def test_what_makes_no_sense_is_refused(
     assert done.code == code
     assert said in done.err
     assert cluster.writes() == []
+
+
+def test_updates_47_a_plan_after_the_annotations_were_taken_away_knows_the_strategy_from_the_record(
+    cluster: World,
+) -> None:
+    """Whoever strips annotations must not make a DaemonSet OnDelete for ever."""
+    strategy = cluster.daemon_set()["spec"]["updateStrategy"]
+    plan = cluster.plan(cluster.spec(waves=CANARY))
+    assert cluster.rollout("apply", plan).code == 6
+    gone = [f"{mark}-" for mark in marks.ALL]
+    assert cluster.kubectl("annotate", "daemonset", NAME, *HERE, *gone).code == 0
+    status = cluster.rollout("status", NAME, *HERE)
+    undo = cluster.rollout("undo", NAME, *HERE, "--dry-run")
+    again = cluster.rollout("apply", "-f", cluster.spec(waves="fast"), "--yes")
+    after = cluster.daemon_set()
+    assert "the original strategy (RollingUpdate) comes back" in status.out
+    assert "OnDelete by its owner's choice" not in undo.out
+    assert again.code == 0, again.out + again.err
+    assert "left over from an earlier run" in again.out
+    assert after["spec"]["updateStrategy"] == strategy
+    assert not our_marks(cluster)
+
+
+def test_updates_47_what_an_old_aborted_run_recorded_does_not_undo_the_owners_choice(
+    cluster: World,
+) -> None:
+    """A later run has put the strategy back; that it is OnDelete now is its owner's choice."""
+    first = cluster.plan(cluster.spec(waves=CANARY))
+    assert cluster.rollout("apply", first).code == 6
+    assert cluster.rollout("abort", ROLLOUT, *HERE).code == 0
+    assert cluster.rollout("undo", NAME, *HERE, "--yes").code == 0
+    cluster.patch_daemon_set(
+        {"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}}
+    )
+    done = cluster.rollout("cleanup", *HERE, "--yes")
+    shown = cluster.rollout("plan", "-f", cluster.spec())
+    assert done.code == 0, done.err
+    assert cluster.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert "the strategy is OnDelete by its owner's choice and stays so" in shown.out
+
+
+def test_the_status_of_a_run_that_left_nodes_out_says_when_the_strategy_comes_back(
+    cluster: World,
+) -> None:
+    spec = cluster.spec(nodes={"exclude": ["node-002"]})
+    assert cluster.rollout("apply", "-f", spec, "--yes").code == 12
+    left_out = cluster.rollout("status", NAME, *HERE)
+    canary = cluster.spec(waves=CANARY, target={"restart": True})
+    assert cluster.rollout("apply", "-f", canary, "--yes").code == 6
+    assert cluster.rollout("abort", ROLLOUT, *HERE).code == 0
+    aborted = cluster.rollout("status", NAME, *HERE)
+    comes_back = "the original strategy (RollingUpdate) comes back with"
+    assert f"{comes_back} a plan that leaves no node out." in left_out.out
+    assert f"{comes_back} the next plan, 'rollout rollback' or 'rollout cleanup'." in aborted.out

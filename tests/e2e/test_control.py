@@ -280,6 +280,10 @@ def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
     again = cluster.rollout("rollback", ROLLOUT, *THERE, "-o", "jsonl")
     assert (again.code, again.out) == (0, "")  # always accepted
     assert "is rolled back already" in again.err
+    for word in ("approve", "reject"):
+        late = cluster.rollout(word, ROLLOUT, *THERE)
+        assert late.code == 7, late.err
+        assert "is rolled back; nothing was changed" in late.err
 
 
 def test_a_running_apply_hears_every_word(cluster: World) -> None:
@@ -345,6 +349,30 @@ def test_updates_37_an_approval_for_another_plan_is_refused(cluster: World) -> N
     assert refused.code == 7
     assert "aaaaaaaaaaaa" in refused.err
     assert said(cluster) == []
+
+
+def test_updates_37_the_same_spec_again_does_not_pass_over_the_approval_that_its_run_waits_for(
+    cluster: World,
+) -> None:
+    """A CI job that is tried again is no approval; with one it goes on where the run stopped."""
+    spec = cluster.spec(waves="manual")
+    first = cluster.rollout("apply", "-f", spec, "--yes")
+    again = cluster.rollout("apply", "-f", spec, "--yes")
+    after_two = new_nodes(cluster)
+    assert cluster.rollout("approve", ROLLOUT, *THERE).code == 0
+    approved = cluster.rollout("apply", "-f", spec, "--yes", "-o", "jsonl")
+    after_approval = new_nodes(cluster)
+    assert cluster.rollout("reject", ROLLOUT, *THERE).code in (0, 3)
+    refused = cluster.rollout("apply", "-f", spec, "--yes")
+    assert [first.code, again.code, approved.code, refused.code] == [6, 6, 6, 3]
+    assert "waits for somebody's word: it goes on with its own plan" in again.out
+    assert len(after_two) == 1
+    assert len(after_approval) == 2
+    assert new_nodes(cluster) == after_approval
+    assert cluster.rollout("abort", ROLLOUT, *THERE).code == 0
+    anew = cluster.rollout("apply", "-f", cluster.spec(waves="fast"), "--yes")
+    assert anew.code == 0, anew.err
+    assert len(new_nodes(cluster)) == 6
 
 
 def test_updates_43_a_plan_that_another_one_replaced_is_superseded(cluster: World) -> None:

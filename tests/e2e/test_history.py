@@ -60,8 +60,12 @@ def test_a_run_its_rollback_and_the_way_back_are_remembered(cluster: World) -> N
     assert (old["pods"], old["current"], new["pods"], new["current"]) == (3, True, 0, False)
     assert [r["phase"] for r in new["runs"]] == ["rolled back", "complete"]
     assert [r["rollout"] for r in old["runs"]] == [f"undo-{NAME}"]
+    assert [r["phase"] for r in old["back"]] == ["rolled back"]  # the rollback led here
+    assert old["back"][0]["run"] == new["runs"][0]["run"]
+    assert new["back"] == []
     text = cluster.rollout("history", f"ds/{NAME}", *HERE).out
     assert f"{old['revision']} (current)" in text
+    assert "rolled back, to this one" in text
 
 
 def test_a_killed_run_is_shown_as_interrupted_and_a_live_one_with_its_lock(
@@ -150,7 +154,7 @@ def test_undo_after_a_rollback_does_not_go_to_the_bad_release_unless_it_is_named
 
     done = cluster.rollout("undo", NAME, *HERE, "--yes")
 
-    assert done.code == 64
+    assert done.code == 7
     assert "--to-revision 2" in done.err
     assert "is rolled back" in done.err
     assert cluster.pod_names() == before

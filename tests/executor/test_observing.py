@@ -9,7 +9,7 @@ from rollout.executor.actions import Restore
 from rollout.executor.engine import Engine
 from rollout.executor.state import Phase
 from rollout.fleet import marks
-from rollout.fleet.objects import DaemonSet
+from rollout.fleet.objects import DaemonSet, Node
 from rollout.planner.delta import apply_difference
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import rollback_plan
@@ -74,6 +74,33 @@ def test_the_status_that_comes_before_a_way_back_has_restored_is_no_other_run() 
     engine.observe(ev.DaemonSetSeen("log-agent", later), NOW)
 
     assert engine.drift_why == ""
+
+
+def test_updates_16_which_template_a_node_that_joins_gets_depends_on_when_it_joins() -> None:
+    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
+    cluster.start()
+    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
+    plan = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
+    fleet = read_fleet(cluster, "logging", "log-agent")
+    engine = Engine(plan)
+    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
+    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+
+    engine.observe(ev.NodeSeen(_renamed(fleet.nodes["node-000"], "early")), NOW)
+    engine.decide(NOW)  # to patch
+    patched = _patched(fleet.raw, plan, version="510", observed=2)
+    engine.observe(ev.DaemonSetSeen("log-agent", patched), NOW)
+    engine.observe(ev.NodeSeen(_renamed(fleet.nodes["node-000"], "late")), NOW)
+
+    assert [n.message for n in engine.notices if n.kind == "node-joined"] == [
+        "the controller gives it the old template: the new one is not set yet",
+        "the controller gives it the new template",
+    ]
+
+
+def _renamed(node: Node, name: str) -> Node:
+    metadata = msgspec.structs.replace(node.metadata, name=name, uid=f"uid-of-{name}")
+    return msgspec.structs.replace(node, metadata=metadata)
 
 
 def _patched(raw: dict[str, object], plan: Plan, *, version: str, observed: int) -> DaemonSet:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rollout.errors import UsageError
+from rollout.errors import StaleError
 from rollout.executor.history import past_run
 from rollout.executor.record import Counts, RecordedDaemonSet, RunPhase, RunRecord
 from rollout.executor.runs import KnownRun
@@ -48,7 +48,7 @@ def test_a_revision_whose_last_run_did_not_succeed_is_asked_for_by_its_number(
 ) -> None:
     failed = [known(record(phase, BAD))]
 
-    with pytest.raises(UsageError, match=rf"r1 of rollout agent is {phase}.*--to-revision 2"):
+    with pytest.raises(StaleError, match=rf"r1 of rollout agent is {phase}.*--to-revision 2"):
         revision_meant(GONE_BACK, None, None, failed)
     assert revision_meant(GONE_BACK, 2, None, failed).revision == 2
 
@@ -57,7 +57,7 @@ def test_a_complete_run_with_failed_nodes_is_no_success() -> None:
     counts = Counts(updated=3, failed=1, deferred=0, total=4)
     failed = [known(replace(record("complete", BAD), counts=counts))]
 
-    with pytest.raises(UsageError, match="did not succeed"):
+    with pytest.raises(StaleError, match="did not succeed"):
         revision_meant(GONE_BACK, None, None, failed)
 
 
@@ -69,7 +69,7 @@ def test_the_last_run_to_a_revision_counts_and_runs_to_others_do_not() -> None:
     ]
 
     assert revision_meant(GONE_BACK, None, None, runs).revision == 2
-    with pytest.raises(UsageError):
+    with pytest.raises(StaleError):
         revision_meant(GONE_BACK, None, None, runs[:1])
 
 

@@ -114,6 +114,12 @@ def test_restarts_fail_above_the_limit() -> None:
     assert look(new, maxRestarts=1)[:2] == (Outcome.FAILED, "more than 1 restarts: p (2)")
 
 
+def test_restarts_within_the_limit_leave_a_pod_well() -> None:
+    new = (pod("p", restarts=1, ended=CHANGE + 5), *pods(3, 0, "new"))
+    assert look(new, pods(20, 0, "old"), maxRestarts=1)[0] is Outcome.PASSED
+    assert look(new, pods(20, 0, "old"))[0] is Outcome.FAILED
+
+
 def test_a_waiting_reason_fails_also_inside_the_share() -> None:
     new = (*pods(9, 0, "new"), pod("p", ready=False, waits="ErrImagePull"))
     found = look(new, available="50%", waitingReasons=["ErrImagePull"])

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from rollout.fleet.objects import Node, Pod
 from rollout.fleet.snapshot import Fleet
-from rollout.planner.fates import NodeFate, is_available, node_fates, start_time, target_matcher
+from rollout.planner.accounting import planned_node
+from rollout.planner.fates import (
+    WATCHED,
+    NodeFate,
+    is_available,
+    node_fates,
+    start_time,
+    target_matcher,
+    unproven,
+    watched_still,
+)
 from rollout.spec import NodeRules
 from tests.planner.worlds import (
     NOW,
@@ -377,3 +387,26 @@ def test_every_node_has_exactly_one_fate_and_a_reason_when_it_is_left_out(
 def test_a_node_that_is_ready_again_is_not_passed_over_for_the_taint_that_lingers() -> None:
     fate = fate_of(make_node("n1", taints=NOT_READY))
     assert (fate.fate, fate.deferred_by, fate.in_budget) == ("deferred", "not-ready", False)
+
+
+def test_updates_53_what_an_unfinished_run_has_not_proved_is_watched_by_the_next_plan() -> None:
+    nodes = [make_node(name) for name in ("bare", "down", "ill", "left-out", "old", "well")]
+    nodes[1] = make_node("down", ready=False)
+    pods = [make_pod(node.metadata.name, ready=node.metadata.name == "well") for node in nodes[1:]]
+    pods[3] = make_pod("old", hash_="h0", generation="0", ready=False)
+    fleet, rules = make_fleet(nodes, pods), NodeRules(exclude=("left-out",))
+    target = make_template()
+
+    found = unproven(fleet, target, rules, NOW)
+    fates = {fate.node.metadata.name: fate for fate in node_fates(fleet, target, rules, NOW, found)}
+
+    assert found == {"bare", "ill"}
+    assert (fates["ill"].fate, fates["ill"].reason) == ("update", WATCHED)
+    assert fates["bare"].fate == "update"
+    assert fates["well"].fate == fates["left-out"].fate == "current"
+    assert unproven(fleet, NEW, rules, NOW) == frozenset()  # another template: all are replaced
+
+    planned = [planned_node(fleet, fate, 1) for fate in fates.values()]
+    assert watched_still(fleet, target, planned) == {"bare", "ill"}
+    anew = make_fleet(nodes, [make_pod("ill", name="another")])
+    assert watched_still(anew, target, planned) == {"bare"}  # somebody replaced the other one

@@ -15,6 +15,7 @@ from rollout.executor.actions import Finish, Outcome
 from rollout.executor.ending import MOST_MESSAGE
 from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.result import Result
+from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import WAY_BACK, Plan
 from rollout.report.nextsteps import next_steps
 from tests.planner.worlds import plan_of
@@ -73,6 +74,18 @@ def test_commands_34_a_change_by_somebody_else_offers_a_new_plan_and_an_abort() 
     assert verbs(Outcome.DRIFT) == ["plan", "abort", "rollback"]
     nothing = replace(result(Outcome.DRIFT), wrote=False)
     assert [c.split()[1] for c in commands(nothing, begun=False)] == ["plan"]
+
+
+def test_a_run_that_lost_its_lock_goes_on_for_the_cluster_is_what_it_was_planned_for() -> None:
+    lost = replace(result(Outcome.DRIFT), finish=Finish(Outcome.DRIFT, "why", resumes=True))
+    assert [c.split()[1] for c in commands(lost)] == ["resume", "rollback"]
+
+
+def test_a_run_that_failed_nodes_have_paused_offers_another_try_of_them() -> None:
+    step = next(step for step in PLAN.steps if step.kind == "update")
+    failed = StepRun(step, rank=0, zone="", blockers=0, state=StepState.FAILED)
+    paused = replace(result(Outcome.PAUSED), steps=(failed,))
+    assert [c.split()[1] for c in commands(paused)] == ["retry", "resume", "rollback"]
 
 
 def test_commands_32_a_walk_node_by_node_is_never_led_on_without_its_questions() -> None:

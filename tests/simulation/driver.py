@@ -54,6 +54,7 @@ from rollout.gates.settings import Settings
 from rollout.gatespec import Gate
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import desired_state
+from rollout.planner.fates import unproven
 from rollout.planner.plan import Plan
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster
@@ -107,13 +108,30 @@ def read_fleet(cluster: Cluster, namespace: str, name: str) -> Fleet:
     )
 
 
-def make_plan(cluster: Cluster, body: dict[str, Any], namespace: str = "logging") -> Plan:
-    """Plan a spec against the cluster as it is."""
+def make_plan(
+    cluster: Cluster,
+    body: dict[str, Any],
+    namespace: str = "logging",
+    *,
+    behind_unfinished: bool = False,
+) -> Plan:
+    """Plan a spec against the cluster as it is.
+
+    Args:
+        cluster: as it is.
+        body: what stands below `spec`.
+        namespace: of the DaemonSets.
+        behind_unfinished: the last run to this template was not brought to its end.
+    """
     loaded = loaded_spec(body, namespace)
     subjects = []
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         fleet = read_fleet(cluster, namespace, item.name)
-        subjects.append(Subject(fleet, desired_state(loaded, index, item, fleet, "now")))
+        desired, watched = desired_state(loaded, index, item, fleet, "now"), frozenset[str]()
+        if behind_unfinished:
+            rules = loaded.spec.spec.nodes
+            watched = unproven(fleet, desired.template, rules, cluster.clock.now())
+        subjects.append(Subject(fleet, desired, unfinished=watched))
     return build_plan(loaded, subjects, "v1.36.2", cluster.clock.now())
 
 

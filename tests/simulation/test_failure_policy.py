@@ -42,6 +42,33 @@ def test_nodes_31_with_a_budget_of_one_the_second_failure_stops_and_flying_nodes
     assert world.run.engine.in_flight == 0
 
 
+def test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next() -> None:
+    world = World(6, health=HEALTH, waves=[1, 5])
+    world.break_release("never-ready", "node-000")
+    assert world.finish().outcome is Outcome.HELD
+    again, began = world.again("log-agent:2.4", behind_unfinished=True), world.now
+
+    finish = again.finish()
+
+    assert finish.outcome is Outcome.HELD
+    assert again.step("node-000").state is StepState.FAILED
+    assert "1 node failed (maxFailures 0)" in finish.message  # it counts
+    assert again.now - began >= 60.0  # the cause may have been mended: it has its whole time
+    assert again.oracle.order == []  # and its pod is not taken away
+
+
+def test_updates_53_a_node_that_gets_well_meanwhile_is_done_when_it_has_been_seen_well() -> None:
+    world = World(6, health=HEALTH, waves=[1, 5])
+    world.break_release("never-ready", "node-000")
+    assert world.finish().outcome is Outcome.HELD
+    again = world.again("log-agent:2.4", behind_unfinished=True)
+    again.cluster.clear_image_faults()
+
+    assert again.finish().outcome is Outcome.DONE
+    assert again.oracle.deletes["log-agent", "node-000"] == 0
+    assert len(again.oracle.order) == 5
+
+
 def test_updates_39_within_the_budget_the_run_goes_on_and_ends_as_complete_with_failures() -> None:
     world = World(10, daemonSets=[item(4)], health=HEALTH, failure={"maxFailures": 2})
     world.break_release("unpullable", "node-002", "node-004")

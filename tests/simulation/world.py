@@ -94,12 +94,12 @@ class World:
         assert isinstance(clock, VirtualClock)
         assert clock.run_until(condition, timeout), explain(self.run.engine, clock.now())
 
-    def again(self, image: str) -> World:
+    def again(self, image: str, *, behind_unfinished: bool = False) -> World:
         """Plan another image on the same cluster, and begin."""
         other = copy.copy(self)
         daemon_set = {**self.body["daemonSets"][0], "target": {"set": {"image": {"agent": image}}}}
         other.body = {**self.body, "daemonSets": [daemon_set]}
-        other.plan = make_plan(self.cluster, other.body)
+        other.plan = make_plan(self.cluster, other.body, behind_unfinished=behind_unfinished)
         other.oracle = Oracle(self.cluster, other.plan)
         other.begin()
         return other
