@@ -62,7 +62,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
 def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     """Return the record that the DaemonSet's own marks name, if it can be read."""
-    from rollout.errors import Forbidden
+    from rollout.errors import Forbidden, StaleError
     from rollout.executor.keeper import Keeper
     from rollout.fleet import marks
 
@@ -73,6 +73,9 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     try:
         return Keeper(client, namespace, name).read()
     except Forbidden:
+        return None
+    except StaleError as error:  # the nodes can be shown all the same
+        click.echo(f"warning: {error}", err=True)
         return None
 
 

@@ -77,8 +77,8 @@ class Lock:
         pause: how to wait before the lock is held; returns True, at once, when somebody wants us
             to stop. None: as the alarm does.
         ended: whether the process of a holder has certainly ended.
-        on_change: called with the reason when the lock stops being valid or is lost for good, and with
-            "" when it is valid again; by the thread that renews, after the start.
+        on_change: called with the reason when the lock stops being valid or is lost for good, and
+            with "" when it is valid again; by the thread that renews, after the start.
         on_wait: called with a sentence before a long wait.
     """
 

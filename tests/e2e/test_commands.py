@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click import unstyle
 
+from rollout.sim.images import Fault, FaultKind
 from rollout.sim.kubeconfigfile import kubeconfig
 from tests.e2e.world import (
     COMMAND,
@@ -185,6 +186,17 @@ def test_commands_15_a_plan_is_applied_once(cluster: World) -> None:
     assert "already applied by run" in again.err
     assert idempotent.code == 0
     assert len(cluster.writes()) == writes
+
+
+def test_commands_15_a_plan_that_was_rolled_back_is_no_success_under_idempotent(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    plan = cluster.plan(cluster.spec(failure={"onFailure": "rollback"}))
+    assert cluster.rollout("apply", plan).code == 4
+    again = cluster.rollout("apply", plan, "--idempotent")
+    assert again.code == 7, "a job that is run again must not turn green"
+    assert "was already rolled back by run" in again.err
 
 
 def test_commands_16_a_plan_and_a_spec_together_are_wrong_usage(cluster: World) -> None:

@@ -83,3 +83,20 @@ def test_a_node_that_may_not_run_it_says_why(tmp_path: Path) -> None:
         assert tainted.code == 0, tainted.err
         done = cluster.rollout(*HERE)
     assert re.search(r"node-001 +ineligible .*taint dedicated=gpu:NoExecute", done.out)
+
+
+def test_the_nodes_are_shown_also_where_the_record_of_their_run_was_broken_by_hand(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        plan = cluster.plan(cluster.spec(waves=[1, 3]))
+        assert cluster.rollout("apply", plan, "--stop-at", "1").code == 6
+        broken = cluster.kubectl(
+            *("patch", "configmap", "rollout-log-agent-2.4", "-n", NAMESPACE),
+            *("--type", "merge", "-p", '{"data": {"record": "{broken"}}'),
+        )
+        assert broken.code == 0, broken.err
+        done = cluster.rollout(*HERE)
+    assert done.code == 0, done.err
+    assert len(re.findall(r"^node-00\d +(?:outdated|current) ", done.out, re.MULTILINE)) == 4
+    assert done.err.startswith("warning: ConfigMap logging/rollout-log-agent-2.4 holds no run")
