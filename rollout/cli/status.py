@@ -34,7 +34,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         read_nodes,
         read_released,
     )
-    from rollout.executor.runs import was_interrupted
+    from rollout.executor.runs import lock_of, was_interrupted
     from rollout.report.state import daemon_set_state, state_text
 
     client = cluster.connect()
@@ -53,7 +53,8 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         last = _last_record(client, fleet) if record is None else None
         record = record or _unmarked(fleet, last)
         gone = record is not None and was_interrupted(client, record)
-        state = daemon_set_state(fleet, record, now, released, last, interrupted=gone)
+        lock = lock_of(client, live.namespace, live.name)
+        state = daemon_set_state(fleet, record, now, released, last, lock, interrupted=gone)
     finally:
         client.close()
     as_json = output == "json"

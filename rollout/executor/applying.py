@@ -170,7 +170,7 @@ def _run(
         before_first_write=start,
         run_id=first.run_id,
         resumed=session.resumed,
-        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at, ask, decided),
+        heed=Heed(wishes_of(first), wishes_of, run.say, run.lock.say, stop_at, ask, decided),
         gatekeeping=Gatekeeping(
             settings=gates.settings,
             carried=carried_from(first.gates, first.gate_wave),

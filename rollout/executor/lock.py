@@ -157,6 +157,10 @@ class Lock:
             self._lose(f"{by} writes under epoch {epoch}, ours is {self.epoch}")
             self._tell(self._lost)
 
+    def say(self, sentence: str) -> None:
+        """Let the next renewal tell others why nothing moves; costs no write of its own."""
+        self._store.saying = sentence
+
     @property
     def epoch(self) -> int:
         """The fencing number, the same in all leases; higher than that of any earlier holder."""

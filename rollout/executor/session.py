@@ -61,7 +61,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
-        StaleError: when a run has ended it in another way, or the plan is for another cluster, or another release of Kubernetes.
+        StaleError: when a run has ended it in another way, or the plan is for another cluster, or
+            another release of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
