@@ -181,8 +181,14 @@ def _without_windows(gates: GateChoices, at: str) -> GateChoices:
 
 def _wave_number(plan: Plan, wanted: str) -> int:
     names = [wave.name for wave in plan.waves]
-    if wanted in names:
-        return names.index(wanted) + 1
+    named = [number for number, name in enumerate(names, start=1) if name == wanted]
+    if len(named) > 1:
+        numbers = cut([str(number) for number in named], 20)
+        raise UsageError(
+            f"--stop-at: the plan has several waves '{wanted}': give the number, one of {numbers}"
+        )
+    if named:
+        return named[0]
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted)
     raise UsageError(f"--stop-at: the plan has no wave '{wanted}'; it has {cut(names, 20)}")
