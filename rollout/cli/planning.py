@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rollout.cluster.client import Client, PatchKind
@@ -19,12 +20,13 @@ from rollout.cluster.fleet import (
 from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
-from rollout.errors import Forbidden, UsageError
+from rollout.errors import Forbidden, NotFound, Rejected, UsageError
 from rollout.executor.earlier import template_before
 from rollout.executor.history import PastRun
 from rollout.executor.runs import past_runs, read_records_widely
-from rollout.fleet.objects import Pod, format_time
+from rollout.fleet.objects import Node, Pod, format_time
 from rollout.fleet.revisions import template_digest
+from rollout.fleet.snapshot import Fleet
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
@@ -69,12 +71,12 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     runs: list[PastRun] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
-        fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
+        fleet = _fleet(client, loaded, index, where, cluster_uid, nodes)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
         selecting = read_selecting(client, where) if surges else ()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
-        completed = _completed(client, where, item.name, desired)
+        completed = _completed(client, loaded, index, where, desired)
         runs = _runs(client, where) if runs is None else runs
         live = fleet.daemon_set
         led_from = template_before(live.metadata.uid, template_digest(live.spec.template), runs)
@@ -82,6 +84,23 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
     )
+
+
+def _fleet(
+    client: Client,
+    loaded: LoadedSpec,
+    index: int,
+    namespace: str,
+    cluster_uid: str,
+    nodes: Sequence[Node],
+) -> Fleet:
+    """Read the fleet of the spec's DaemonSet; one that there is not is shown in the spec."""
+    name = loaded.spec.spec.daemon_sets[index].name
+    try:
+        return read_fleet(client, namespace, name, cluster_uid=cluster_uid, nodes=nodes)
+    except NotFound as error:
+        where = loaded.error(("daemonSets", index, "name"), str(error))
+        raise NotFound(str(where)) from None
 
 
 def _runs(client: Client, namespace: str) -> list[PastRun]:
@@ -116,13 +135,21 @@ def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Cli
     return said or client.namespace
 
 
-def _completed(client: Client, namespace: str, name: str, desired: Desired) -> Desired:
-    """Let the server fill in its defaults by a dry run, where we may ask for one."""
+def _completed(
+    client: Client, loaded: LoadedSpec, index: int, namespace: str, desired: Desired
+) -> Desired:
+    """Let the server fill in its defaults by a dry run, where we may ask for one.
+
+    Raises:
+        DocumentError: when the server calls what shall become of it wrong.
+    """
     if desired.kind in ("live", "revision"):
         return desired
-    path = daemon_set_path(namespace, name)
+    path = daemon_set_path(namespace, loaded.spec.spec.daemon_sets[index].name)
     try:
         answer = client.patch(path, desired.patch(), PatchKind.STRATEGIC, dict, dry_run=True)
     except Forbidden:
         return desired
+    except Rejected as error:
+        raise loaded.error(("daemonSets", index, "target"), str(error)) from None
     return desired.with_defaults_of(answer)
