@@ -97,8 +97,8 @@ class Status(msgspec.Struct, frozen=True):
         return _SAID_BACK.sub("Invalid value", said)
 
 
-# A whole object, in the forms of Go (`"map[a:b]"`, `core.Pod{...}`) and of JSON: up to the last end,
-# because what it holds may look like one.
+# A whole object, as Go (`"map[a:b]"`, `core.Pod{...}`) or JSON writes it: up to the last end, as
+# what it holds may look like one.
 _SAID_BACK = re.compile(r'Invalid value: (?:"map\[.*\]"|"?&?[\w.]*\{.*\}"?)(?=: )', re.DOTALL)
 _DECODER = msgspec.json.Decoder(Status)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.health import restart_text
 from rollout.executor.record import RunRecord, wave_name
 from rollout.executor.runs import HeldLock
 from rollout.fleet import marks
@@ -227,8 +228,13 @@ def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
         revision=str(revision.revision) if revision else "-",
         age=format_duration(now - parse_time(created)) if created else "-",
         state=_pod_state(pod, available=fate.available),
-        reason=fate.reason,
+        reason=fate.reason or _restarts(pod, available=fate.available),
     )
+
+
+def _restarts(pod: Pod | None, *, available: bool) -> str:
+    """Return how a pod that does not work has ended before: between two crashes it just runs."""
+    return restart_text(pod) if pod is not None and pod.restarts and not available else ""
 
 
 def _pod_state(pod: Pod | None, *, available: bool) -> str:
@@ -241,4 +247,6 @@ def _pod_state(pod: Pod | None, *, available: bool) -> str:
     for status in pod.status.init_container_statuses + pod.status.container_statuses:
         if status.state.waiting is not None and status.state.waiting.reason:
             return status.state.waiting.reason
-    return "ready" if pod.ready else pod.status.phase.lower() or "unknown"
+    if pod.ready:
+        return "ready"
+    return "restarted" if pod.restarts else pod.status.phase.lower() or "unknown"

@@ -143,3 +143,19 @@ def test_nodes_16_status_says_which_window_a_run_waits_for_that_has_changed_noth
     assert "has begun and changed nothing yet: waiting for windows: " in said
     assert said.endswith("; 4 of 4 nodes are on the current revision.")
     assert over == "Up to date and available on all 4 nodes."
+
+
+def test_a_crashing_pod_is_told_by_its_crashes_also_while_it_runs_between_two(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(3), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.CRASH))
+        plan = cluster.plan(cluster.spec(waves=[1, 2]))
+        assert cluster.rollout("apply", plan).code == 3
+        failed = cluster.record()
+        assert failed is not None
+        nodes = {n["node"]: n for n in cluster.rollout(*HERE, "-o", "json").json["nodes"]}
+    crashed = nodes[failed["failed"][0]]
+    assert crashed["state"] in {"CrashLoopBackOff", "restarted"}
+    assert re.match(r"container agent restarted .*last exit code 1 \(Error\)", crashed["reason"])
+    assert [n for n in nodes.values() if n is not crashed and n["reason"]] == []
