@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -70,6 +71,7 @@ def carry_out_plan(
     stop_at: str | None = None,
     ignore_windows: bool = False,
     grace_s: float = GRACE_S,
+    junit: Path | None = None,
 ) -> tuple[ExitCode, Result]:
     """Begin the run of a plan, or go on with it, and tell about it.
 
@@ -83,6 +85,7 @@ def carry_out_plan(
         on_drift: what to do about nodes and pods that changed since the plan was made.
         stop_at: name or number of the wave behind which it ends; None: it goes on.
         grace_s: how long a signal waits for what is in flight.
+        junit: where the result is written as JUnit XML; None: nowhere.
 
     Raises:
         RolloutError: when it could not begin.
@@ -112,8 +115,21 @@ def carry_out_plan(
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    write_junit(junit, result, code)
     advise(result.plan, result, output, session)
     return code, result
+
+
+def write_junit(path: Path | None, result: Result, code: ExitCode) -> None:
+    """Write the result as JUnit XML; the run is over, so a full disk is told and no more."""
+    if path is None:
+        return
+    from rollout.report.junit import junit
+
+    try:
+        path.write_bytes(junit(result.plan, result, code))
+    except OSError as error:
+        click.echo(f"warning: {path}: cannot be written: {error.strerror or error}", err=True)
 
 
 def tell_begin(reporter: Reporter, plan: Plan, session: Session) -> None:

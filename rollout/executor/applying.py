@@ -114,7 +114,8 @@ def _to_its_end(
     wrote = ended is not None and not run.log.failed
     if wrote and (failed or wants_back(ended or record)):
         run.inbox.forget()
-        return replace(go_back(run, taken_away(result)), gates=result.gates)
+        back = go_back(run, taken_away(result))
+        return replace(back, gates=result.gates, forward=result)
     return result
 
 

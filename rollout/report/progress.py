@@ -240,6 +240,7 @@ class JsonReporter:
             "run-finished",
             outcome=result.finish.outcome.value,
             message=result.finish.text,
+            cause=result.cause,
             exitCode=int(code),
             nodes=nodes,
             joined=list(result.joined),

@@ -41,7 +41,7 @@ def result_text(plan: Plan, result: Result) -> str:
         if node.fate == "deferred"
     ]
     headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
-    said = results_text(result.gates, [wave.name for wave in plan.waves])
+    said = results_text(result.gates, result.gate_waves)
     gates = f"\n\n{said}" if said else ""
     return by_lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
 
@@ -66,6 +66,8 @@ def summary_text(plan: Plan, result: Result) -> str:
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
     verb = "are back after" if plan.goes_back else "updated in"
     lines = [f"{head} {verb} {took}: {message}."]
+    if result.cause:
+        lines.append(f"It went back because {result.cause}.")
     lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
     lines += [*time_text(result.account)]
     if result.joined:
