@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -39,7 +39,7 @@ from rollout.notify.notifier import Notifier, Told
 from rollout.notify.sinks import Sender
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
-from rollout.report.progress import JsonReporter, LineReporter
+from rollout.report.progress import JsonReporter, LineReporter, say_aside
 
 SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
 
@@ -243,31 +243,39 @@ def write_line(text: str) -> None:
     except OSError as error:  # `| head` has seen enough, or the disk is full
         drop_output()
         why = error.strerror or str(error)
-        said = f"standard output: {why}; the run goes on, 'rollout status' shows where it stands"
-        os.write(2, f"{said}\n".encode())
+        say_aside(
+            f"standard output: {why}; the run goes on, 'rollout status' shows where it stands"
+        )
 
 
 @contextmanager
 def stop_on_signals(inbox: Inbox, reporter: Reporter) -> Iterator[None]:
-    """First SIGINT or SIGTERM: start nothing new. Second: leave at once.
+    """First SIGINT, SIGTERM or SIGHUP: start nothing new. Second: leave at once.
 
-    The terminal is given back at the end, however it comes.
+    The terminal is given back at the end, however it comes. When it is closed, the shell and the
+    kernel may each send a SIGHUP: more of them are one. Under nohup there is none.
     """
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
+        if asked and number == signal.SIGHUP:
+            return
         if asked:
             if sys.stdout.isatty():
-                os.write(1, SHOW_CURSOR)
-            os.write(2, b"ended at once; the same command goes on where it stopped\n")
+                with suppress(OSError):
+                    os.write(1, SHOW_CURSOR)
+            say_aside("ended at once; the same command goes on where it stopped")
             os._exit(128 + number)
         asked = True
         name = signal.Signals(number).name
         reporter.stopping("stopping: waiting for what is in flight; a second signal ends at once")
         inbox.stop(f"stopped by {name}")
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -69,6 +70,12 @@ _BACK = {  # on the way back
     "node-done": "{node}: back ({done} of {total})",
     "node-failed": "{node}: NOT BACK: {message}",
 }
+
+
+def say_aside(text: str) -> None:
+    """Write a line to standard error, also from a signal handler, and whether it is read or not."""
+    with suppress(OSError):  # `2>&1 | head`, or the terminal is gone
+        os.write(2, f"{text}\n".encode())
 
 
 def sentence(told: Notice, engine: Engine) -> str:
@@ -137,7 +144,7 @@ class LineReporter:
 
     def stopping(self, text: str) -> None:
         """Say on standard error, from a signal handler, that a stop was asked for."""
-        os.write(2, f"{text}\n".encode())
+        say_aside(text)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -214,7 +221,7 @@ class JsonReporter:
 
     def stopping(self, text: str) -> None:
         """Say on standard error, from a signal handler, that a stop was asked for."""
-        os.write(2, f"{text}\n".encode())
+        say_aside(text)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -117,7 +118,8 @@ class LiveReporter:
     def close(self) -> None:
         """Take the view away and give the terminal back."""
         self._closed = True
-        self._live.stop()
+        with suppress(OSError):  # the terminal is gone
+            self._live.stop()
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Close the view and show the final table."""
@@ -132,7 +134,10 @@ class LiveReporter:
 
     def _say(self, text: str, style: str = "") -> None:
         line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {one_line(text)}", style)
-        self._console.print(line, soft_wrap=True)
+        try:
+            self._console.print(line, soft_wrap=True)
+        except OSError:  # the terminal is gone; the run is not
+            self.close()
 
     def _frame(self) -> RenderableType:
         with self._lock:

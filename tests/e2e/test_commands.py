@@ -336,6 +336,26 @@ def test_a_run_whose_reader_has_gone_goes_on_to_its_end(cluster: World) -> None:
     assert set(cluster.images().values()) == {NEW}
 
 
+def test_a_run_both_of_whose_streams_nobody_reads_goes_on_to_its_end(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    reader, writer = os.pipe()  # as 2>&1 | head
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "apply", str(plan)],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            timeout=PATIENCE_S,
+            check=False,
+            env=cluster.environment(),
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    assert set(cluster.images().values()) == {NEW}
+
+
 def test_a_disk_that_is_full_is_one_clear_error(cluster: World) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
