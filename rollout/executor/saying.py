@@ -252,12 +252,15 @@ def number_of(record: RunRecord, wave: str) -> int:
     """Return the number (1-based) of the wave that a user means, by its name or number.
 
     Raises:
-        UsageError: when the plan has no such wave, or several: one word lets one wave pass.
+        UsageError: when the plan has no such wave, or several and the run waits behind none of
+            them now: one word lets one wave pass.
     """
     found = wave_numbers(record, wave)
     if not found:
         known = [wave_name(record, n) for n in range(1, record.wave_count + 1)]
         raise UsageError(f"the plan has no wave '{wave}'; it has {cut(known, _SHOWN)}")
+    if record.waits_for in map(str, found):  # a name that is not alone is kept as a number
+        return int(record.waits_for)
     if len(found) > 1:
         numbers = cut([str(number) for number in found], _SHOWN)
         raise UsageError(f"the plan has several waves '{wave}': give the number, one of {numbers}")

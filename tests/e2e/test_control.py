@@ -480,8 +480,8 @@ def test_an_approval_lets_one_wave_pass_where_two_daemon_sets_have_the_same_name
         plan = cluster.plan(cluster.spec(daemonSets=items, waves=waves))
         stop = cluster.rollout("apply", plan, "--stop-at", "canary")
         first = cluster.rollout("apply", plan)
-        by_name = cluster.rollout("approve", ROLLOUT, "--wave", "canary", *THERE)
-        given = cluster.rollout("approve", ROLLOUT, *THERE)
+        by_name = cluster.rollout("approve", ROLLOUT, "--wave", "rest", *THERE)
+        given = cluster.rollout("approve", ROLLOUT, "--wave", "canary", *THERE)
         second = cluster.rollout("resume", ROLLOUT, *THERE)
         record = cluster.record()
     assert stop.code == 64, stop.err
@@ -489,7 +489,7 @@ def test_an_approval_lets_one_wave_pass_where_two_daemon_sets_have_the_same_name
     assert first.code == 6, first.err
     assert f"rollout approve {ROLLOUT} --wave 1 -n {NAMESPACE}" in first.out
     assert by_name.code == 64
-    assert "several waves 'canary': give the number, one of 1, 3" in by_name.err
+    assert "several waves 'rest': give the number, one of 2, 4" in by_name.err
     assert given.code == 0, given.err
     assert second.code == 6, "the canary of the other one waits for a word of its own"
     assert f"rollout approve {ROLLOUT} --wave 3 -n {NAMESPACE}" in second.out

@@ -140,6 +140,10 @@ def test_a_name_that_several_waves_have_lets_none_pass() -> None:
     with pytest.raises(UsageError, match="several waves 'canary': give the number, one of 1, 3"):
         saying.number_of(made, "canary")
     assert saying.number_of(made, "3") == 3
+    waits = msgspec.structs.replace(made, waits_for="3")
+    assert saying.number_of(waits, "canary") == 3, "it waits behind this one"
+    with pytest.raises(UsageError, match="several waves 'rest'"):
+        saying.number_of(waits, "rest")
 
 
 @given(st.lists(st.text("ab-0129", min_size=1, max_size=5), max_size=40))
