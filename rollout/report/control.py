@@ -80,8 +80,8 @@ def doing(record: RunRecord, progress: str, why: str, *, interrupted: bool) -> s
     if record.phase in ("running", "rolling back") and record.wish is not None and record.message:
         return record.message
     said = why or record.message
-    half = f"; half-updated, {progress}" if record.phase in _STOPPED else f"; {progress}"
-    return f"{record.phase}{f': {said}' if said else ''}{half}"
+    half = "half-updated, " if record.phase in _STOPPED and "half-updated" not in said else ""
+    return f"{record.phase}{f': {said}' if said else ''}; {half}{progress}"
 
 
 def words_text(state: RunState) -> str:

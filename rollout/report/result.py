@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.executor.result import GONE, Result
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.state import Lane, StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration
@@ -50,6 +50,8 @@ def outcome_word(run: StepRun) -> str:
     """Return what happened to a node in one word."""
     if run.state is StepState.DONE and not run.replaced_uid:
         return "by others" if run.by_others else "verified"
+    if run.state is StepState.READY and run.lane is Lane.VERIFY:
+        return "not verified"  # it has the new pod since an earlier part of the run
     return _WORDS.get(run.state, "in flight")
 
 

@@ -189,6 +189,9 @@ def _run_sentence(
     run = _run_of(fleet, record)
     original = fleet.owner_strategy.get("type", "RollingUpdate")
     kept = f"the original strategy ({original}) comes back at its end"
+    if record is not None and record.phase == "aborted":
+        back = f"'rollout rollback {record.name} -n {fleet.daemon_set.metadata.namespace}'"
+        kept = f"{back}, or a new plan, brings the original strategy ({original}) back"
     if marks.RUN not in fleet.daemon_set.metadata.annotations:
         kept = f"the strategy is {original} by its owner's choice and stays so"
     if record is None or record.run_id != run:
