@@ -187,6 +187,7 @@ def run(arguments: Sequence[str]) -> int:
     except _NobodyReads:
         return _end_output(_NOBODY_READS)
     except OSError as error:
-        click.echo(f"error: {error}", err=True)
+        where = str(error) if error.filename else f"standard output: {error.strerror or error}"
+        click.echo(f"error: {where}", err=True)
         return _end_output(ExitCode.ERROR)
     return result if isinstance(result, int) else ExitCode.DONE

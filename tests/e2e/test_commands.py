@@ -368,7 +368,7 @@ def test_a_disk_that_is_full_is_one_clear_error(cluster: World) -> None:
             env=cluster.environment(),
         )
     assert done.returncode == 1
-    assert done.stderr == "error: [Errno 28] No space left on device\n"
+    assert done.stderr == "error: standard output: No space left on device\n"
 
 
 # A cluster that says nothing, or no
