@@ -19,6 +19,7 @@ from rollout.cli.options import (
     grace_option,
     ignore_window_option,
     journal_option,
+    junit_option,
     output_option,
     stop_at_option,
 )
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     help="When nodes or pods changed since the plan: refuse, fit the plan to them, or go on.",
 )
 @output_option("table", "jsonl")
+@junit_option
 @journal_option
 @allow_options
 @ignore_window_option
@@ -65,6 +67,7 @@ def apply(
     idempotent: bool,
     on_drift: DriftPolicy,
     output: str,
+    junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
     ignore_window: bool,
@@ -94,7 +97,7 @@ def apply(
     given = _read(plan, spec, waves)
     client = cluster.connect()
     try:
-        made = _made(client, given, cluster.namespace, yes=yes, output=output)
+        made = _made(client, given, cluster.namespace, junit, yes=yes, output=output)
         if made is None:
             return ExitCode.DONE
         code, result = carry_out_plan(
@@ -107,6 +110,7 @@ def apply(
             on_drift=on_drift,
             stop_at=stop_at,
             grace_s=grace,
+            junit=junit,
         )
     except AlreadyApplied as error:
         if not idempotent:
@@ -131,9 +135,18 @@ def _read(plan: Path | None, spec: Path | None, waves: str | None) -> Plan | Loa
 
 
 def _made(
-    client: Client, given: Plan | LoadedSpec, namespace: str | None, *, yes: bool, output: str
+    client: Client,
+    given: Plan | LoadedSpec,
+    namespace: str | None,
+    junit: Path | None,
+    *,
+    yes: bool,
+    output: str,
 ) -> Plan | None:
-    """Return the saved plan, or plan, show and ask; None when nothing shall be done."""
+    """Return the saved plan, or plan, show and ask; None when nothing shall be done.
+
+    Programs get the end of a run also where there is nothing to do.
+    """
     from rollout.cli.painting import painted
     from rollout.cli.planning import make_plan
     from rollout.cli.speaking import tell
@@ -160,5 +173,5 @@ def _made(
         click.echo(painted(plan_text(made)))
         click.echo()
     if not made.has_changes:
-        return made if made.totals.deferred or output == "jsonl" else None
+        return made if made.totals.deferred or output == "jsonl" or junit else None
     return made if agreed("Apply this plan?", yes=yes) else None

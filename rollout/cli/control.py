@@ -108,7 +108,9 @@ def approve(
         else:
             named = wave or _awaited(run.record)
             record = run.say(
-                lambda found, who: saying.approve_waves(found, who, saying.numbers_of(found, named))
+                lambda found, who: saying.approve_waves(
+                    found, who, [saying.number_of(found, named)]
+                )
             )
             what = f"run {record.run_id} may go on behind wave {named}"
         then = "it goes on by itself" if run.at_work() else go_on(record, run.client.namespace)
@@ -166,7 +168,7 @@ def reject(
             about = f"gate {gate}"
         else:
             named = wave or _awaited(run.record)
-            saying.numbers_of(run.record, named)
+            saying.number_of(run.record, named)
             about = f"wave {named}"
         record = run.say(lambda found, _: saying.reject(found, speaker, about, then))
         assert record.wish is not None

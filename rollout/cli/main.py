@@ -100,6 +100,25 @@ class LazyGroup(click.Group):
         _take_color(command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of one that there is not, name those that look like it.
+
+        click asks for that in a table of loaded commands, and here none is loaded.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(args[0], _COMMANDS)
+            if not meant or args[0].startswith("-"):
+                raise
+            words = " or ".join(f"'{name}'" for name in meant)
+            text = f"No such command '{args[0]}'. Did you mean {words}?"
+            raise click.UsageError(text, ctx) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Carry a command out."""
         try:
@@ -168,6 +187,7 @@ def run(arguments: Sequence[str]) -> int:
     except _NobodyReads:
         return _end_output(_NOBODY_READS)
     except OSError as error:
-        click.echo(f"error: {error}", err=True)
+        where = str(error) if error.filename else f"standard output: {error.strerror or error}"
+        click.echo(f"error: {where}", err=True)
         return _end_output(ExitCode.ERROR)
     return result if isinstance(result, int) else ExitCode.DONE

@@ -102,6 +102,24 @@ def stop_at_option(command: F) -> F:
     )(command)
 
 
+def _file_to_write(_ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a place where no file can be: not at the end of a run, when it is too late."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise click.BadParameter(f"'{path}' is no file in a directory that there is", param=param)
+    return path
+
+
+def junit_option(command: F) -> F:
+    """Add `--junit`."""
+    return click.option(
+        "--junit",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        callback=_file_to_write,
+        help="Write the result here as JUnit XML too: a case for each node and gate.",
+    )(command)
+
+
 def ignore_window_option(command: F) -> F:
     """Add `--ignore-window`."""
     return click.option(

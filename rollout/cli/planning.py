@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from rollout.cluster.fleet import (
 from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
-from rollout.errors import Forbidden, Rejected, UsageError
+from rollout.errors import Forbidden, NotFound, Rejected, UsageError
 from rollout.executor.earlier import is_unproven, template_before
 from rollout.executor.runs import (
     FoundRecord,
@@ -28,8 +29,9 @@ from rollout.executor.runs import (
     read_records_widely,
     recorded_strategy,
 )
-from rollout.fleet.objects import Pod, format_time
+from rollout.fleet.objects import Node, Pod, format_time
 from rollout.fleet.revisions import template_digest
+from rollout.fleet.snapshot import Fleet
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
 from rollout.planner.build import Subject, build_plan
@@ -75,7 +77,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     records: list[FoundRecord] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
-        fleet = read_fleet(client, where, item.name, cluster_uid=cluster_uid, nodes=nodes)
+        fleet = _fleet(client, loaded, index, where, cluster_uid, nodes)
         records = _records(client, where) if records is None else records
         before_run = recorded_strategy(fleet.daemon_set.metadata.uid, records)
         fleet = replace(fleet, recorded_strategy=before_run)
@@ -95,6 +97,23 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     return build_plan(
         loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
     )
+
+
+def _fleet(
+    client: Client,
+    loaded: LoadedSpec,
+    index: int,
+    namespace: str,
+    cluster_uid: str,
+    nodes: Sequence[Node],
+) -> Fleet:
+    """Read the fleet of the spec's DaemonSet; one that there is not is shown in the spec."""
+    name = loaded.spec.spec.daemon_sets[index].name
+    try:
+        return read_fleet(client, namespace, name, cluster_uid=cluster_uid, nodes=nodes)
+    except NotFound as error:
+        where = loaded.error(("daemonSets", index, "name"), str(error))
+        raise NotFound(str(where)) from None
 
 
 def _records(client: Client, namespace: str) -> list[FoundRecord]:
@@ -132,7 +151,11 @@ def _namespace(item: DaemonSetItem, of_spec: str, given: str | None, client: Cli
 def _completed(
     client: Client, loaded: LoadedSpec, index: int, namespace: str, desired: Desired
 ) -> Desired:
-    """Let the server fill in its defaults by a dry run, where we may ask for one."""
+    """Let the server fill in its defaults by a dry run, where we may ask for one.
+
+    Raises:
+        DocumentError: when the server calls what shall become of it wrong.
+    """
     if desired.kind in ("live", "revision"):
         return desired
     path = daemon_set_path(namespace, loaded.spec.spec.daemon_sets[index].name)

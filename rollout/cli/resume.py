@@ -16,6 +16,7 @@ from rollout.cli.options import (
     grace_option,
     ignore_window_option,
     journal_option,
+    junit_option,
     output_option,
     reason_option,
     stop_at_option,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @grace_option
 @reason_option
 @output_option("table", "jsonl")
+@junit_option
 @journal_option
 @allow_options
 @ignore_window_option
@@ -53,6 +55,7 @@ def resume(
     grace: float,
     reason: str,
     output: str,
+    junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
     ignore_window: bool,
@@ -84,6 +87,7 @@ def resume(
                 ignore_windows=ignore_window,
                 stop_at=stop_at,
                 grace_s=grace,
+                junit=junit,
             )
         except LockedError as error:
             why = f"Asked: run {record.run_id} goes on by itself; it is at work: {error}"
@@ -97,6 +101,7 @@ def resume(
 @grace_option
 @reason_option
 @output_option("table", "jsonl")
+@junit_option
 @journal_option
 @allow_options
 @cluster_options
@@ -106,6 +111,7 @@ def rollback(
     grace: float,
     reason: str,
     output: str,
+    junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
     cluster: ClusterOptions,
@@ -136,7 +142,7 @@ def rollback(
             )
         try:
             run.say(saying.roll_back)
-            return roll_back_or_ask(run, output, journal, allowed, grace)
+            return roll_back_or_ask(run, output, journal, allowed, grace, junit)
         except WayBackRefused:
             raise
         except (Forbidden, Rejected) as error:
@@ -161,11 +167,16 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
 
 
 def roll_back_or_ask(
-    run: Hearing, output: str, journal: JournalOptions, allowed: Allowed, grace_s: float = 600.0
+    run: Hearing,
+    output: str,
+    journal: JournalOptions,
+    allowed: Allowed,
+    grace_s: float = 600.0,
+    junit: Path | None = None,
 ) -> int:
     """Take the run back, or leave that to the process that is at work."""
     from rollout.cli.advice import advise
-    from rollout.cli.running import reporter_for, stop_on_signals, teller_for
+    from rollout.cli.running import reporter_for, stop_on_signals, teller_for, write_junit
     from rollout.cli.speaking import tell
     from rollout.executor.exitcodes import exit_code
     from rollout.executor.inbox import Inbox
@@ -196,6 +207,7 @@ def roll_back_or_ask(
         return ExitCode.DONE
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    write_junit(junit, result, code)
     advise(result.plan, result, output, session)
     return code
 

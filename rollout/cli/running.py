@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -38,7 +39,7 @@ from rollout.notify.notifier import Notifier, Told
 from rollout.notify.sinks import Sender
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
-from rollout.report.progress import JsonReporter, LineReporter
+from rollout.report.progress import JsonReporter, LineReporter, say_aside
 
 SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
 
@@ -70,6 +71,7 @@ def carry_out_plan(
     stop_at: str | None = None,
     ignore_windows: bool = False,
     grace_s: float = GRACE_S,
+    junit: Path | None = None,
 ) -> tuple[ExitCode, Result]:
     """Begin the run of a plan, or go on with it, and tell about it.
 
@@ -83,6 +85,7 @@ def carry_out_plan(
         on_drift: what to do about nodes and pods that changed since the plan was made.
         stop_at: name or number of the wave behind which it ends; None: it goes on.
         grace_s: how long a signal waits for what is in flight.
+        junit: where the result is written as JUnit XML; None: nowhere.
 
     Raises:
         RolloutError: when it could not begin.
@@ -112,8 +115,21 @@ def carry_out_plan(
         )
     code = exit_code(result.finish)
     reporter.end(result.plan, result, code)
+    write_junit(junit, result, code)
     advise(result.plan, result, output, session)
     return code, result
+
+
+def write_junit(path: Path | None, result: Result, code: ExitCode) -> None:
+    """Write the result as JUnit XML; the run is over, so a full disk is told and no more."""
+    if path is None:
+        return
+    from rollout.report.junit import junit
+
+    try:
+        path.write_bytes(junit(result.plan, result, code))
+    except OSError as error:
+        click.echo(f"warning: {path}: cannot be written: {error.strerror or error}", err=True)
 
 
 def tell_begin(reporter: Reporter, plan: Plan, session: Session) -> None:
@@ -181,8 +197,14 @@ def _without_windows(gates: GateChoices, at: str) -> GateChoices:
 
 def _wave_number(plan: Plan, wanted: str) -> int:
     names = [wave.name for wave in plan.waves]
-    if wanted in names:
-        return names.index(wanted) + 1
+    named = [number for number, name in enumerate(names, start=1) if name == wanted]
+    if len(named) > 1:
+        numbers = cut([str(number) for number in named], 20)
+        raise UsageError(
+            f"--stop-at: the plan has several waves '{wanted}': give the number, one of {numbers}"
+        )
+    if named:
+        return named[0]
     if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
         return int(wanted)
     raise UsageError(f"--stop-at: the plan has no wave '{wanted}'; it has {cut(names, 20)}")
@@ -221,31 +243,39 @@ def write_line(text: str) -> None:
     except OSError as error:  # `| head` has seen enough, or the disk is full
         drop_output()
         why = error.strerror or str(error)
-        said = f"standard output: {why}; the run goes on, 'rollout status' shows where it stands"
-        os.write(2, f"{said}\n".encode())
+        say_aside(
+            f"standard output: {why}; the run goes on, 'rollout status' shows where it stands"
+        )
 
 
 @contextmanager
 def stop_on_signals(inbox: Inbox, reporter: Reporter) -> Iterator[None]:
-    """First SIGINT or SIGTERM: start nothing new. Second: leave at once.
+    """First SIGINT, SIGTERM or SIGHUP: start nothing new. Second: leave at once.
 
-    The terminal is given back at the end, however it comes.
+    The terminal is given back at the end, however it comes. When it is closed, the shell and the
+    kernel may each send a SIGHUP: more of them are one. Under nohup there is none.
     """
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
+        if asked and number == signal.SIGHUP:
+            return
         if asked:
             if sys.stdout.isatty():
-                os.write(1, SHOW_CURSOR)
-            os.write(2, b"ended at once; the same command goes on where it stopped\n")
+                with suppress(OSError):
+                    os.write(1, SHOW_CURSOR)
+            say_aside("ended at once; the same command goes on where it stopped")
             os._exit(128 + number)
         asked = True
         name = signal.Signals(number).name
         reporter.stopping("stopping: waiting for what is in flight; a second signal ends at once")
         inbox.stop(f"stopped by {name}")
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         read_nodes,
         read_released,
     )
-    from rollout.executor.runs import was_interrupted
+    from rollout.executor.runs import lock_of, was_interrupted
     from rollout.report.state import daemon_set_state, state_text
 
     client = cluster.connect()
@@ -56,7 +56,8 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
         record = record or _unmarked(fleet, last)
         fleet = replace(fleet, recorded_strategy=_strategy_before(fleet, record or last))
         gone = record is not None and was_interrupted(client, record)
-        state = daemon_set_state(fleet, record, now, released, last, interrupted=gone)
+        lock = lock_of(client, live.namespace, live.name)
+        state = daemon_set_state(fleet, record, now, released, last, lock, interrupted=gone)
     finally:
         client.close()
     as_json = output == "json"
@@ -65,7 +66,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
 def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     """Return the record that the DaemonSet's own marks name, if it can be read."""
-    from rollout.errors import Forbidden
+    from rollout.errors import Forbidden, StaleError
     from rollout.executor.keeper import Keeper
     from rollout.fleet import marks
 
@@ -76,6 +77,9 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     try:
         return Keeper(client, namespace, name).read()
     except Forbidden:
+        return None
+    except StaleError as error:  # the nodes can be shown all the same
+        click.echo(f"warning: {error}", err=True)
         return None
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rollout.executor.inbox import Inbox
     from rollout.executor.record import RunRecord
     from rollout.planner.plan import Plan
+    from rollout.spec import LoadedSpec
 
 _SHOWN = 10  # earlier answers that are shown
 _WORDS: dict[str, Literal["go", "skip", "all", "stop"]] = {
@@ -61,19 +62,22 @@ def step(
       rollout step plan.json
       rollout step -f plans/step-through.yaml
     """
+    from rollout.cli.planning import read_spec
     from rollout.cli.saved import read_plan
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout step --help'")
-    if not sys.stdin.isatty():
-        click.echo("there is no terminal to ask on: nothing was done; see 'apply' and 'approve'")
-        return ExitCode.PAUSED
     saved = read_plan(plan) if plan is not None else None
+    loaded = read_spec(spec, None) if spec is not None else None
+    if not sys.stdin.isatty():  # a stop, as at the end of input (nodes.md 55)
+        text = "there is no terminal to ask on: nothing was done; see 'apply' and 'approve'"
+        click.echo(text, err=True)
+        return ExitCode.PAUSED
     client = cluster.connect()
     try:
         if saved is None:
-            assert spec is not None
-            saved = _planned(client, spec, cluster.namespace)
+            assert loaded is not None
+            saved = _planned(client, loaded, cluster.namespace)
         return _walk(client, saved, journal, allowed, _again(plan, spec))
     finally:
         client.close()
@@ -85,16 +89,16 @@ def _again(plan: Path | None, spec: Path | None) -> str:
     return shlex.join(["rollout", "step", *given])
 
 
-def _planned(client: Client, spec: Path, namespace: str | None) -> Plan:
+def _planned(client: Client, spec: LoadedSpec, namespace: str | None) -> Plan:
     """Plan a spec; where a run towards the same target is not over, go on with its plan."""
-    from rollout.cli.planning import make_plan, read_spec
+    from rollout.cli.planning import make_plan
     from rollout.errors import StaleError
     from rollout.executor.keeper import Keeper
     from rollout.executor.planstore import read_kept_plan
     from rollout.executor.record import ENDED
     from rollout.report.table import plan_text
 
-    made = make_plan(client, read_spec(spec, None), namespace)
+    made = make_plan(client, spec, namespace)
     record = Keeper(client, made.namespace, made.name).read()
     targets = {ds.name: ds.target.template_digest for ds in made.daemon_sets}
     if record is not None and record.phase not in ENDED:

@@ -17,12 +17,15 @@ from rollout.cli.options import (
     forgiving_options,
     grace_option,
     journal_option,
+    junit_option,
     output_option,
     stop_at_option,
 )
 from rollout.errors import ExitCode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rollout.cluster.client import Client
     from rollout.planner.plan import Plan
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 @forgiving_options
 @grace_option
 @output_option("table", "jsonl")
+@junit_option
 @journal_option
 @allow_options
 @cluster_options
@@ -49,6 +53,7 @@ def undo(
     forgiving: Forgiving,
     grace: float,
     output: str,
+    junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
     cluster: ClusterOptions,
@@ -87,6 +92,7 @@ def undo(
             on_drift="ignore",
             stop_at=stop_at,
             grace_s=grace,
+            junit=junit,
         )
         return forgiving.code(code, result)
     finally:

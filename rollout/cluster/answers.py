@@ -9,6 +9,7 @@ isn't the API server's own (a proxy's HTML page) is never taken for "not found" 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -88,11 +89,18 @@ class Status(msgspec.Struct, frozen=True):
         return any(cause.reason == reason for cause in self.causes)
 
     def text(self) -> str:
-        """Return the message with those causes that it doesn't already contain."""
+        """Return the message with those causes that it doesn't already contain.
+
+        A server that refuses an object says it back as a whole, with all that its variables hold.
+        """
         extra = [c.message for c in self.causes if c.message and c.message not in self.message]
-        return ": ".join([self.message or self.reason, *(["; ".join(extra)] if extra else [])])
+        said = ": ".join([self.message or self.reason, *(["; ".join(extra)] if extra else [])])
+        return _SAID_BACK.sub("Invalid value", said)
 
 
+# A whole object, as Go (`"map[a:b]"`, `core.Pod{...}`) or JSON writes it: up to the last end, as
+# what it holds may look like one.
+_SAID_BACK = re.compile(r'Invalid value: (?:"map\[.*\]"|"?&?[\w.]*\{.*\}"?)(?=: )', re.DOTALL)
 _DECODER = msgspec.json.Decoder(Status)
 
 

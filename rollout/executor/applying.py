@@ -114,7 +114,8 @@ def _to_its_end(
     wrote = ended is not None and not run.log.failed
     if wrote and (failed or wants_back(ended or record)):
         run.inbox.forget()
-        return replace(go_back(run, taken_away(result)), gates=result.gates)
+        back = go_back(run, taken_away(result))
+        return replace(back, gates=result.gates, forward=result)
     return result
 
 
@@ -170,7 +171,7 @@ def _run(
         before_first_write=start,
         run_id=first.run_id,
         resumed=session.resumed,
-        heed=Heed(wishes_of(first), wishes_of, run.say, stop_at, ask, decided),
+        heed=Heed(wishes_of(first), wishes_of, run.say, run.lock.say, stop_at, ask, decided),
         gatekeeping=Gatekeeping(
             settings=gates.settings,
             carried=carried_from(first.gates, first.gate_wave),

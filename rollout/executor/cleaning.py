@@ -86,6 +86,8 @@ def _clean(
             cleaner.forget(store)
     for lock in before.locks:
         tell(f"Lock of DaemonSet {lock.name}: released")
+    log.append("end", outcome="done")
+    log.sync()
     return found
 
 

@@ -93,7 +93,7 @@ def ended(book: Book) -> Finish | None:
 def _waiting_for_approval(book: Book) -> Finish | None:
     if book.unapproved is None or any(ds.waits for ds in book.daemon_sets.values()):
         return None
-    plan, wave = book.plan, book.plan.waves[book.unapproved.step.wave - 1].name
+    plan, wave = book.plan, book.plan.wave_word(book.unapproved.step.wave)
     return Finish(
         Outcome.PAUSED,
         f"wave {wave} is done and waits for approval: 'rollout approve {plan.name} "

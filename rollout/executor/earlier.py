@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout.executor.history import PastRun, RunSubject
+from rollout.executor.record import RunRecord
 
 
 def led_to(run: PastRun, uid: str, digest: str) -> RunSubject | None:
@@ -18,7 +19,7 @@ def led_to(run: PastRun, uid: str, digest: str) -> RunSubject | None:
     return next((ds for ds in run.daemon_sets if (ds.uid, ds.target_digest) == (uid, digest)), None)
 
 
-def went_well(run: PastRun) -> bool:
+def went_well(run: PastRun | RunRecord) -> bool:
     """Whether a run has come to its end, without a failed node."""
     return run.phase == "complete" and (run.counts is None or not run.counts.failed)
 

@@ -50,7 +50,7 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
     finish = _unless_aborted(record, result)
     failed = [run.node for run in result.steps if run.state is StepState.FAILED]
     over = {run.node for run in result.steps if run.state in OVER}
-    waits = result.plan.waves[result.unapproved - 1].name if result.unapproved else ""
+    waits = result.plan.wave_word(result.unapproved) if result.unapproved else ""
     return replace(
         record,
         phase=_PHASES[finish.outcome],

@@ -57,7 +57,7 @@ def judge(
         return Verdict(in_trouble=True, look_again=_fail_fast_from(pod, rules))
     verdict = _progress(run, ds, node, now, rules)
     limit, new = rules.pause_restarts, restarts_of(pod) - run.known_restarts
-    pauses = _restart_text(pod) if limit is not None and new > limit else ""
+    pauses = restart_text(pod) if limit is not None and new > limit else ""
     troubled = new > 0 or _unschedulable(pod) is not None
     return replace(verdict, pauses=pauses, in_trouble=troubled and not verdict.healthy)
 
@@ -80,7 +80,7 @@ def soaked_at(ds: DaemonSetRun, node: str, rules: HealthRules, now: float) -> fl
 def _against(pod: Pod, ds: DaemonSetRun, now: float, rules: HealthRules) -> str:
     """Say what speaks against a new pod for good; "" when nothing does."""
     if restarts_of(pod) > rules.max_restarts:
-        return _restart_text(pod)
+        return restart_text(pod)
     stuck = _fail_fast(pod, rules)
     if stuck is not None and now >= _fail_fast_from(pod, rules):
         return f"container {stuck.name}: {_waiting_text(stuck)}"
@@ -181,7 +181,8 @@ def _waiting_text(status: ContainerStatus) -> str:
     return one_line(f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason)
 
 
-def _restart_text(pod: Pod) -> str:
+def restart_text(pod: Pod) -> str:
+    """Return which container of a pod restarts most, how often, and how it ended last."""
     status = max(_statuses(pod), key=lambda s: s.restart_count)
     last = status.last_state.terminated or status.state.terminated
     how = f", last exit code {last.exit_code} ({last.reason})" if last is not None else ""

@@ -25,6 +25,8 @@ from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
 
 COORDINATION = "coordination.k8s.io/v1"
 PREFIX = "rollout-"
+WAITS_FOR = f"{PREFIX[:-1]}/waits-for"  # annotation: why nothing moves, as the holder says it
+_MOST_SAID = 500  # characters of it
 _MICRO = 1_000_000
 _SLACK = 2.0  # a call may take so many times as long as the one before
 _OTHER_UID = "Precondition failed: UID"  # says the store itself: that object is no more
@@ -105,12 +107,18 @@ class LeaseStore:
         self._wall = wall
         self._last_stamp_us = 0
         self._seen: dict[LeaseName, JsonObject] = {}  # what others wrote into it stays
+        self.saying = ""  # what the holder waits for; each renewal takes it along
 
     def read(self, name: LeaseName) -> LeaseState | None:
         """Return the lease of a DaemonSet, or None if there is none."""
         with self._timed():
             found: JsonObject | None = self._client.get_or_none(_path(name), dict)
         return None if found is None else self._understand(name.namespace, found)[1]
+
+    def said(self, name: LeaseName) -> str:
+        """Return what the holder waits for, by the lease as it was read last."""
+        metadata = self._seen.get(name, {}).get("metadata") or {}
+        return str((metadata.get("annotations") or {}).get(WAITS_FOR, ""))
 
     def held(self, namespace: str) -> dict[LeaseName, LeaseState]:
         """Return all leases of ours in a namespace that somebody holds."""
@@ -177,12 +185,20 @@ class LeaseStore:
         metadata: JsonObject = {**known.get("metadata", {}), "name": name.name}
         metadata["labels"] = {**(metadata.get("labels") or {}), **MANAGED_BY}
         metadata.pop("managedFields", None)
+        metadata["annotations"] = self._annotations(metadata, attempt)
         body: JsonObject = {"apiVersion": COORDINATION, "kind": "Lease", "metadata": metadata}
         body["spec"] = {**(known.get("spec") or {}), **self._spec(attempt)}
         if base is None:
             return self._client.create(_collection(name.namespace), body, dict)
         metadata |= {"uid": base.uid, "resourceVersion": base.version}
         return self._client.replace(_path(name), body, dict)
+
+    def _annotations(self, metadata: JsonObject, attempt: Attempt) -> JsonObject:
+        """Return what stands there, with what we wait for; behind a release, nobody waits."""
+        others = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != WAITS_FOR}
+        if not (attempt.holder and self.saying):
+            return others
+        return {**others, WAITS_FOR: self.saying[:_MOST_SAID]}
 
     def _spec(self, attempt: Attempt) -> JsonObject:
         return {

@@ -44,6 +44,7 @@ from rollout.executor.processes import has_ended
 from rollout.executor.steadyclock import steady_clock
 
 RETRY_S = 1.0  # between two tries to renew while the cluster can't be reached
+_RELEASED = "the lock was released"
 _ROUNDS = 5  # swaps lost in a row before something other than a run must be at it
 
 
@@ -76,8 +77,8 @@ class Lock:
         pause: how to wait before the lock is held; returns True, at once, when somebody wants us
             to stop. None: as the alarm does.
         ended: whether the process of a holder has certainly ended.
-        on_change: called with the reason when the lock stops being valid, and with "" when it is
-            valid again; by the thread that renews, after the start.
+        on_change: called with the reason when the lock stops being valid or is lost for good, and
+            with "" when it is valid again; by the thread that renews, after the start.
         on_wait: called with a sentence before a long wait.
     """
 
@@ -123,7 +124,7 @@ class Lock:
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
         self.locked_out = False  # the server does not accept the credentials
-        self._told_valid = True
+        self._told = (True, "")  # whether it is valid, and why it is lost, as told last
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -164,6 +165,10 @@ class Lock:
         if self._tenures and epoch > self.epoch:
             self._lose(f"{by} writes under epoch {epoch}, ours is {self.epoch}")
             self._tell(self._lost)
+
+    def say(self, sentence: str) -> None:
+        """Let the next renewal tell others why nothing moves; costs no write of its own."""
+        self._store.saying = sentence
 
     @property
     def epoch(self) -> int:
@@ -320,10 +325,14 @@ class Lock:
         return f"the lock was not renewed for {self._clock() - sent:.0f} s"
 
     def _tell(self, why_not: str) -> None:
-        """Tell whether the lock is valid, if that has changed."""
-        valid = self.valid()
-        if valid != self._told_valid:
-            self._told_valid = valid
+        """Tell whether the lock is valid, or lost for good, if that has changed.
+
+        A holder that wakes up too late is first silent, then lost: it must hear of both, or it
+        waits for ever for a lock that will never come back.
+        """
+        valid, lost = self.valid(), self._lost
+        if (valid, lost) != self._told:
+            self._told = valid, lost
             self._on_change("" if valid else why_not)
 
     def _keep(self) -> None:
@@ -341,8 +350,8 @@ class Lock:
 
     def release(self) -> None:
         """Give all leases back, as far as the cluster can be reached; nothing may be in flight."""
-        self._told_valid = False  # nobody needs to be told
-        self._lose("the lock was released")
+        self._told = False, self._lost or _RELEASED  # nobody needs to be told
+        self._lose(_RELEASED)
         self._alarm.set()
         if self._thread is not None:
             self._thread.join(self._policy.renew_s)

@@ -164,7 +164,7 @@ class RunRecord(Struct, frozen=True):
     on_failure: FailurePolicy = "hold"  # of the plan: what a rejected approval leads to
     waves: tuple[NameRun, ...] = ()  # their names, for approvals
     wave_count: int = 0
-    waits_for: str = ""  # name of the wave whose approval the run waits for
+    waits_for: str = ""  # name, or number, of the wave whose approval the run waits for
     wish: Wish | None = None
     approved_waves: tuple[tuple[int, int], ...] = ()  # ranges of numbers, 1-based, both inclusive
     approved_nodes: tuple[str, ...] = ()
@@ -290,11 +290,38 @@ def decode_record(config_map: ConfigMap) -> RunRecord:
     Raises:
         StaleError: when it is not one, or of a schema that this version does not know.
     """
-    name = config_map.metadata.name
+    where = f"ConfigMap {config_map.metadata.namespace}/{config_map.metadata.name}"
+    text = config_map.data.get(DATA_KEY, "")
     try:
-        return msgspec.json.decode(config_map.data.get(DATA_KEY, ""), type=RunRecord)
+        record = msgspec.json.decode(text, type=RunRecord)
     except UNREADABLE as error:
+        _require_schema(where, _schema_of(text))
         raise StaleError(
-            f"ConfigMap {config_map.metadata.namespace}/{name} holds no run record that this "
-            f"version reads ({error}); look at it, and delete it when no run needs it"
+            f"{where} holds no run record that this version reads ({error}); look at it, and "
+            "delete it when no run needs it"
         ) from None
+    _require_schema(where, record.schema_version)
+    return record
+
+
+def _require_schema(where: str, version: int) -> None:
+    """Refuse another schema: fields of the same name may mean something else there."""
+    if version != SCHEMA_VERSION:
+        raise StaleError(
+            f"{where} holds a run record of schema {version}, and this version of rollout reads "
+            f"schema {SCHEMA_VERSION}; use the rollout that wrote it"
+        )
+
+
+class _Versioned(msgspec.Struct, frozen=True, rename="camel"):
+    """As much of a record as every version has."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+def _schema_of(text: str) -> int:
+    """Return the schema of a record that cannot be read; ours where it does not say another."""
+    try:
+        return msgspec.json.decode(text, type=_Versioned).schema_version
+    except UNREADABLE:
+        return SCHEMA_VERSION

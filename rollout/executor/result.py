@@ -32,6 +32,7 @@ class Result:
     account: Account  # where the time went
     gates: tuple[RecordedGate, ...] = ()  # what the gates said
     last_wave_done: int = 0  # the highest (1-based) of which that was told
+    forward: Result | None = None  # how the way forward ended that this is the way back of
     wave: int = 0  # the highest (1-based) that has begun, where there are gates
 
     @property
@@ -43,3 +44,14 @@ class Result:
             for node in self.joined
             if any(not ds.is_target(pod) for ds in sets for pod in ds.view.on(node))
         )
+
+    @property
+    def cause(self) -> str:
+        """Why the run went back, where it did so by itself in this process; else ""."""
+        return self.forward.finish.text if self.forward is not None else ""
+
+    @property
+    def gate_waves(self) -> list[str]:
+        """Names of the waves that the gates stand at: those of the way forward."""
+        plan = self.plan if self.forward is None else self.forward.plan
+        return [wave.name for wave in plan.waves]

@@ -6,6 +6,7 @@ asks the engine, and hands the actions on. It waits for events, never polls, and
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,6 +64,7 @@ from rollout.planner.plan import Plan
 ASSERTIONS = "ROLLOUT_ASSERTIONS"  # environment variable that switches the safety rules on
 _WAITED_FOR = ("approval-wanted", "gate-waiting")
 _KEPT = (*_WAITED_FOR, "wave-started", *(f"gate-{s.value.replace(' ', '-')}" for s in Status))
+WAITS_EVERY_S = 2.0  # what it waits for is worked out for others, who get it with a renewal
 KEEP_EVERY_S = 10.0  # measurements get into the record, for `status`, at most so often
 _STOPPERS = ("gate-failed", "gate-inconclusive", "gate-error", "gate-not-measured")
 WRITERS = 8  # threads for API writes; more do not make one core faster (libraries.md)
@@ -76,6 +78,7 @@ class Heed:
         first: what they have said before it began.
         wishes_of: what the record asks of this part.
         say: writes one sentence into the record, while the run stops.
+        waits: keeps the sentence on what the run waits for, where `status` reads it (L3).
         ask: asks the person at the terminal about a node, and puts the answer into the inbox; None:
             nobody is asked.
         decided: keeps an answer in the record, before it is followed.
@@ -85,6 +88,7 @@ class Heed:
     first: Wishes
     wishes_of: Callable[[RunRecord], Wishes]
     say: Callable[[str], None]
+    waits: Callable[[str], None]
     stop_at: int = 0
     ask: Callable[[Ask], None] | None = None
     decided: Callable[[ev.Decided], None] | None = None
@@ -280,6 +284,7 @@ class _Loop:
     def run(self) -> Result:
         """Loop until the engine says that nothing is left to do."""
         heartbeat = self.now() + self.tuning.heartbeat_s
+        waits = self.now() + WAITS_EVERY_S  # when to work out next what the run waits for
         while True:
             actions = self._written_down(self.engine.decide(self.now()))
             for action in actions:
@@ -291,9 +296,15 @@ class _Loop:
             if self.engine.finished is not None:
                 return self._result(self.engine.finished)
             look_at = self.observer.look(self.engine, self.now())
-            wake = min(heartbeat, look_at, self.engine.next_wake() or heartbeat)
-            for item in self.inbox.take(wake - self.now()):
+            wake = min(heartbeat, waits, look_at, self.engine.next_wake() or heartbeat)
+            news = self.inbox.take(wake - self.now())
+            for item in news:
                 self._observe(item)
+            if self.now() >= waits:
+                self.heed.waits(explain(self.engine, self.now()))
+                waits = math.inf
+            if news:
+                waits = min(waits, self.now() + WAITS_EVERY_S)
             if self.now() >= heartbeat:
                 self._beat()
                 heartbeat = self.now() + self.tuning.heartbeat_s
@@ -302,6 +313,7 @@ class _Loop:
         if self.engine.stepping.asked is not None:
             return  # nothing is written over a question
         why = explain(self.engine, self.now())
+        self.heed.waits(why)
         self.log.note("heartbeat", event=self.observer.sequence + 1, message=why)
         self.observer.heartbeat(why, self.engine)
 

@@ -37,6 +37,7 @@ class HeldLock:
     holder: str
     age_s: float | None  # since the last renewal, by the server's clock
     ended: bool = False  # its process has certainly ended
+    waits_for: str = ""  # why nothing moves, as the holder has said it at its last renewal
 
     @property
     def stale(self) -> bool:
@@ -105,6 +106,16 @@ def was_interrupted(client: Client, record: RunRecord) -> bool:
     """Whether a run that its record calls at work is carried out by nobody any more."""
     locks = _Locks(client).of(record) if record.phase in AT_WORK else ()
     return _is_interrupted(record.phase, locks)
+
+
+def lock_of(client: Client, namespace: str, daemon_set: str) -> HeldLock | None:
+    """Return the lock that a live run holds on a DaemonSet; None also where it can't be read."""
+    name = LeaseName(namespace, daemon_set)
+    try:
+        lock = _Locks(client).on(name)
+    except Forbidden:
+        return None
+    return None if lock is None or lock.stale else lock
 
 
 def _is_interrupted(phase: str, locks: tuple[HeldLock, ...] | None) -> bool:
@@ -188,6 +199,11 @@ class _Locks:
                 found.append(self._lock(name, held[name]))
         return tuple(found)
 
+    def on(self, name: LeaseName) -> HeldLock | None:
+        """Return the lock on one DaemonSet."""
+        lease = self._store.read(name)
+        return self._lock(name, lease) if lease is not None and lease.holder else None
+
     def _in(self, namespace: str) -> dict[LeaseName, LeaseState] | None:
         if namespace not in self._held:
             try:
@@ -199,4 +215,5 @@ class _Locks:
     def _lock(self, name: LeaseName, lease: LeaseState) -> HeldLock:
         holder = parse_holder(lease.holder)
         age_s = self._store.age_s(lease.renewed)
-        return HeldLock(str(name), holder.run_id, holder.who, age_s, has_ended(holder.process))
+        ended, said = has_ended(holder.process), self._store.said(name)
+        return HeldLock(str(name), holder.run_id, holder.who, age_s, ended, said)

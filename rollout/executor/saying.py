@@ -248,17 +248,23 @@ def skip(record: RunRecord, who: Speaker, nodes: Sequence[str]) -> RunRecord:
     return _said(replace(record, skips=(*kept, *words)), who, "skip", f"node {cut(nodes)}")
 
 
-def numbers_of(record: RunRecord, wave: str) -> list[int]:
-    """Return the numbers of the waves that a user means.
+def number_of(record: RunRecord, wave: str) -> int:
+    """Return the number (1-based) of the wave that a user means, by its name or number.
 
     Raises:
-        UsageError: when the plan has no such wave.
+        UsageError: when the plan has no such wave, or several and the run waits behind none of
+            them now: one word lets one wave pass.
     """
     found = wave_numbers(record, wave)
     if not found:
         known = [wave_name(record, n) for n in range(1, record.wave_count + 1)]
         raise UsageError(f"the plan has no wave '{wave}'; it has {cut(known, _SHOWN)}")
-    return found
+    if record.waits_for in map(str, found):  # a name that is not alone is kept as a number
+        return int(record.waits_for)
+    if len(found) > 1:
+        numbers = cut([str(number) for number in found], _SHOWN)
+        raise UsageError(f"the plan has several waves '{wave}': give the number, one of {numbers}")
+    return found[0]
 
 
 def require_plan(record: RunRecord, plan: str) -> None:

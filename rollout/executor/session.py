@@ -10,6 +10,7 @@ from rollout.cluster.fleet import read_cluster_uid
 from rollout.cluster.identity import whoami
 from rollout.cluster.release import check_release
 from rollout.errors import StaleError
+from rollout.executor.earlier import went_well
 from rollout.executor.keeper import Keeper
 from rollout.executor.precheck import require_permissions
 from rollout.executor.record import ENDED, RunRecord, new_record
@@ -21,7 +22,7 @@ from rollout.planner.plan import Plan
 
 
 class AlreadyApplied(StaleError):
-    """The plan was carried out before."""
+    """The plan was carried out before, and it went well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
         recover: a journal that cannot be written on is left, and another one begun.
 
     Raises:
-        AlreadyApplied: when a run has completed this plan, or rolled it back.
-        StaleError: when the plan is for another cluster, or another release of Kubernetes.
+        AlreadyApplied: when a run has completed this plan.
+        StaleError: when a run has ended it in another way, or the plan is for another cluster, or
+            another release of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
@@ -74,8 +76,9 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     found = keeper.read()
     if found is not None and (found.plan_digest, found.plan_id) == (plan.digest, plan.id):
         if found.phase in ("complete", "rolled back", "cleaned up"):
-            verb = "applied" if found.phase == "complete" else found.phase
-            raise AlreadyApplied(
+            verb = _ended_word(found)
+            kind = AlreadyApplied if went_well(found) else StaleError
+            raise kind(
                 f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
@@ -93,3 +96,9 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
     record = in_place_of(found, record)
     return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
+
+
+def _ended_word(record: RunRecord) -> str:
+    if record.phase != "complete":
+        return record.phase
+    return "applied" if went_well(record) else "applied, with failed nodes,"

@@ -11,7 +11,7 @@ from itertools import pairwise
 from rollout.executor import sight
 from rollout.executor.accounting import Account, Slot, Wait, settle
 from rollout.executor.book import Book
-from rollout.executor.state import OVER, StepRun, StepState
+from rollout.executor.state import OVER, Phase, StepRun, StepState
 
 _WAITS = {  # kind of a step -> what is lost to it
     "gate": "gates",
@@ -22,6 +22,7 @@ _WAITS = {  # kind of a step -> what is lost to it
     "prepare": "prepare",
     "restore": "restore",
 }
+_ANSWERS = "answers"  # a person is asked whether the next node may go
 _BLOCKS = ("pause", "no view", "rate limit", "limits")  # the most particular first
 
 
@@ -37,10 +38,14 @@ def _block(book: Book, now: float) -> str:
         return "pause"
     if sight.is_blind(book, now):
         return "no view"
-    if not any(ds.waits for ds in book.daemon_sets.values()):
+    if book.stepping.asked is not None:
+        return _ANSWERS
+    if not any(ds.waits or ds.phase is Phase.UNTOUCHED for ds in book.daemon_sets.values()):
         return ""
     if book.gating.shut(now) is not None:
         return "windows"
+    if not any(ds.waits for ds in book.daemon_sets.values()):
+        return ""
     return "rate limit" if book.pace.next_at > now else "limits"
 
 
@@ -60,7 +65,7 @@ def account_of(book: Book, began: float, ended: float, held_back_s: float) -> Ac
             waits.append(Wait(_WAITS[run.step.kind], run.ready_at, end))
         elif run.asked_at:
             slots.append(Slot(run.ready_at, run.asked_at, run.started_at, end))
-    ranks = {reason: rank for rank, reason in enumerate((*_WAITS.values(), *_BLOCKS))}
+    ranks = {reason: rank for rank, reason in enumerate((_ANSWERS, *_WAITS.values(), *_BLOCKS))}
     timeline = [*book.blocks, (ended, "")]
     waits += [Wait(why, since, until) for (since, why), (until, _) in pairwise(timeline) if why]
     waits.sort(key=lambda wait: ranks[wait.reason])

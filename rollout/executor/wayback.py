@@ -141,7 +141,7 @@ def _carry_out(run: Held, plan: Plan) -> Result:
         before_first_write=lambda: None,
         run_id=run.session.record.run_id,
         resumed=True,
-        heed=Heed(NONE, wishes_on_the_way_back, run.say),
+        heed=Heed(NONE, wishes_on_the_way_back, run.say, run.lock.say),
         gatekeeping=Gatekeeping(),
         lasting=Lasting(_earlier(run), run.keep_times),
         cluster_uid=run.session.cluster_uid,

@@ -35,6 +35,8 @@ class Witness:
 
     def about(self, path: Path, reading: Reading) -> Testimony:
         """Return what the cluster says about a journal whose chain holds."""
+        if not reading.first:
+            return _silent("it does not even say whose it is")
         namespace, _, rollout = str(reading.first.get("rollout", "")).partition("/")
         try:
             if not self._is_of(str(reading.first.get("cluster", ""))):

@@ -268,6 +268,15 @@ class Plan(Struct, frozen=True):
         """Whether applying the plan would write anything."""
         return bool(self.steps)
 
+    def wave_word(self, number: int) -> str:
+        """Return what names a wave (1-based) in a command: its name, where no other has it too.
+
+        Under `after: {scope: all}` each group of DaemonSets has the waves of the spec again.
+        """
+        name = self.waves[number - 1].name
+        alone = sum(wave.name == name for wave in self.waves) == 1
+        return name if alone else str(number)
+
     @property
     def goes_back(self) -> bool:
         """Whether it is a way back: to an earlier revision, by rollback or undo."""

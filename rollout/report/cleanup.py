@@ -42,8 +42,8 @@ def refusal_text(left: Leftovers) -> str:
             "then clean up again"
         )
     return (
-        f"{head}Go on with 'rollout apply' of its plan, go back with {back}, plan anew with "
-        "target 'live: true', or let the controller do it with --force"
+        f"{head}Go on with 'rollout apply' of its plan if the run was not aborted, go back with "
+        f"{back}, plan anew with target 'live: true', or let the controller do it with --force"
     )
 
 

@@ -31,6 +31,7 @@ class RunState:
     plan: str
     phase: str
     message: str
+    why: str  # what it waits for at this moment, one sentence; "" when it is not at work
     waits_for: str  # the wave whose approval it waits for
     wish: str  # how somebody wants it to stop; "" when nobody does
     approved_waves: tuple[tuple[int, int], ...]
@@ -43,11 +44,12 @@ class RunState:
     said_count: int  # of all words, those that are not kept any more included
 
 
-def run_state(record: RunRecord, *, interrupted: bool) -> RunState:
+def run_state(record: RunRecord, why: str, *, interrupted: bool) -> RunState:
     """Return where a run stands.
 
     Args:
         record: of the run.
+        why: what it waits for at this moment, as its lock says; "" when it says nothing.
         interrupted: nobody carries it out, although its record calls it at work.
     """
     return RunState(
@@ -55,6 +57,7 @@ def run_state(record: RunRecord, *, interrupted: bool) -> RunState:
         plan=record.plan_id,
         phase="interrupted" if interrupted else record.phase,
         message=record.message,
+        why=why,
         waits_for=record.waits_for,
         wish=str(record.wish) if record.wish is not None else "",
         approved_waves=record.approved_waves,
@@ -68,17 +71,17 @@ def run_state(record: RunRecord, *, interrupted: bool) -> RunState:
     )
 
 
-def doing(record: RunRecord, progress: str, *, interrupted: bool) -> str:
-    """Return what a run does, for a sentence: while it stops, what it told last."""
+def doing(record: RunRecord, progress: str, why: str, *, interrupted: bool) -> str:
+    """Return what a run does, for a sentence: at work what it waits for, else what it told last."""
     if interrupted:
         name = f"{record.name} -n {record.daemon_sets[0].namespace}"
         on = f"'rollout resume {name}' goes on, 'rollout rollback {name}' back"
         return f"interrupted, nobody carries it out: half-updated, {progress}; {on}"
     if record.phase in ("running", "rolling back") and record.wish is not None and record.message:
         return record.message
-    why = f": {record.message}" if record.message else ""
-    half = f"; half-updated, {progress}" if record.phase in _STOPPED else f"; {progress}"
-    return f"{record.phase}{why}{half}"
+    said = why or record.message
+    half = "half-updated, " if record.phase in _STOPPED and "half-updated" not in said else ""
+    return f"{record.phase}{f': {said}' if said else ''}; {half}{progress}"
 
 
 def words_text(state: RunState) -> str:

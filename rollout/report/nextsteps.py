@@ -111,7 +111,7 @@ def _approvals(plan: Plan, result: Result, where: str) -> list[NextStep]:
     """Return how to approve what the run waits for."""
     wanted = []
     if result.unapproved:
-        wanted.append(f"--wave {shlex.quote(plan.waves[result.unapproved - 1].name)}")
+        wanted.append(f"--wave {shlex.quote(plan.wave_word(result.unapproved))}")
     gates = dict.fromkeys(gate.gate for gate in result.gates if _waits_for_people(gate))
     wanted += [f"--gate {shlex.quote(gate)}" for gate in gates]
     name = shlex.quote(plan.name)

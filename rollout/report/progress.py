@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -71,6 +72,12 @@ _BACK = {  # on the way back
     "node-done": "{node}: back ({done} of {total})",
     "node-failed": "{node}: NOT BACK: {message}",
 }
+
+
+def say_aside(text: str) -> None:
+    """Write a line to standard error, also from a signal handler, and whether it is read or not."""
+    with suppress(OSError):  # `2>&1 | head`, or the terminal is gone
+        os.write(2, f"{text}\n".encode())
 
 
 def sentence(told: Notice, engine: Engine) -> str:
@@ -141,7 +148,7 @@ class LineReporter:
 
     def stopping(self, text: str) -> None:
         """Say on standard error, from a signal handler, that a stop was asked for."""
-        os.write(2, f"{text}\n".encode())
+        say_aside(text)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -218,7 +225,7 @@ class JsonReporter:
 
     def stopping(self, text: str) -> None:
         """Say on standard error, from a signal handler, that a stop was asked for."""
-        os.write(2, f"{text}\n".encode())
+        say_aside(text)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -244,6 +251,7 @@ class JsonReporter:
             "run-finished",
             outcome=result.finish.outcome.value,
             message=result.finish.text,
+            cause=result.cause,
             exitCode=int(code),
             nodes=nodes,
             joined=list(result.joined),

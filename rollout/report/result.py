@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.executor.result import GONE, Result
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.state import Lane, StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration
@@ -41,7 +41,7 @@ def result_text(plan: Plan, result: Result) -> str:
         if node.fate == "deferred"
     ]
     headers = ("NODE", "DAEMONSET", "WAVE", "RESULT", "TOOK", "REASON")
-    said = results_text(result.gates, [wave.name for wave in plan.waves])
+    said = results_text(result.gates, result.gate_waves)
     gates = f"\n\n{said}" if said else ""
     return by_lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
 
@@ -50,6 +50,8 @@ def outcome_word(run: StepRun) -> str:
     """Return what happened to a node in one word."""
     if run.state is StepState.DONE and not run.replaced_uid:
         return "by others" if run.by_others else "verified"
+    if run.state is StepState.READY and run.lane is Lane.VERIFY:
+        return "not verified"  # it has the new pod since an earlier part of the run
     return _WORDS.get(run.state, "in flight")
 
 
@@ -66,6 +68,8 @@ def summary_text(plan: Plan, result: Result) -> str:
     head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
     verb = "are back after" if plan.goes_back else "updated in"
     lines = [f"{head} {verb} {took}: {message}."]
+    if result.cause:
+        lines.append(f"It went back because {result.cause}.")
     lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
     lines += [*time_text(result.account)]
     early = result.joined_too_early

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -117,7 +118,8 @@ class LiveReporter:
     def close(self) -> None:
         """Take the view away and give the terminal back."""
         self._closed = True
-        self._live.stop()
+        with suppress(OSError):  # the terminal is gone
+            self._live.stop()
 
     def end(self, plan: Plan, result: Result, code: int) -> None:
         """Close the view and show the final table."""
@@ -132,7 +134,10 @@ class LiveReporter:
 
     def _say(self, text: str, style: str = "") -> None:
         line = Text(f"{datetime.now().astimezone():%H:%M:%S}  {one_line(text)}", style)
-        self._console.print(line, soft_wrap=True)
+        try:
+            self._console.print(line, soft_wrap=True)
+        except OSError:  # the terminal is gone; the run is not
+            self.close()
 
     def _frame(self) -> RenderableType:
         with self._lock:
@@ -197,17 +202,24 @@ def _wave(wave: WaveLine) -> tuple[Any, ...]:
     )
 
 
-def _table(*titles: str, wide: str) -> Table:
-    """Return an empty table whose last column takes what room is left."""
+def _table(*titles: str, names: Iterable[str], wide: str) -> Table:
+    """Return an empty table whose last column takes what room is left.
+
+    Where there is little, the names of the first column stay whole as long as they can: cut, those
+    of a cluster's nodes all look the same.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
-    for title in titles:
+    first, *others = titles
+    table.add_column(first, no_wrap=True, min_width=max(map(len, names), default=0))
+    for title in others:
         table.add_column(title, no_wrap=True)
     table.add_column(wide, no_wrap=True, overflow="ellipsis", ratio=1)
     return table
 
 
 def _flying(picture: Picture, age_s: float) -> Table:
-    table = _table("NODE", "DAEMONSET", "PHASE", "AGE", wide="WAITS FOR")
+    nodes = [run.node for run in picture.flying]
+    table = _table("NODE", "DAEMONSET", "PHASE", "AGE", names=nodes, wide="WAITS FOR")
     for run in picture.flying:
         age = format_duration(max(0.0, picture.now + age_s - run.since))
         table.add_row(run.node, run.daemon_set, run.phase, age, Text(one_line(run.lacks)))
@@ -217,7 +229,8 @@ def _flying(picture: Picture, age_s: float) -> Table:
 
 
 def _gates(picture: Picture, age_s: float) -> Table:
-    table = _table("GATE", "AT", "SO FAR", "NEXT", wide="LAST")
+    gates = [line.name for line in picture.gates]
+    table = _table("GATE", "AT", "SO FAR", "NEXT", names=gates, wide="LAST")
     for line in picture.gates:
         seen = _next(line, picture.now + age_s)
         table.add_row(Text(line.name), line.place, line.so_far, seen, Text(line.last))

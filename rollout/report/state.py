@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.health import restart_text
 from rollout.executor.record import ENDED, RunRecord, wave_name
+from rollout.executor.runs import HeldLock
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
 from rollout.fleet.released import ReleasedPod
@@ -57,6 +59,7 @@ def daemon_set_state(
     now: float,
     released: Iterable[ReleasedPod] = (),
     last: RunRecord | None = None,
+    lock: HeldLock | None = None,
     *,
     interrupted: bool = False,
 ) -> DaemonSetState:
@@ -68,6 +71,7 @@ def daemon_set_state(
         now: seconds since the epoch.
         released: pods that carry the mark of a hand-over.
         last: where none works on it, the record of the run that did so last, if there is one.
+        lock: that a live run holds on it, if that is known.
         interrupted: nobody carries that run out, although its record calls it at work.
     """
     live = fleet.daemon_set
@@ -83,12 +87,14 @@ def daemon_set_state(
         strategy=live.strategy_type,
         revision=current.revision if current else None,
         hash=fleet.current_hash,
-        sentence=_sentence(fleet, record, fates, interrupted=interrupted),
+        sentence=_sentence(fleet, record, fates, lock, interrupted=interrupted),
         nodes=tuple(_node(fleet, fate, now) for fate in fates),
         gates=gates,
         waves=_wave_names(asked, gates),
         left_over=_left_over(fleet, released, now),
-        run=run_state(record, interrupted=interrupted) if record is not None else None,
+        run=None
+        if record is None
+        else run_state(record, _why(record, lock), interrupted=interrupted),
     )
 
 
@@ -129,8 +135,18 @@ def _gates(state: DaemonSetState) -> str:
     return f"\n\n{whose}{said}" if said else ""
 
 
+def _why(record: RunRecord, lock: HeldLock | None) -> str:
+    """Return why nothing moves, as the run itself says it; "" when it does not."""
+    return lock.waits_for if lock is not None and lock.run_id == record.run_id else ""
+
+
 def _sentence(
-    fleet: Fleet, record: RunRecord | None, fates: list[NodeFate], *, interrupted: bool
+    fleet: Fleet,
+    record: RunRecord | None,
+    fates: list[NodeFate],
+    lock: HeldLock | None,
+    *,
+    interrupted: bool,
 ) -> str:
     live = fleet.daemon_set
     wanted = [f for f in fates if f.should_run or f.fate in ("update", "deferred")]
@@ -142,7 +158,11 @@ def _sentence(
     if _run_of(fleet, record):
         healthy = {f.node.metadata.name for f in wanted if f.fate == "current" and f.available}
         cleared = record is not None and not down and _has_cleared(record, healthy)
-        return _run_sentence(fleet, record, progress, cleared=cleared, interrupted=interrupted)
+        why = _why(record, lock) if record is not None else ""
+        return _run_sentence(fleet, record, progress, why, cleared=cleared, interrupted=interrupted)
+    if lock is not None and lock.waits_for:
+        who = f"Run {lock.run_id} ({lock.holder}) has begun and changed nothing yet"
+        return f"{who}: {lock.waits_for}; {progress}."
     if not wanted:
         return "No node should run it: nothing to do."
     if old and live.strategy_type == "OnDelete":
@@ -158,7 +178,13 @@ def _sentence(
 
 
 def _run_sentence(
-    fleet: Fleet, record: RunRecord | None, progress: str, *, cleared: bool, interrupted: bool
+    fleet: Fleet,
+    record: RunRecord | None,
+    progress: str,
+    why: str,
+    *,
+    cleared: bool,
+    interrupted: bool,
 ) -> str:
     run = _run_of(fleet, record)
     kept = _strategy_kept(fleet, record)
@@ -168,7 +194,7 @@ def _run_sentence(
     more = ""
     if cleared:
         more = " The cause has cleared, every updated node is available: apply the plan again."
-    return f"{who} is {doing(record, progress, interrupted=interrupted)}; {kept}.{more}"
+    return f"{who} is {doing(record, progress, why, interrupted=interrupted)}; {kept}.{more}"
 
 
 def _strategy_kept(fleet: Fleet, record: RunRecord | None) -> str:
@@ -215,8 +241,13 @@ def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
         revision=str(revision.revision) if revision else "-",
         age=format_duration(now - parse_time(created)) if created else "-",
         state=_pod_state(pod, available=fate.available),
-        reason=fate.reason,
+        reason=fate.reason or _restarts(pod, available=fate.available),
     )
+
+
+def _restarts(pod: Pod | None, *, available: bool) -> str:
+    """Return how a pod that does not work has ended before: between two crashes it just runs."""
+    return restart_text(pod) if pod is not None and pod.restarts and not available else ""
 
 
 def _pod_state(pod: Pod | None, *, available: bool) -> str:
@@ -229,4 +260,6 @@ def _pod_state(pod: Pod | None, *, available: bool) -> str:
     for status in pod.status.init_container_statuses + pod.status.container_statuses:
         if status.state.waiting is not None and status.state.waiting.reason:
             return status.state.waiting.reason
-    return "ready" if pod.ready else pod.status.phase.lower() or "unknown"
+    if pod.ready:
+        return "ready"
+    return "restarted" if pod.restarts else pod.status.phase.lower() or "unknown"

@@ -364,11 +364,46 @@ def test_wrong_usage_has_its_own_exit_code(arguments: str, here: Command) -> Non
     assert "Usage: rollout" in done.err
 
 
-def test_what_the_api_server_finds_wrong_is_a_spec_that_cannot_be_used(tmp_path: Path) -> None:
-    with world(fleet(1), tmp_path) as cluster:
-        field = {"spec.containers[agent].imagePullPolicy": "Sometimes"}
-        spec = cluster.spec(target={"set": {"field": field}})
-        done = cluster.rollout("plan", "-f", spec)
-    assert done.code == 65, done.out + done.err
-    assert "spec.daemonSets[0].target.set: the API server refuses it: " in done.err
-    assert "imagePullPolicy" in done.err
+def test_a_daemon_set_that_there_is_not_is_shown_in_the_spec(cluster: World) -> None:
+    spec = cluster.spec("none.yaml", daemonSets=[{"name": "gone", "target": {"restart": True}}])
+    done = cluster.rollout("plan", "-f", spec)
+    assert done.code == 1
+    where = next(n for n, at in enumerate(spec.read_text().splitlines(), 1) if "name: gone" in at)
+    said = f"error: {spec}:{where}: spec.daemonSets[0].name: DaemonSet logging/gone does not exist"
+    assert done.err.startswith(said)
+
+
+def test_what_the_server_refuses_is_shown_in_the_spec_and_nothing_is_said_back(
+    cluster: World,
+) -> None:
+    target = {
+        "set": {
+            "env": {"agent": {"PASSWORD": 'planted"]: 7f3a9c'}},
+            "field": {"spec.containers[agent].bogus": "x"},
+        }
+    }
+    spec = cluster.spec("refused.yaml", target=target)
+    done = cluster.rollout("plan", "-f", spec)
+    assert done.code == 65
+    where = next(n for n, at in enumerate(spec.read_text().splitlines(), 1) if " set:" in at)
+    assert done.err.startswith(f"error: {spec}:{where}: spec.daemonSets[0].target.set: ")
+    assert 'unknown field "spec.template.spec.containers[0].bogus"' in done.err
+    assert "7f3a9c" not in done.err, "the server says the whole patch back"
+
+
+def test_a_mistyped_command_is_told_the_one_that_it_looks_like(here: Command) -> None:
+    done = here("aply", "plan.json")
+    assert done.code == 64
+    assert "No such command 'aply'. Did you mean 'apply'?" in done.err
+
+
+def test_nodes_55_a_walk_without_a_terminal_stops_and_a_broken_plan_is_told_first(
+    cluster: World, here: Command
+) -> None:
+    plan = cluster.plan(cluster.spec())
+    stopped = cluster.rollout("step", plan, stdin="y\n")
+    plan.write_text("{}")
+    broken = here("step", plan)
+    assert (stopped.code, stopped.out) == (6, "")
+    assert "no terminal to ask on: nothing was done" in stopped.err
+    assert broken.code == 65

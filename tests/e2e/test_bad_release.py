@@ -56,6 +56,19 @@ def test_a_bad_release_is_held_after_no_more_nodes_than_the_limit(
     assert "is held" in status.out
 
 
+def test_a_node_that_has_the_bad_pod_is_never_called_not_reached(tmp_path: Path) -> None:
+    with world(fleet(6), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": LIMIT}, health=QUICK_VERDICT))
+        assert cluster.rollout("apply", plan).code == 3
+        again = cluster.rollout("apply", plan, "-o", "jsonl")  # which holds at the first one
+        touched = {node for node, image in cluster.images().items() if image == NEW}
+    assert again.code == 3, again.err
+    results = {node["node"]: node["result"] for node in again.events[-1]["nodes"]}
+    assert {results[node] for node in touched} <= {"failed", "not verified", "in flight"}
+    assert {result for node, result in results.items() if node not in touched} == {"not reached"}
+
+
 def test_the_way_back_from_a_held_run_restores_the_strategy(tmp_path: Path) -> None:
     with world(fleet(6), tmp_path) as cluster:
         strategy = cluster.daemon_set()["spec"]["updateStrategy"]

@@ -94,7 +94,9 @@ def test_a_killed_hand_over_is_undone_and_the_strategy_stays_where_pods_would_go
     assert released(cluster) == []
     (journal,) = (cluster.directory / "state").glob("rollout/*/logging.cleanup/*.jsonl")
     assert '"action":"take back"' in journal.read_text()
-    assert cluster.rollout("audit", "verify", journal).code == 0
+    verified = cluster.rollout("audit", "verify", journal)
+    assert verified.code == 0
+    assert "ended: done" in verified.out
     (back,) = [pod for pod in cluster.objects(PODS) if pod["metadata"]["name"] == name]
     assert marks.RELEASED_LABEL not in back["metadata"].get("annotations", {})
     assert marks.RUN not in back["metadata"]["labels"]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click import unstyle
 
+from rollout.sim.images import Fault, FaultKind
 from rollout.sim.kubeconfigfile import kubeconfig
 from tests.e2e.world import (
     COMMAND,
@@ -187,6 +188,17 @@ def test_commands_15_a_plan_is_applied_once(cluster: World) -> None:
     assert len(cluster.writes()) == writes
 
 
+def test_commands_15_a_plan_that_was_rolled_back_is_no_success_under_idempotent(
+    cluster: World,
+) -> None:
+    cluster.break_image(NEW, Fault(FaultKind.UNPULLABLE))
+    plan = cluster.plan(cluster.spec(failure={"onFailure": "rollback"}))
+    assert cluster.rollout("apply", plan).code == 4
+    again = cluster.rollout("apply", plan, "--idempotent")
+    assert again.code == 7, "a job that is run again must not turn green"
+    assert "was already rolled back by run" in again.err
+
+
 def test_commands_16_a_plan_and_a_spec_together_are_wrong_usage(cluster: World) -> None:
     plan = cluster.plan(cluster.spec())
     assert cluster.rollout("apply", plan, "-f", cluster.spec()).code == 64
@@ -324,6 +336,26 @@ def test_a_run_whose_reader_has_gone_goes_on_to_its_end(cluster: World) -> None:
     assert set(cluster.images().values()) == {NEW}
 
 
+def test_a_run_both_of_whose_streams_nobody_reads_goes_on_to_its_end(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    reader, writer = os.pipe()  # as 2>&1 | head
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "apply", str(plan)],
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            timeout=PATIENCE_S,
+            check=False,
+            env=cluster.environment(),
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    assert set(cluster.images().values()) == {NEW}
+
+
 def test_a_disk_that_is_full_is_one_clear_error(cluster: World) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -336,7 +368,7 @@ def test_a_disk_that_is_full_is_one_clear_error(cluster: World) -> None:
             env=cluster.environment(),
         )
     assert done.returncode == 1
-    assert done.stderr == "error: [Errno 28] No space left on device\n"
+    assert done.stderr == "error: standard output: No space left on device\n"
 
 
 # A cluster that says nothing, or no

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rollout.fleet.objects import parse_time
@@ -271,6 +272,9 @@ def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
     aborted = cluster.rollout("abort", ROLLOUT, *THERE, "--reason", "wrong release")
     assert aborted.code == 0, aborted.err
     assert "half-updated" in aborted.out
+    said = cluster.rollout("status", NAME, *THERE).out.splitlines()[1]
+    assert said.count("half-updated") == 1
+    assert f"; 'rollout rollback {ROLLOUT} -n {NAMESPACE}', or a new plan, brings the" in said
     again = cluster.rollout("apply", plan)
     assert again.code == 7, again.err + again.out
     assert "aborted" in again.err
@@ -491,3 +495,36 @@ def test_a_held_run_names_the_commands_that_lead_on_and_they_work_as_they_stand(
     assert "1 of 1 nodes are back after" in done.out
     assert not {"wave", "new template", "updated"} & set(done.out.replace(":", "").split())
     assert next_commands(done.out) == []
+
+
+def test_an_approval_lets_one_wave_pass_where_two_daemon_sets_have_the_same_names(
+    tmp_path: Path,
+) -> None:
+    described = fleet(3)
+    other = msgspec.structs.replace(described.daemon_sets[0], name="other")
+    described = msgspec.structs.replace(described, daemon_sets=(*described.daemon_sets, other))
+    items = [
+        {"name": NAME, "target": {"set": {"image": {"agent": NEW}}}},
+        {"name": "other", "target": {"set": {"image": {"agent": NEW}}}}
+        | {"after": {"daemonSet": NAME, "scope": "all"}},
+    ]
+    waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+    with world(described, tmp_path) as cluster:
+        plan = cluster.plan(cluster.spec(daemonSets=items, waves=waves))
+        stop = cluster.rollout("apply", plan, "--stop-at", "canary")
+        first = cluster.rollout("apply", plan)
+        by_name = cluster.rollout("approve", ROLLOUT, "--wave", "rest", *THERE)
+        given = cluster.rollout("approve", ROLLOUT, "--wave", "canary", *THERE)
+        second = cluster.rollout("resume", ROLLOUT, *THERE)
+        record = cluster.record()
+    assert stop.code == 64, stop.err
+    assert "several waves 'canary': give the number, one of 1, 3" in stop.err
+    assert first.code == 6, first.err
+    assert f"rollout approve {ROLLOUT} --wave 1 -n {NAMESPACE}" in first.out
+    assert by_name.code == 64
+    assert "several waves 'rest': give the number, one of 2, 4" in by_name.err
+    assert given.code == 0, given.err
+    assert second.code == 6, "the canary of the other one waits for a word of its own"
+    assert f"rollout approve {ROLLOUT} --wave 3 -n {NAMESPACE}" in second.out
+    assert record is not None
+    assert record["waitsFor"] == "3"

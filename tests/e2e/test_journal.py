@@ -193,6 +193,10 @@ def test_what_is_no_journal_is_told_so(cluster: World) -> None:
     done = cluster.rollout("audit", "verify", "deadbeef")
     assert done.code == 65
     assert "neither a file nor the id of a run" in done.err
+    empty = cluster.directory / "empty.jsonl"
+    empty.touch()
+    done = cluster.rollout("audit", "verify", empty)
+    assert done.out.endswith("at its end: it does not even say whose it is\n")
     done = cluster.rollout("audit", "verify", cluster.spec())
     assert done.code == 65
     assert "spec.yaml:1:" in done.err

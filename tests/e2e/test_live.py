@@ -14,7 +14,16 @@ import pytest
 
 from rollout.sim.images import Fault, FaultKind
 from tests.e2e import warm
-from tests.e2e.world import NEW, PATIENCE_S, World, fleet, run_in_terminal, world
+from tests.e2e.world import (
+    NAME,
+    NAMESPACE,
+    NEW,
+    PATIENCE_S,
+    World,
+    fleet,
+    run_in_terminal,
+    world,
+)
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -84,15 +93,20 @@ class Terminal:
         while not wanted(self.screen):
             self.screen += os.read(self._ours, 65536).decode()
 
+    def hang_up(self) -> None:
+        os.close(self._ours)
+        self._ours = -1
+
     def end(self) -> int:
         try:
             self.read_until(lambda _: False)
-        except OSError:  # EIO: the other end is closed
+        except OSError:  # EIO: the other end is closed; EBADF: ours is
             pass
         finally:
             code = self.process.wait()
             self._watchdog.cancel()
-            os.close(self._ours)
+            if self._ours >= 0:
+                os.close(self._ours)
         return code
 
 
@@ -106,6 +120,27 @@ def test_a_prompt_is_never_drawn_over(cluster: World) -> None:
     assert (
         screen.rindex("May it go?") > screen.rindex("wave 1 is done") > screen.rindex("done (1 of")
     )
+
+
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="the tests run under nohup"
+)
+def test_a_terminal_that_is_closed_stops_a_run_as_a_signal_does(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
+    cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+    terminal = Terminal(["apply", str(plan), "--grace", "1h"], cluster.environment(TERM="xterm"))
+    terminal.read_until(lambda screen: "is not ready" in screen)
+    terminal.hang_up()
+    for _ in range(2):  # the shell and the kernel each send one
+        terminal.process.send_signal(signal.SIGHUP)
+    while "pausing (1 in flight)" not in cluster.rollout("status", NAME, "-n", NAMESPACE).out:
+        assert terminal.process.poll() is None
+    cluster.break_image(NEW, None)
+    assert terminal.end() == 6, "what was in flight is awaited"
+    record = cluster.record()
+    assert record is not None
+    assert (record["phase"], record["message"]) == ("paused", "stopped by SIGHUP")
+    assert len(cluster.deleted_pods()) == 1
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 from rollout.sim.fleetfile import UpdateStrategy
@@ -68,7 +69,7 @@ def test_a_run_in_the_middle_names_itself_and_the_strategy_that_comes_back(
             assert running.end().code == 0
     said = done.out.splitlines()[1]
     assert said.startswith(f"Run {run} of rollout log-agent-2.4 (")
-    assert "is running; " in said
+    assert re.search(r" is running[:;] ", said)
     assert "the original strategy (RollingUpdate) comes back at its end" in said
     assert "strategy OnDelete" in done.out
     others = re.findall(r"^(node-00\d) +outdated +1 ", done.out, re.MULTILINE)
@@ -83,3 +84,78 @@ def test_a_node_that_may_not_run_it_says_why(tmp_path: Path) -> None:
         assert tainted.code == 0, tainted.err
         done = cluster.rollout(*HERE)
     assert re.search(r"node-001 +ineligible .*taint dedicated=gpu:NoExecute", done.out)
+
+
+def test_the_nodes_are_shown_also_where_the_record_of_their_run_was_broken_by_hand(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        plan = cluster.plan(cluster.spec(waves=[1, 3]))
+        assert cluster.rollout("apply", plan, "--stop-at", "1").code == 6
+        broken = cluster.kubectl(
+            *("patch", "configmap", "rollout-log-agent-2.4", "-n", NAMESPACE),
+            *("--type", "merge", "-p", '{"data": {"record": "{broken"}}'),
+        )
+        assert broken.code == 0, broken.err
+        done = cluster.rollout(*HERE)
+    assert done.code == 0, done.err
+    assert len(re.findall(r"^node-00\d +(?:outdated|current) ", done.out, re.MULTILINE)) == 4
+    assert done.err.startswith("warning: ConfigMap logging/rollout-log-agent-2.4 holds no run")
+
+
+def test_nodes_64_status_says_why_a_run_at_work_does_not_move(tmp_path: Path) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))
+        with cluster.start("apply", plan, "-o", "jsonl") as running:
+            run = running.event("run-started")["run"]
+            node = running.event("node-started")["node"]
+            said, why = "", f"waiting for {node}: pod log-agent-"
+            while (
+                why not in said and running.process.poll() is None
+            ):  # each renewal of the lock takes it along
+                said = cluster.rollout(*HERE).out.splitlines()[1]
+            state = cluster.rollout(*HERE, "-o", "json").json
+            running.send(signal.SIGKILL)
+            running.end()
+            gone = cluster.rollout(*HERE).out.splitlines()[1]
+    assert said.startswith(f"Run {run} of rollout log-agent-2.4 (")
+    assert f"is running: {why}" in said
+    assert state["run"]["why"].startswith(why)
+    assert "interrupted" in gone
+    assert why not in gone, "nobody waits any more"
+
+
+def test_nodes_16_status_says_which_window_a_run_waits_for_that_has_changed_nothing(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(4), tmp_path) as cluster:
+        plan = cluster.plan(cluster.spec(windows=[{"deny": "* * * * *", "for": "2h"}]))
+        with cluster.start("apply", plan, "-o", "jsonl") as running:
+            run = running.event("run-started")["run"]
+            said = ""
+            while "waiting for windows: " not in said and running.process.poll() is None:
+                said = cluster.rollout(*HERE).out.splitlines()[1]
+            running.send(signal.SIGINT)
+            assert running.end().code == 6
+            over = cluster.rollout(*HERE).out.splitlines()[1]
+    assert said.startswith(f"Run {run} (")
+    assert "has begun and changed nothing yet: waiting for windows: " in said
+    assert said.endswith("; 4 of 4 nodes are on the current revision.")
+    assert over == "Up to date and available on all 4 nodes."
+
+
+def test_a_crashing_pod_is_told_by_its_crashes_also_while_it_runs_between_two(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(3), tmp_path) as cluster:
+        cluster.break_image(NEW, Fault(FaultKind.CRASH))
+        plan = cluster.plan(cluster.spec(waves=[1, 2]))
+        assert cluster.rollout("apply", plan).code == 3
+        failed = cluster.record()
+        assert failed is not None
+        nodes = {n["node"]: n for n in cluster.rollout(*HERE, "-o", "json").json["nodes"]}
+    crashed = nodes[failed["failed"][0]]
+    assert crashed["state"] in {"CrashLoopBackOff", "restarted"}
+    assert re.match(r"container agent restarted .*last exit code 1 \(Error\)", crashed["reason"])
+    assert [n for n in nodes.values() if n is not crashed and n["reason"]] == []

@@ -131,7 +131,19 @@ def test_an_approval_says_who_when_and_why() -> None:
 
 def test_an_unknown_wave_is_refused_with_the_ones_there_are() -> None:
     with pytest.raises(UsageError, match="wave-1, wave-2, wave-3"):
-        saying.numbers_of(record(), "canary")
+        saying.number_of(record(), "canary")
+
+
+def test_a_name_that_several_waves_have_lets_none_pass() -> None:
+    names = ["canary", "rest", "canary", "rest"]
+    made = msgspec.structs.replace(record(waves=0), waves=name_runs(names), wave_count=4)
+    with pytest.raises(UsageError, match="several waves 'canary': give the number, one of 1, 3"):
+        saying.number_of(made, "canary")
+    assert saying.number_of(made, "3") == 3
+    waits = msgspec.structs.replace(made, waits_for="3")
+    assert saying.number_of(waits, "canary") == 3, "it waits behind this one"
+    with pytest.raises(UsageError, match="several waves 'rest'"):
+        saying.number_of(waits, "rest")
 
 
 @given(st.lists(st.text("ab-0129", min_size=1, max_size=5), max_size=40))

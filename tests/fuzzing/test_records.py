@@ -45,3 +45,11 @@ def test_a_damaged_record_is_read_whole_or_refused_by_name(good: Plan, data: st.
         assert decode_record(config_map(encode_record(record))) == record
         return
     assert "logging/rollout-x" in said
+
+
+@pytest.mark.parametrize("more", [{}, {"news": 1}], ids=["same fields", "new fields"])
+def test_a_record_of_a_newer_schema_is_refused_by_name(good: Plan, more: dict[str, int]) -> None:
+    written = msgspec.json.decode(encode_record(new_record(good, "run1", "2026-01-01", "ann")))
+    newer = msgspec.json.encode({**written, "schemaVersion": 9, **more}).decode()
+    with pytest.raises(StaleError, match="logging/rollout-x holds a run record of schema 9"):
+        decode_record(config_map(newer))

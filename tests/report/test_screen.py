@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from rich.console import Console
 
 from rollout.report.gatelines import GateLine
@@ -80,3 +81,15 @@ def test_nothing_wraps_on_a_narrow_terminal() -> None:
     assert lines[14].endswith("…")
     assert lines[6].split()[:4] == ["node-005", "log-agent", "soaking", "5s"]
     assert lines[6].endswith("…"), "what is cut is the long text"
+
+
+@pytest.mark.parametrize("width", [40, 30])
+def test_on_a_very_narrow_terminal_the_nodes_can_still_be_told_apart(width: int) -> None:
+    lines = drawn(PICTURE, width)
+    assert len(lines) == 15
+    assert [line.split()[0] for line in lines[6:8]] == ["node-005", "node-006"]
+
+
+@pytest.mark.parametrize("width", [40, 30, 12, 3, 1])
+def test_no_line_is_longer_than_the_terminal_is_wide(width: int) -> None:
+    assert max(map(len, drawn(PICTURE, width))) <= width

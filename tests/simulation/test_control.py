@@ -12,6 +12,7 @@ from rollout.executor.book import GRACE_S
 from rollout.executor.explain import explain
 from rollout.executor.record import Wish
 from rollout.executor.state import StepState
+from rollout.executor.timekeeping import account_of
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
@@ -542,3 +543,19 @@ def test_a_hand_over_that_was_left_overnight_is_finished_where_its_new_pod_is_we
     finish = go_on(world, Wishes()).run()
 
     assert finish.outcome is Outcome.DONE, finish
+
+
+def test_the_time_in_which_a_person_is_asked_is_lost_to_the_answers() -> None:
+    world = World(2, waves="fast")
+    walk = Walk(world)
+    began = world.now
+    for _ in range(2):
+        node = walk.question()
+        world.advance(60.0)
+        walk.run.answer(node, "go")
+    assert walk.run.run().outcome is Outcome.DONE
+
+    lost = account_of(walk.run.engine, began, world.now, 0.0).lost
+
+    assert lost["answers"] == pytest.approx(120.0, abs=1.0)
+    assert sum(lost.get(why, 0.0) for why in ("prepare", "limits")) < 5.0

@@ -116,7 +116,8 @@ def play(
             if command.code == ExitCode.LOCKED:  # by a run that never wrote its record
                 world.advance(20.0)
                 command = world.run("apply", path, "--idempotent")
-            expected = {script.code, 0}  # 0: all was done but to say so
+            over = ExitCode.STALE if script.bad else ExitCode.DONE  # all was done but to say so
+            expected = {script.code, over}
         else:
             expected = {script.code}
         assert command.code in expected, world.judge.story()
