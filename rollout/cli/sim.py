@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-import threading
+import socket
 from pathlib import Path
 
 import click
@@ -92,9 +92,12 @@ def start(
         cluster = EmbeddedCluster(described, port=port, faults=script)
     except StatusError as error:  # an object that the API refuses, as a real one would
         raise DocumentError(f"{fleet or 'the fleet'}: {error}") from None
-    ended = threading.Event()
+    end, told = socket.socketpair()
+    told.setblocking(False)
+    # Behind Ctrl-Z another thread may get the signal, which ends no wait for a lock or an event.
+    signal.set_wakeup_fd(told.fileno())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: None)
     try:
         cluster.start()
     except OSError as error:
@@ -107,7 +110,7 @@ def start(
         click.echo(f"  export KUBECONFIG={kubeconfig.absolute()}")
         if current != kubeconfigfile.NAME:
             click.echo(f"  and --context {kubeconfigfile.NAME}: the current one is {current}")
-        ended.wait()
+        end.recv(1)
     finally:
         cluster.stop()
         kubeconfigfile.remove(kubeconfig, config, before)

@@ -244,8 +244,23 @@ def test_beside_real_clusters_it_is_reached_by_its_context_and_gone_at_the_end(
         assert run("status", "log-agent", *there, "--context", "rollout-sim").code == 0
         cluster.send(signal.SIGINT)
         done = cluster.end()
+    assert (done.code, done.err) == (0, "")
     assert "--context rollout-sim: the current one is prod" in done.out
     assert yaml.safe_load(precious.read_text()) == before | {"users": []}
+
+
+def test_a_signal_that_comes_while_it_is_suspended_ends_it_too(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    for _ in range(3):  # which of its threads gets the signal is chance
+        with started("--nodes", "1", "--kubeconfig", config) as cluster:
+            assert run("status", "log-agent", "-n", "logging", "--kubeconfig", config).code == 0
+            cluster.send(signal.SIGSTOP)
+            state = Path(f"/proc/{cluster.process.pid}/stat")
+            while ") T " not in state.read_text():
+                pass
+            cluster.send(signal.SIGINT)
+            cluster.send(signal.SIGCONT)
+            assert cluster.process.wait(60.0) == 0
 
 
 def test_a_file_that_is_no_kubeconfig_is_never_overwritten(tmp_path: Path) -> None:
