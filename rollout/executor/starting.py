@@ -32,15 +32,7 @@ from rollout.executor.actions import (
 from rollout.executor.book import Book
 from rollout.executor.health import restarts_of, waiting_for
 from rollout.executor.notices import Notice
-from rollout.executor.state import (
-    IN_FLIGHT,
-    DaemonSetRun,
-    Lane,
-    Phase,
-    StepRun,
-    StepState,
-    urgency,
-)
+from rollout.executor.state import IN_FLIGHT, DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod, parse_time
 from rollout.quantity import cut, format_duration
 
@@ -182,7 +174,7 @@ def _first_that_fits(book: Book) -> StepRun | None:
         for ds in book.daemon_sets.values()
         if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
     )
-    return min((run for run in found if run is not None), key=urgency, default=None)
+    return min((run for run in found if run is not None), key=_urgency, default=None)
 
 
 def _fits_now(book: Book, run: StepRun) -> bool:
@@ -382,6 +374,11 @@ def _prolonged(book: Book, term: _Term, now: float) -> float:
     missed = book.sight.missed_by(now) - term.missed
     due = term.due + min(missed, book.plan.health.progress_deadline_s)
     return due if book.sight.dark_since is not None else max(due, book.sight.settled_at)
+
+
+def _urgency(run: StepRun) -> tuple[int, int]:
+    assert run.lane is not None
+    return run.lane, run.rank
 
 
 def _begun(pods: Iterable[Pod], now: float) -> float:
