@@ -31,7 +31,7 @@ from rollout.executor.actions import (
 from rollout.executor.book import Book
 from rollout.executor.health import restarts_of
 from rollout.executor.notices import Notice
-from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState, urgency
+from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.fleet.objects import Pod
 from rollout.quantity import cut
 
@@ -177,7 +177,7 @@ def _first_that_fits(book: Book) -> StepRun | None:
         for ds in book.daemon_sets.values()
         if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
     )
-    return min((run for run in found if run is not None), key=urgency, default=None)
+    return min((run for run in found if run is not None), key=_urgency, default=None)
 
 
 def _fits_now(book: Book, run: StepRun) -> bool:
@@ -335,3 +335,8 @@ def _assert_safe(book: Book, ds: DaemonSetRun, run: StepRun, victim: Pod) -> Non
     assert not nodegates.gates_before(book, run), "S8: a delete before its gates have passed"
     limit = book.plan.waves[run.step.wave - 1].max_unavailable
     assert ds.has_room(run, limit), "S1: the budget is used up"
+
+
+def _urgency(run: StepRun) -> tuple[int, int]:
+    assert run.lane is not None
+    return run.lane, run.rank

@@ -321,7 +321,8 @@ class DaemonSetRun:
 
     def first(self, fits: Callable[[StepRun], bool]) -> StepRun | None:
         """Return the first waiting step that fits: broken nodes first, then the plan's order."""
-        return min(filter(fits, self.heads()), key=urgency, default=None)
+        found = filter(fits, self.heads())
+        return min(found, key=lambda run: (run.lane or 0, run.rank), default=None)
 
     @property
     def waits(self) -> bool:
@@ -337,9 +338,3 @@ class DaemonSetRun:
             if heap:
                 found.append(heap[0][1])
         return found
-
-
-def urgency(run: StepRun) -> tuple[int, int]:
-    """Return what a waiting step is chosen by: the smallest goes first."""
-    assert run.lane is not None
-    return run.lane, run.rank

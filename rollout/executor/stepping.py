@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rollout.executor.actions import Ask
-from rollout.executor.state import Lane, StepRun, StepState, urgency
+from rollout.executor.state import Lane, StepRun, StepState
 
 if TYPE_CHECKING:
     from rollout.executor.book import Book
@@ -66,7 +66,7 @@ def ask_next(book: Book) -> None:
         if (run := ds.first(lambda run: run.lane is not Lane.VERIFY)) is not None
     ]
     if found and not any(run.node in walk.let_go for run in found):
-        _ask(book, min(found, key=urgency))
+        _ask(book, min(found, key=lambda run: (run.lane or 0, run.rank)))
 
 
 def heard(book: Book, node: str, word: str) -> Wishes:
