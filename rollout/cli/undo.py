@@ -100,11 +100,17 @@ def undo(
 
 
 def _plan(client: Client, name: str, number: int | None) -> Plan:
-    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+    from rollout.cluster.fleet import (
+        read_cluster_uid,
+        read_fleet,
+        read_nodes,
+        read_released,
+        read_selecting,
+    )
     from rollout.executor.keeper import Keeper
     from rollout.executor.runs import read_records_widely, read_runs, recorded_strategy
     from rollout.executor.undoing import revision_meant, sinks_of_last_run
-    from rollout.planner.rollback import rollback_plan
+    from rollout.planner.rollback import rollback_plan, surges_by_itself
 
     where = client.namespace
     fleet = read_fleet(
@@ -124,4 +130,16 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
     now = client.server_time()
     version = client.server_version()[2]
     notify = sinks_of_last_run(fleet.daemon_set.metadata.uid, records)
-    return rollback_plan(rollout, [fleet], {name: target}, version, now, notify=notify)
+    surges = surges_by_itself(fleet)
+    left = read_released(client, where, fleet.daemon_set.metadata.uid)
+    return rollback_plan(
+        rollout,
+        [fleet],
+        {name: target},
+        version,
+        now,
+        surges=[name] if surges else (),
+        unfinished={name: frozenset(pod.node for pod in left)},
+        notify=notify,
+        selecting={name: read_selecting(client, where)} if surges else {},
+    )

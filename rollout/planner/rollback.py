@@ -21,7 +21,7 @@ from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import Desired
 from rollout.planner.nodetime import beyond_usual_s
 from rollout.planner.plan import WAY_BACK, Plan
-from rollout.quantity import parse_duration
+from rollout.quantity import parse_amount, parse_duration
 from rollout.spec import (
     NODE_TIMEOUT_DEFAULT,
     Body,
@@ -77,6 +77,12 @@ def revision_to_undo_to(fleet: Fleet, number: int | None) -> ControllerRevision:
     raise StaleError(_gone(fleet, f"revision {number}"))
 
 
+def surges_by_itself(fleet: Fleet) -> bool:
+    """Whether the owner's strategy has each pod replaced by one beside it (behaviour.md 2.1)."""
+    rolling = fleet.owner_strategy.get("rollingUpdate") or {}
+    return bool(parse_amount(rolling.get("maxSurge", 0)).value)
+
+
 def rollback_plan(
     name: str,
     fleets: Sequence[Fleet],
@@ -96,7 +102,8 @@ def rollback_plan(
         targets: by DaemonSet: the revision to go back to.
         server_version: what the server calls itself.
         now: when the fleets were read, seconds since the epoch.
-        surges: DaemonSets whose pods are handed over on the way back, as they were on the way on.
+        surges: DaemonSets whose pods are handed over on the way back, as they were on the way on,
+            or as their owner's strategy has it.
         unfinished: by DaemonSet: nodes that still have a released pod, or have no pod at work, also
             those that an earlier try at this way back has left so.
         notify: who is told of it.

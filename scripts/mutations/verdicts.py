@@ -103,6 +103,36 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "unsettled-hand-overs",
+        "a run calls itself complete beside a released pod that nobody looks after",
+        "rollout/executor/starting.py",
+        " and settling.settle(book, ds)\n",
+        "\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_failed_hand_over_is_taken_back_before_the_run_is_complete",
+        ),
+    ),
+    Guard(
+        "time-without-a-controller",
+        "a hand-over fails because the controller is down, and its old pod is left",
+        "rollout/executor/terms.py",
+        "    if run.released_uid and ds.hands_over:\n",
+        "    if False:\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_hand_over_waits_for_the_controller_beyond_the_time_of_its_node",
+        ),
+    ),
+    Guard(
+        "adopted-pods",
+        "another controller takes over the old pods of a hand-over, and may end them",
+        "rollout/planner/build.py",
+        "    if not why and release is not None and release.adopters:\n",
+        "    if False:\n",
+        (
+            "tests/planner/test_handover.py::test_surge_is_refused_where_another_controller_would_take_old_pods_over",
+        ),
+    ),
+    Guard(
         "node-time-from-the-cluster",
         "a restart of ours gives a node more time",
         "rollout/executor/storedtimes.py",

@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
+from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor.actions import Outcome, TakeBack
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.cluster import Cluster
+from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
 from rollout.sim.registry import PatchType
 from rollout.sim.resources import DAEMONSETS, PODS, REPLICA_SETS
+from tests.simulation import virtual
 from tests.simulation.oracles import _node, _ready
 from tests.simulation.test_guards import refuse
 from tests.simulation.test_strangers import register_anew
@@ -284,3 +287,47 @@ def test_a_released_pod_that_another_controller_adopts_is_left_to_it() -> None:
     assert f"ReplicaSet greedy has taken over the old pod {name}" in finish.message
     assert [p["metadata"]["name"] for p in released(world)] == [name]
     assert world.step(_node(pod)).state is StepState.DONE
+
+
+def test_undo_hands_over_where_the_owner_lets_no_pod_go_before_its_successor() -> None:
+    with virtual.World(default_fleet(3, 1)) as world:
+        rolling = {"maxUnavailable": 0, "maxSurge": 1}
+        strategy = {"type": "RollingUpdate", "rollingUpdate": rolling}
+        world.patch(DAEMONSETS, "log-agent", {"spec": {"updateStrategy": strategy}})
+        world.advance(5.0)
+        plan = world.plan({"daemonSets": [{"name": "log-agent", "target": TARGET}]})
+        there = ("-n", "logging")
+        assert world.run("apply", world.save(plan)).end() == ExitCode.DONE
+        before = len(world.judge.writes)
+
+        undone = world.run("undo", "log-agent", *there, "--yes")
+
+        assert undone.end() == ExitCode.DONE, undone.text
+        writes = [w.split()[2:4] for w in world.judge.writes[before:]]
+        verbs = [verb for verb, path in writes if "/pods/" in path]
+        assert verbs.count("patch") == verbs.count("delete") == 3
+        live = world.cluster.store.get(DAEMONSETS, ("logging", "log-agent"))
+        assert live is not None
+        assert live["spec"]["updateStrategy"] == strategy
+
+
+def test_undo_of_a_killed_run_takes_its_released_pods_back() -> None:
+    with virtual.World(default_fleet(2, 1)) as world:
+        world.cluster.set_image_fault("log-agent:2.4", read_fault("never-ready"))
+        strategy = {"maxUnavailable": 0, "maxSurge": 2}
+        item = {"name": "log-agent", "target": TARGET, "strategy": strategy}
+        plan = world.plan({"daemonSets": [item], "waves": [{"name": "all"}]})
+        old = {pod["metadata"]["uid"] for pod in world.pods()}
+        killed = world.start("apply", world.save(plan))
+        world.wait_until(lambda: len(world.judge.writes) >= 3)
+        killed.kill()
+        world.advance(60.0)
+
+        undone = world.run("undo", "log-agent", "-n", "logging", "--yes")
+        undone.end()
+        world.advance(30.0)
+
+        assert {pod["metadata"]["uid"] for pod in world.pods()} == old
+        assert not any(
+            marks.RELEASED_FROM in (pod["metadata"].get("labels") or {}) for pod in world.pods()
+        )
