@@ -268,8 +268,8 @@ SIGHTS: Final = (
         "drift",
         "the run goes on over somebody else's template or strategy (S9)",
         "rollout/executor/observing.py",
-        "        book.stop_for_drift(drift)\n    resolve",
-        "        pass\n    resolve",
+        "        book.stop_for_drift(drift)\n    elif",
+        "        pass\n    elif",
         (f"{STRANGERS}test_a_template_edited_in_mid_run_stops_it_before_the_next_delete",),
     ),
     Guard(
