@@ -7,6 +7,7 @@
         NotFound                   name something that exists
         NotServed                  install what serves that API group
         Forbidden (11)             ask for the permission
+          Unauthenticated            log in again
         Conflict                   read again and decide again
         Rejected                   the server calls the request invalid
         Gone                       list again: the version is too old

@@ -174,7 +174,7 @@ def _run(
         heed=Heed(wishes_of(first), wishes_of, run.say, run.lock.say, stop_at, ask, decided),
         gatekeeping=Gatekeeping(
             settings=gates.settings,
-            carried=carried_from(first.gates, first.gate_wave),
+            carried=carried_from(first.gates, first.gate_wave, killed=_was_killed(session)),
             ignore_windows=gates.ignore_windows,
             keep=run.keep_gates,
             earlier=first.gates if session.resumed else (),

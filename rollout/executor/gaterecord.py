@@ -2,13 +2,14 @@
 
 Verdicts are for people; none is carried over to the next process, which asks again. What it takes
 over is since when somebody's approval is wanted, and which waves had begun: behind those the gates
-have passed. Bounded, so that the record stays small whatever a plan asks.
+have passed; and, of a process that was killed, since when the gates were asked that had no verdict,
+for a restart gives them no more time. Bounded, so that the record stays small whatever a plan asks.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -93,9 +94,19 @@ def never_asked(plan: Plan, gates: GateBook, now: float) -> tuple[RecordedGate, 
     )
 
 
-def carried_from(gates: Iterable[RecordedGate], wave: int) -> Carried:
-    """Return what the next process takes over."""
-    return Carried(began={gate.id: parse_time(gate.began) for gate in gates}, wave=wave)
+def carried_from(gates: Sequence[RecordedGate], wave: int, *, killed: bool) -> Carried:
+    """Return what the next process takes over.
+
+    Args:
+        gates: as the record holds them.
+        wave: the highest (1-based) that had begun.
+        killed: the process before has not come to its own end.
+    """
+    return Carried(
+        began={gate.id: parse_time(gate.began) for gate in gates},
+        wave=wave,
+        open={g.id: parse_time(g.began) for g in gates if killed and g.status in _UNDECIDED},
+    )
 
 
 def _weight(run: GateRun) -> int:

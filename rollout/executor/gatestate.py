@@ -33,10 +33,12 @@ class Carried:
     Attributes:
         began: gate run -> when it was first asked, seconds.
         wave: the highest wave (1-based) that had begun; 0: none.
+        open: the same as `began` of those that were being asked when that process was killed.
     """
 
     began: Mapping[str, float] = field(default_factory=dict)
     wave: int = 0
+    open: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Gating:
     ) -> None:
         self.gates = gates
         self.carried = carried
+        self.open_before = dict(carried.open)
         self.ignore_windows = ignore_windows
         self.on_failure: Reaction = plan.failure.on_failure
         self.by_name = {gate.name: gate for gate in plan.gates}

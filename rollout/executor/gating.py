@@ -12,6 +12,7 @@ from rollout.executor import backgroundgates, controlling, gateagain, sight
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatechange import changed_at
+from rollout.executor.gatestate import Gating
 from rollout.executor.gatestop import lets_go_on, stop_for
 from rollout.executor.gatewindows import look_at_windows, shut_for
 from rollout.executor.nodegates import begin_proof, step_back
@@ -90,10 +91,16 @@ def _begin_vertex(book: Book, run: StepRun, now: float) -> None:
         gate,
         partial(_vertex_judged, book, run),
         now,
-        began=state.carried.began.get(run.step.id) if isinstance(gate, _STORED) else None,
+        began=_began_before(state, gate, run.step.id),
         change=changed_at(book, gate, run.step.wave, now),
         wave=run.step.wave,
     )
+
+
+def _began_before(state: Gating, gate: Gate, run_id: str) -> float | None:
+    """Return since when a gate is asked, where an earlier process began it; None: from now on."""
+    open_before = state.open_before.pop(run_id, None)
+    return state.carried.began.get(run_id) if isinstance(gate, _STORED) else open_before
 
 
 def _is_behind_us(book: Book, run: StepRun) -> bool:

@@ -61,6 +61,7 @@ def _ask_for_node(book: Book, run: StepRun, gates: list[Gate], now: float) -> No
             gate,
             partial(_node_judged, book, run),
             now,
+            began=book.gating.open_before.pop(ids[gate.name], None),
             change=run.started_at if gate.at == "after-node" else 0.0,
             meter="" if per_node(gate) else f"gate/{gate.at}/{gate.name}",
             wave=run.step.wave,

@@ -211,6 +211,26 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "validation-goes-on-from-its-begin",
+        "a restart of ours gives a gate its whole time again",
+        "rollout/executor/gaterecord.py",
+        "for g in gates if killed and g.status",
+        "for g in gates if False and g.status",
+        (
+            "tests/simulation/test_gates.py::test_nodes_04_a_validation_that_began_8_minutes_before_a_restart_has_2_of_10_left",
+        ),
+    ),
+    Guard(
+        "min-ready-as-it-is",
+        "minReadySeconds that are raised in mid-run are ignored to its end",
+        "rollout/executor/observing.py",
+        "    if seconds == ds.view.min_ready_s:\n",
+        "    if True:\n",
+        (
+            "tests/simulation/test_guards.py::test_min_ready_seconds_count_as_they_are_now_for_what_is_available",
+        ),
+    ),
+    Guard(
         "no-word-that-outlasts-its-second",
         "a pod that somebody takes between two processes makes its node fail at once",
         "rollout/executor/storedtimes.py",

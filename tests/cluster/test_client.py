@@ -17,6 +17,7 @@ from rollout.errors import (
     NotServed,
     Rejected,
     Throttled,
+    Unauthenticated,
     Unreachable,
 )
 from tests.cluster.world import (
@@ -113,7 +114,7 @@ def test_nothing_of_the_core_is_missing_on_the_word_of_a_proxy(tmp_path: Path) -
     ("answer", "kind", "words"),
     [
         (status(400, "unable to parse requirement", "BadRequest"), Rejected, "unable to parse"),
-        (status(401, "Unauthorized", "Unauthorized"), Forbidden, "log in again"),
+        (status(401, "Unauthorized", "Unauthorized"), Unauthenticated, "log in again"),
         (
             status(403, 'pods is forbidden: User "dev" cannot list resource "pods"', "Forbidden"),
             Forbidden,

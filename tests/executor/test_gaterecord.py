@@ -40,7 +40,7 @@ def test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says() -> N
     run = world.start(Script())
     world.clock.run_until(lambda: bool(run.engine.gates.open), 600.0)
     (asked,) = run.engine.gates.open.values()
-    carried = carried_from(recorded_gates(run.engine.gates), 1)
+    carried = carried_from(recorded_gates(run.engine.gates), 1, killed=False)
 
     assert asked.began % 1.0
     assert 0 <= carried.began[asked.id] - asked.began < 1

@@ -11,6 +11,7 @@ import pytest
 
 from rollout.executor.actions import Outcome
 from rollout.executor.explain import explain
+from rollout.executor.gaterecord import carried_from, recorded_gates
 from rollout.executor.gatestate import Carried
 from rollout.fleet.objects import parse_time
 from rollout.gates.verdict import Status
@@ -464,6 +465,30 @@ def test_an_approval_behind_each_node_frees_nothing_until_it_is_given() -> None:
     run = world.start()
     assert run.run().outcome is Outcome.PAUSED
     assert world.deletes == 2
+
+
+@pytest.mark.parametrize("at", ["after-wave", "after-node"])
+def test_nodes_04_a_validation_that_began_8_minutes_before_a_restart_has_2_of_10_left(
+    at: str,
+) -> None:
+    world = World(waves="fast", gates=[gate("valid", at, deadline="10m", interval="1m")])
+    first = world.start(Script(valid=["wait"]))
+    world.clock.run_until(lambda: bool(first.engine.gates.open), 600.0)
+    began = world.clock.now()
+    world.clock.advance(480.0)
+    recorded = recorded_gates(first.engine.gates)
+    first.kill()
+
+    second = world.resume(Script(valid=["wait"]), carried_from(recorded, 1, killed=True))
+    finish = second.run()
+
+    assert finish.outcome is not Outcome.DONE
+    assert 598 <= world.clock.now() - began <= 620
+
+    third = world.resume(Script(valid=["wait"]), carried_from(recorded, 1, killed=False))
+    again = world.clock.now()
+    third.run()
+    assert world.clock.now() - again >= 590, "a run that came to its own end asks afresh"
 
 
 def test_a_pause_gate_goes_on_from_its_stored_begin() -> None:
