@@ -22,6 +22,7 @@ from rollout.executor.record import (
     decode_record,
     record_name,
 )
+from rollout.printable import one_line
 
 _SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
@@ -190,5 +191,5 @@ class _Locks:
     def _lock(self, name: LeaseName, lease: LeaseState) -> HeldLock:
         holder = parse_holder(lease.holder)
         age_s = self._store.age_s(lease.renewed)
-        ended, said = has_ended(holder.process), self._store.said(name)
+        ended, said = has_ended(holder.process), one_line(self._store.said(name))
         return HeldLock(str(name), holder.run_id, holder.who, age_s, ended, said)
