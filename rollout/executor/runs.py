@@ -24,6 +24,7 @@ from rollout.executor.record import (
     record_name,
 )
 from rollout.fleet.objects import JsonObject
+from rollout.printable import one_line
 
 _SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
@@ -215,5 +216,5 @@ class _Locks:
     def _lock(self, name: LeaseName, lease: LeaseState) -> HeldLock:
         holder = parse_holder(lease.holder)
         age_s = self._store.age_s(lease.renewed)
-        ended, said = has_ended(holder.process), self._store.said(name)
+        ended, said = has_ended(holder.process), one_line(self._store.said(name))
         return HeldLock(str(name), holder.run_id, holder.who, age_s, ended, said)
