@@ -67,13 +67,14 @@ def test_a_released_pod_that_ended_while_nobody_looked_is_not_waited_for() -> No
         else:
             tell(event, resource)
 
+    def end(name: str) -> None:
+        world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
+
     def end_it(event: Event) -> None:
-        if event.type != "DELETED" and marks.RELEASED_FROM in event.object["metadata"]["labels"]:
+        meta = event.object["metadata"]
+        if event.type != "DELETED" and marks.RELEASED_FROM in meta["labels"]:
             stop()
-            name = event.object["metadata"]["name"]
-            world.cluster.clock.call_later(
-                0.01, lambda: world.cluster.registry.delete(PODS, "logging", name, SOMEBODY)
-            )
+            world.cluster.clock.call_later(0.01, lambda: end(meta["name"]))
 
     vars(world.run)["_later"] = with_a_gap
     stop = world.cluster.store.subscribe(PODS, end_it)
