@@ -8,6 +8,10 @@ from typing import Final
 BACK: Final = "tests/simulation/test_way_back.py::"
 BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
+CUTS: Final = (
+    "tests/simulation/test_crash_points.py::"
+    "test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end"
+)
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 DRIFT: Final = "tests/simulation/test_drift.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"
@@ -15,6 +19,7 @@ COMMANDS: Final = "tests/simulation/test_stories.py::"
 GATES: Final = "tests/simulation/test_gates.py::"
 LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
 STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
+WAITS: Final = "tests/simulation/test_guarded_waits.py::"
 STRANGERS: Final = "tests/simulation/test_strangers.py::"
 
 

@@ -7,12 +7,15 @@ from typing import Final
 from scripts.mutations.guard import (
     BACK,
     BAKING,
+    CUTS,
     DEEDS,
+    DRIFT,
     FAULTS,
     GATES,
     LIMITS,
     STORIES,
     STRANGERS,
+    WAITS,
     Guard,
     Place,
 )
@@ -307,5 +310,46 @@ STARTS: Final = (
         (
             "tests/simulation/test_back_past_the_dead.py::test_one_word_is_one_try_also_when_another_process_hears_it",
         ),
+    ),
+    Guard(
+        "earlier-wave-first",
+        "a later wave goes on while a node of an earlier one is tried again (S7)",
+        "rollout/executor/controlling.py",
+        "all(run.step.wave <= other.step.wave for other in book.retries.open.values())\n",
+        "True\n",
+        (f"{WAITS}test_no_later_wave_goes_on_while_a_node_is_tried_again",),
+    ),
+    Guard(
+        "pods-beside",
+        "a node counts as done, or as back, while another pod is still there",
+        "rollout/executor/health.py",
+        "    if ready_since is None or any(not _is_new(run, ds, other) for other in pods):\n",
+        "    if ready_since is None:\n",
+        (f"{WAITS}test_a_way_back_waits_until_the_pod_beside_the_one_taken_back_is_gone",),
+    ),
+    Guard(
+        "released-pods-that-nobody-saw",
+        "a node waits for a released pod that has ended, until it has failed",
+        "rollout/executor/observing.py",
+        "            book.node_changed(ds, step.node, now)\n    for pod in pods:\n"
+        "        released_seen",
+        "    for pod in pods:\n        released_seen",
+        (f"{WAITS}test_a_released_pod_that_ended_while_nobody_looked_is_not_waited_for",),
+    ),
+    Guard(
+        "time-of-a-pod-taken-back",
+        "a way back that goes on takes the age of an old pod for the time of its step",
+        "rollout/executor/starting.py",
+        "    telling = [pod for pod in pods if pod.terminating] or pods\n",
+        "    telling = pods\n",
+        (f"{CUTS}[hand-over back-after]",),
+    ),
+    Guard(
+        "drift-at-the-end",
+        "drift under the last node is not how the run ends (S9)",
+        "rollout/executor/engine.py",
+        "            if self.drift_why:  # an OnDelete of the owner",
+        "            if False:  # an OnDelete of the owner",
+        (f"{DRIFT}test_drift_under_the_last_node_of_an_on_delete_is_how_the_run_ends",),
     ),
 )
