@@ -190,7 +190,8 @@ def told_by(pods: Collection[Pod]) -> float:
     Where one pod ends, its end is what began: the one beside it may be an old one that was taken
     back, and as old as the fleet.
     """
-    times = map(_pod_began, [pod for pod in pods if pod.terminating] or pods)
+    telling = [pod for pod in pods if pod.terminating] or pods
+    times = map(_pod_began, telling)
     return min((time for time in times if time is not None), default=inf)
 
 

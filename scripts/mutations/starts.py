@@ -339,7 +339,7 @@ STARTS: Final = (
     Guard(
         "time-of-a-pod-taken-back",
         "a way back that goes on takes the age of an old pod for the time of its step",
-        "rollout/executor/starting.py",
+        "rollout/executor/storedtimes.py",
         "    telling = [pod for pod in pods if pod.terminating] or pods\n",
         "    telling = pods\n",
         (f"{CUTS}[hand-over back-after]",),
