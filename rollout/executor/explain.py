@@ -11,6 +11,7 @@ from rollout.executor import (
     gatewaiting,
     gatewindows,
     guarding,
+    settling,
     sight,
     zones,
 )
@@ -64,6 +65,8 @@ def _sentence(engine: Engine, now: float) -> str:
         return f"{prefix}{cut([run.node for run in named])}: {_waiting_to_start(engine, now)}"
     if prefix:
         return prefix.rstrip("; ")
+    if taking_back := settling.waits_for(engine):
+        return taking_back
     return gatewaiting.sentence(engine) or _waiting_to_start(engine, now)
 
 

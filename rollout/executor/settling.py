@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rollout.executor.book import Book
 
 _GIVEN_UP = (StepState.FAILED, StepState.SKIPPED, StepState.GONE)
+_SHARE = 0.9  # of the time until the progress deadline would end the run
 AGAIN_S = 2.0  # seconds until what was not done is tried again
 
 
@@ -60,7 +61,8 @@ def make_room(book: Book, now: float) -> None:
 def _patience_s(book: Book) -> float:
     """Return for how long a failed node may get well; it ends before the progress deadline."""
     health = book.plan.health
-    return min(health.node_timeout_s, health.progress_deadline_s - health.node_timeout_s) / 2
+    beyond_s = health.progress_deadline_s - health.node_timeout_s
+    return _SHARE * min(health.node_timeout_s, beyond_s)
 
 
 def _take_back(book: Book, ds: DaemonSetRun, run: StepRun, pod: Pod) -> None:
@@ -137,6 +139,14 @@ def sentence(sets: Iterable[DaemonSetRun]) -> str:
         f"({first.left_beside}): 'rollout cleanup --daemonset {ds.name} -n {ds.planned.namespace}' "
         "does it"
     )
+
+
+def waits_for(book: Book) -> str:
+    """Say whose old pod is being taken back; "" when none is."""
+    nodes = sorted(
+        {run.node for d in book.daemon_sets.values() for run, _ in _owed(d) if run.taken_back}
+    )
+    return f"waiting for the old pods on {cut(nodes)}: they are taken back" if nodes else ""
 
 
 def at_work(book: Book) -> str:
