@@ -100,7 +100,7 @@ def plan_back(
         where = session.keeper.namespace
         digest = ds.previous_digest
         targets[ds.name] = revision_to_go_to(client, where, session.record.name, digest, fleet)
-        if ds.previous_digest == ds.target_digest and _is_mixed(fleet):
+        if ds.previous_digest == ds.target_digest and (_is_mixed(fleet) or _is_ill(fleet)):
             raise StaleError(
                 f"DaemonSet {ds.namespace}/{ds.name}: nothing tells which template its nodes had "
                 "before the run, whose target was there already; 'rollout undo "
@@ -143,6 +143,12 @@ def _nodes(client: Client, rest: Callable[[float], bool]) -> list[Node]:
 def _is_mixed(fleet: Fleet) -> bool:
     """Whether some nodes are not on the current revision: going "back" to it would replace them."""
     return not all(any(map(fleet.is_current, pods)) for pods in fleet.pods.values())
+
+
+def _is_ill(fleet: Fleet) -> bool:
+    """Whether no pod is ready: nobody goes "back" to a template that is well nowhere."""
+    pods = [pod for group in fleet.pods.values() for pod in group]
+    return bool(pods) and not any(pod.ready for pod in pods)
 
 
 def _in_flight(fleet: Fleet) -> frozenset[str]:

@@ -115,6 +115,22 @@ def test_updates_53_the_same_release_again_does_not_pass_over_the_node_that_stop
     assert strategy == "RollingUpdate"
 
 
+def test_updates_44_no_way_back_is_called_done_where_the_old_template_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    """No history, one node, the same bad release twice: nothing holds the old template."""
+    with world(fleet(1), tmp_path) as cluster:
+        cluster.patch_daemon_set({"spec": {"revisionHistoryLimit": 0}})
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        spec = cluster.spec(health=QUICK_VERDICT)
+        assert cluster.rollout("apply", "-f", spec, "--yes").code == 3
+        assert cluster.rollout("apply", "-f", spec, "--yes").code == 3
+        back = cluster.rollout("rollback", "log-agent-2.4", "-n", NAMESPACE)
+    assert back.code == 7, back.out
+    assert "nothing tells which template its nodes had before the run" in back.err
+    assert "Rolled back" not in back.out
+
+
 def test_updates_53_a_plan_with_nothing_to_do_names_the_pods_that_are_not_well(
     tmp_path: Path,
 ) -> None:
