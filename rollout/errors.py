@@ -151,9 +151,18 @@ class StaleError(RolloutError):
 
 
 class LockedError(RolloutError):
-    """Another run works on the same DaemonSet."""
+    """Another run, or another process of this one, works on the same DaemonSet.
+
+    Args:
+        message: who holds the lock, and what to do.
+        by: id of the run that holds it; "": it is this one's own.
+    """
 
     exit_code = ExitCode.LOCKED
+
+    def __init__(self, message: str, by: str = "") -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class JournalError(RolloutError):

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 @stop_at_option
 @forgiving_options
 @grace_option
-@click.option("--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before.")
+@click.option(
+    "--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before, and well."
+)
 @click.option(
     "--on-drift",
     type=click.Choice(["fail", "reconcile", "ignore"]),

@@ -304,7 +304,7 @@ def _approve_nodes(
     allowed: Allowed,
 ) -> int:
     from rollout.cli.named import require_nodes
-    from rollout.cli.resume import kept_or_given
+    from rollout.cli.resume import kept_or_given, require_own
     from rollout.cli.running import carry_out_plan
     from rollout.cli.speaking import tell
     from rollout.executor import saying
@@ -326,7 +326,8 @@ def _approve_nodes(
         code, result = carry_out_plan(
             run.client, kept_or_given(run, plan_file), output, journal, allowed
         )
-    except LockedError:
+    except LockedError as error:
+        require_own(error, record.run_id)
         return ExitCode.DONE  # it is at work by now, and hears of it
     moved = not {*nodes} & {run.node for run in result.steps if run.reason or not run.ended_at}
     paused = result.finish.outcome is Outcome.PAUSED

@@ -90,8 +90,8 @@ def resume(
                 junit=junit,
             )
         except LockedError as error:
-            why = f"Asked: run {record.run_id} goes on by itself; it is at work: {error}"
-            tell(why, output)
+            require_own(error, record.run_id)
+            tell(f"Asked: run {record.run_id} is at work, and goes on by itself.", output)
             return ExitCode.DONE
         return forgiving.code(code, result)
 
@@ -202,7 +202,8 @@ def roll_back_or_ask(
             result = roll_back(
                 *(run.client, session, inbox, told, tuning), begun=begun, ended=notifier.end
             )
-    except LockedError:
+    except LockedError as error:
+        require_own(error, run.record.run_id)
         tell(f"Asked: run {run.record.run_id} is at work and rolls back itself.", output)
         return ExitCode.DONE
     code = exit_code(result.finish)
@@ -237,7 +238,8 @@ def end_or_ask(
                 begun=teller.write_through,
                 ended=notifier.ended_by_hand,
             )
-    except LockedError:
+    except LockedError as error:
+        require_own(error, run.record.run_id)
         why = f"Asked: run {run.record.run_id} is at work; it ends when nothing is in flight."
         tell(why, output)
         return ExitCode.DONE
@@ -246,6 +248,16 @@ def end_or_ask(
         return roll_back_or_ask(run, output, journal, allowed)
     tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}", output)
     return ExitCode.DONE
+
+
+def require_own(error: LockedError, run_id: str) -> None:
+    """Raise the error again where another run is at work: it does not do what this one was asked.
+
+    Raises:
+        LockedError: the lock is another run's.
+    """
+    if error.by not in ("", run_id):
+        raise error
 
 
 def _session(run: Hearing, journal: JournalOptions) -> Session:

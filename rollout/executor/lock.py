@@ -216,7 +216,8 @@ class Lock:
             match self._judge(seen[name]):
                 case Busy():
                     assert lease is not None
-                    raise LockedError(locked_text(name, lease, self._store.age_s(lease.renewed)))
+                    said = locked_text(name, lease, self._store.age_s(lease.renewed))
+                    raise LockedError(said, parse_holder(lease.holder).run_id)
                 case Wait(seconds):
                     waits.append(seconds)
                     if first:

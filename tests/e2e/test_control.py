@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from rollout.fleet.objects import parse_time
 from rollout.sim.fleetfile import Rule, User
@@ -528,3 +529,22 @@ def test_an_approval_lets_one_wave_pass_where_two_daemon_sets_have_the_same_name
     assert f"rollout approve {ROLLOUT} --wave 3 -n {NAMESPACE}" in second.out
     assert record is not None
     assert record["waitsFor"] == "3"
+
+
+@pytest.mark.parametrize("verb", ["resume", "rollback", "abort"])
+def test_a_run_is_not_called_at_work_where_the_lock_is_another_run_s(
+    cluster: World, verb: str
+) -> None:
+    plan = cluster.plan(cluster.spec(waves=[1, 5]))
+    assert cluster.rollout("apply", plan, "--stop-at", "1").code == 6
+    spec = cluster.spec("other.yaml", windows=[{"deny": "* * * * *", "for": "2h"}])
+    document = yaml.safe_load(spec.read_text())
+    document["metadata"]["name"] = "other"
+    spec.write_text(yaml.safe_dump(document))
+    with cluster.start("apply", "-f", spec, "--yes", "-o", "jsonl") as other:
+        holder = other.event("run-started")["run"]  # has the lock, and waits for its window
+        done = cluster.rollout(verb, ROLLOUT, *THERE)
+        other.send(signal.SIGINT)
+        other.end()
+    assert done.code == 10, done.out + done.err
+    assert f"is locked by run {holder} of " in done.err
