@@ -213,6 +213,7 @@ class Judge:
             before = self._place(event.old or {})
             assert before is not None
             self.starts.taken_back(before)
+            self._slots.pop(before, None)  # the pod that serves again has nothing to prove
         if place is None:
             return
         ends = meta.get("deletionTimestamp") and not (
