@@ -352,4 +352,12 @@ STARTS: Final = (
         "            if False:  # an OnDelete of the owner",
         (f"{DRIFT}test_drift_under_the_last_node_of_an_on_delete_is_how_the_run_ends",),
     ),
+    Guard(
+        "abort-behind-the-end",
+        "an abort that comes while the end is written is lost",
+        "rollout/executor/ending.py",
+        '    if wish is not None and wish.verb == "abort" and finish.outcome in _UNFINISHED:\n',
+        '    if wish is not None and wish.verb == "never":\n',
+        (f"{WAITS}test_an_abort_that_comes_while_the_end_is_written_is_how_the_run_ends",),
+    ),
 )

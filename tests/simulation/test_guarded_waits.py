@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec.structs import replace
 
 from rollout.errors import ExitCode
@@ -10,10 +11,13 @@ from rollout.executor.actions import Outcome
 from rollout.fleet import marks
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import PODS, Resource
+from rollout.sim.registry import PatchType
+from rollout.sim.requests import Request
+from rollout.sim.resources import CONFIG_MAPS, PODS, Resource
 from rollout.sim.store import Event
 from tests.simulation import world as engineworld
-from tests.simulation.faultworld import NEW, THERE, after_deletes, begin, spec
+from tests.simulation.faultworld import NEW, THERE, AtTheFirst, after_deletes, begin, spec
+from tests.simulation.threads import Process
 from tests.simulation.virtual import World
 from tests.simulation.world import SOMEBODY
 
@@ -84,3 +88,36 @@ def test_a_released_pod_that_ended_while_nobody_looked_is_not_waited_for() -> No
     world.run._take(ev.ReleasedListed("log-agent", ()))
 
     assert world.finish().outcome is Outcome.DONE
+
+
+def test_an_abort_that_comes_while_the_end_is_written_is_how_the_run_ends() -> None:
+    with World(default_fleet(2, 1)) as world:
+        world.cluster.set_image_fault(NEW, read_fault("crash"))
+        last = AtTheLastRecord(world)
+
+        assert begin(world).end() == ExitCode.HELD
+
+        assert last.struck == 1
+        assert [record["phase"] for record in world.judge.wrote.records()] == ["aborted"]
+
+
+class AtTheLastRecord(AtTheFirst):
+    """Lets somebody abort right before the record of a run that is held is served."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "PUT", "/configmaps/", self._abort)
+
+    def before(self, process: Process, request: Request) -> None:
+        if request.method != "PUT" or b'\\"phase\\":\\"held\\"' in request.body:
+            super().before(process, request)
+
+    def _abort(self, request: Request) -> None:
+        name = request.path.rpartition("/")[2]
+        found = self._world.cluster.store.get(CONFIG_MAPS, ("logging", name))
+        assert found is not None
+        record = msgspec.json.decode(found["data"]["record"])
+        record["wish"] = {"verb": "abort", "by": "ann", "at": "2026-09-21T14:13:30Z"}
+        text = msgspec.json.encode(record).decode()
+        registry = self._world.cluster.registry
+        body = {"data": {"record": text}}
+        registry.patch(CONFIG_MAPS, "logging", name, body, PatchType.MERGE, SOMEBODY)
