@@ -88,7 +88,8 @@ class _Story:
                 code = back
                 break
         world.advance(90.0)
-        world.judge.check_strategy(restored=code in (0, 4))
+        edited = "edit-strategy" in self.acted
+        world.judge.check_strategy(restored=code in (0, 4), edited=edited)
         world.judge.rule()
         check_secrets(world.machine, world.cluster.store)
         self._check_end(code)
