@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from rollout.errors import DocumentError
-from rollout.planner.graph import check_steps
+from rollout.planner.graph import check_names, check_steps
 from rollout.planner.plan import MOST_READ, Plan, decode
 
 
@@ -25,6 +25,7 @@ def read_plan(path: Path) -> Plan:
         raise DocumentError(f"{path}: larger than {MOST_READ:,} bytes; is it the right file?")
     plan = decode(data, str(path))
     check_steps(plan.steps)
+    check_names(plan)
     return plan
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rollout.errors import DocumentError
 from rollout.gatespec.base import At
-from rollout.planner.plan import Step, VertexKind
+from rollout.planner.plan import Plan, Step, VertexKind
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -131,6 +131,28 @@ def check_steps(steps: Sequence[Step]) -> None:
             digraph(steps)  # out of order, which is no fault, or it says what is wrong
             return
         known.add(step.id)
+
+
+def check_names(plan: Plan) -> None:
+    """Prove that the steps name only waves, gates and DaemonSets that the plan has.
+
+    Raises:
+        DocumentError: when one names another.
+    """
+    gates = {gate.name for gate in plan.gates}
+    names = {ds.name for ds in plan.daemon_sets} | {""}
+    for step in plan.steps:
+        if not 0 <= step.wave <= len(plan.waves) or (step.kind == "update" and not step.wave):
+            missing = f"wave {step.wave}"
+        elif step.kind == "gate" and step.gate not in gates:
+            missing = f"gate '{step.gate}'"
+        elif step.daemon_set not in names:
+            missing = f"DaemonSet '{step.daemon_set}'"
+        else:
+            continue
+        raise DocumentError(
+            f"the plan's step '{step.id}' is of {missing}, which it lacks; plan again"
+        )
 
 
 def digraph(steps: Sequence[Step]) -> nx.DiGraph[str]:

@@ -317,24 +317,21 @@ def test_an_older_list_that_stays_is_how_things_are(tmp_path: Path) -> None:
 
 def test_bookmarks_from_the_past_are_no_sign_of_life(tmp_path: Path) -> None:
     now = [0.0]
+    is_heard = threading.Event()
 
     def marks() -> Iterator[bytes]:
-        for _ in range(3):
-            now[0] += 60.0
-            yield bookmark(90)
+        yield event("ADDED", pod("a", 101))
+        is_heard.wait(PATIENCE_S)
+        now[0] += 100.0
+        yield bookmark(90)
 
-    def wait(_seconds: float) -> None:
-        now[0] += 1.0
-
-    lists = [page(version=100), page(pod("a", 101), version=101)]
-    with watching(
-        Story(lists, [Streamed(marks())]),
-        tmp_path,
-        replace(HASTE, silence_s=75.0),
-        clock=lambda: now[0],
-        wait=wait,
-    ) as told:
-        assert told.next(4) == ["list 100:", "stalled", "list 101: a", "resumed"]
+    lists = [page(version=100), page(pod("a", 101), version=102)]
+    timing = replace(HASTE, silence_s=75.0)
+    story = Story(lists, [Streamed(marks())])
+    with watching(story, tmp_path, timing, clock=lambda: now[0]) as told:
+        assert told.next(2) == ["list 100:", "changed a 101"]
+        is_heard.set()
+        assert told.next(3) == ["stalled", "list 102: a", "resumed"]
 
 
 def test_time_travel_is_reported_and_repetitions_are_dropped(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_a_stopped_run_is_aborted_and_taken_back(cluster: World) -> None:
     assert "half-updated" in aborted.out
     said = cluster.rollout("status", NAME, *THERE).out.splitlines()[1]
     assert said.count("half-updated") == 1
-    assert f"; 'rollout rollback {ROLLOUT} -n {NAMESPACE}', or a new plan, brings the" in said
+    assert "comes back with the next plan, 'rollout rollback' or 'rollout cleanup'" in said
     again = cluster.rollout("apply", plan)
     assert again.code == 7, again.err + again.out
     assert "aborted" in again.err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rollout.errors import DocumentError, RolloutError
 from rollout.planner import plan as planning
-from rollout.planner.graph import digraph
+from rollout.planner.graph import check_names, digraph
 from rollout.planner.plan import Plan, decode, encode, seal
 from rollout.report.dot import plan_dot
 from rollout.report.markdown import plan_markdown
@@ -60,6 +60,7 @@ def test_a_plan_that_somebody_changed_and_sealed_anew_does_no_harm(
         forged = encode(seal(msgspec.convert(document, Plan)))
         plan = decode(forged, "plan.json")
         digraph(plan.steps)
+        check_names(plan)
     except (DocumentError, msgspec.ValidationError):
         return
     for render in FORMATS:

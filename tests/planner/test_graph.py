@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+import msgspec
 import networkx as nx
 import pytest
 from hypothesis import given
@@ -16,12 +17,14 @@ from rollout.planner.graph import (
     GraphInput,
     Link,
     build_steps,
+    check_names,
     check_steps,
     cycle_edges,
     digraph,
     order_daemon_sets,
 )
 from rollout.planner.plan import Step
+from tests.planner.worlds import make_fleet, plan_of
 
 
 def given_(
@@ -420,3 +423,23 @@ def test_edges_grow_as_nodes_plus_gates() -> None:
     places += [GatePlace(f"h{i}", "after-wave", frozenset([1])) for i in range(20)]
     graph = digraph(gated([nodes], places))
     assert graph.number_of_edges() < len(nodes) * 2 + len(places) * 2 + 10
+
+
+@pytest.mark.parametrize(
+    ("step", "missing"),
+    [
+        (Step("barrier/9", "barrier", wave=9), "wave 9"),
+        (Step("barrier/x", "barrier", wave=-1), "wave -1"),
+        (Step("update/log-agent/n", "update", daemon_set="log-agent", node="n"), "wave 0"),
+        (Step("gate/1/none", "gate", wave=1), "gate 'none'"),
+        (Step("restore/other", "restore", daemon_set="other"), "DaemonSet 'other'"),
+    ],
+)
+def test_a_step_of_a_wave_gate_or_daemon_set_that_there_is_not_is_refused(
+    step: Step, missing: str
+) -> None:
+    plan = plan_of(make_fleet(3))
+    check_names(plan)
+    forged = msgspec.structs.replace(plan, steps=(*plan.steps, step))
+    with pytest.raises(DocumentError, match=f"step '{step.id}' is of {missing}, which it lacks"):
+        check_names(forged)
