@@ -129,4 +129,4 @@ def _last_record(client: Client, fleet: Fleet) -> RunRecord | None:
         for one in found
         if one.record is not None and any(ds.uid == meta.uid for ds in one.record.daemon_sets)
     ]
-    return max(records, key=lambda record: record.started_at, default=None)
+    return max(records, key=lambda record: record.order, default=None)

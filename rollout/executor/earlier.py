@@ -51,5 +51,5 @@ def template_before(uid: str, digest: str, runs: Iterable[PastRun]) -> str:
         "" when the last run to the template went well, or none led to it.
     """
     found = [(run, ds) for run in runs if (ds := led_to(run, uid, digest)) is not None]
-    last = max(found, key=lambda pair: pair[0].started_at, default=None)
+    last = max(found, key=lambda pair: pair[0].order, default=None)
     return "" if last is None or went_well(last[0]) else last[1].previous_digest

@@ -48,6 +48,12 @@ class PastRun(Struct, frozen=True):
     daemon_sets: tuple[RunSubject, ...]
     counts: Counts | None = None  # None: it never came to an end
     journals: tuple[JournalHead, ...] = ()
+    epoch: int = 0  # of its lock
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Which run of a DaemonSet came later; times are whole seconds, and runs can be short."""
+        return self.started_at, self.epoch
 
 
 def past_run(record: RunRecord) -> PastRun:
@@ -67,6 +73,7 @@ def past_run(record: RunRecord) -> PastRun:
         ),
         counts=record.counts,
         journals=record.journals,
+        epoch=record.epoch,
     )
 
 

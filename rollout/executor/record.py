@@ -188,6 +188,11 @@ class RunRecord(Struct, frozen=True):
     notify: tuple[Sink, ...] = ()  # of the plan: who is told, also of what is said by hand
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
+    @property
+    def order(self) -> tuple[str, int]:
+        """Which run of a DaemonSet came later; times are whole seconds, and runs can be short."""
+        return self.started_at, self.epoch
+
 
 class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
     """The object that holds the record, or a plan."""

@@ -140,7 +140,7 @@ def recorded_strategy(uid: str, records: Iterable[FoundRecord]) -> JsonObject | 
         for ds in item.record.daemon_sets
         if ds.uid == uid
     ]
-    record, ds = max(found, key=lambda pair: pair[0].started_at, default=(None, None))
+    record, ds = max(found, key=lambda pair: pair[0].order, default=(None, None))
     if record is None or ds is None or record.phase in NOTHING_LEFT:
         return None
     return ds.original_strategy
@@ -168,7 +168,7 @@ def read_runs(client: Client, records: Iterable[FoundRecord]) -> list[KnownRun]:
             continue
         run, mine = past_run(found.record), locks.of(found.record)
         runs.append(KnownRun(found.namespace, found.name, run, last=True, locks=mine))
-    return sorted(runs, key=lambda known: known.run.started_at, reverse=True)
+    return sorted(runs, key=lambda known: known.run.order, reverse=True)
 
 
 def _record(found: ConfigMap) -> FoundRecord:

@@ -56,7 +56,7 @@ def sinks_of_last_run(uid: str, records: Iterable[FoundRecord]) -> tuple[Sink, .
         for found in records
         if found.record is not None and any(ds.uid == uid for ds in found.record.daemon_sets)
     ]
-    last = max(found, key=lambda record: record.started_at, default=None)
+    last = max(found, key=lambda record: record.order, default=None)
     return last.notify if last is not None else ()
 
 

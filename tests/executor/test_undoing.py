@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rollout.errors import StaleError
 from rollout.executor.history import past_run
 from rollout.executor.record import Counts, RecordedDaemonSet, RunPhase, RunRecord
-from rollout.executor.runs import KnownRun
+from rollout.executor.runs import FoundRecord, KnownRun, recorded_strategy
 from rollout.executor.undoing import revision_meant
 from rollout.fleet.revisions import template_digest
 from tests.planner.worlds import make_fleet, make_revision, make_template
@@ -86,3 +86,13 @@ def test_an_undo_that_was_stopped_on_its_way_goes_on_to_where_it_went() -> None:
 def test_an_undo_that_is_over_or_went_elsewhere_is_not_gone_on_with() -> None:
     for done in (record("complete", OLD), record("paused", NEW)):
         assert revision_meant(GONE_BACK, None, done, []).revision == 2
+
+
+def test_updates_47_of_two_runs_in_one_second_that_with_the_higher_epoch_came_later() -> None:
+    later = replace(record("complete", OLD), epoch=2)
+    aborted = replace(record("aborted", BAD), epoch=1)
+    found = [FoundRecord("logging", one.name, one, ()) for one in (aborted, later)]
+    uid = GONE_BACK.daemon_set.metadata.uid
+    assert recorded_strategy(uid, found) is None
+    assert recorded_strategy(uid, found[::-1]) is None
+    assert recorded_strategy(uid, found[:1]) == {}
