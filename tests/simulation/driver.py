@@ -76,12 +76,12 @@ from rollout.yamlsource import Source
 US = Caller("rollout", ("system:masters",), "rollout")
 
 
-def loaded_spec(body: dict[str, Any], namespace: str = "logging") -> LoadedSpec:
+def loaded_spec(body: dict[str, Any], namespace: str = "logging", name: str = "sim") -> LoadedSpec:
     """Return a spec as if it had been read from a file."""
     document = {
         "apiVersion": "rollout/v1",
         "kind": "Rollout",
-        "metadata": {"name": "sim", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": body,
     }
     source = Source("spec.yaml", document, {})
@@ -113,6 +113,7 @@ def make_plan(
     body: dict[str, Any],
     namespace: str = "logging",
     *,
+    name: str = "sim",
     behind_unfinished: bool = False,
 ) -> Plan:
     """Plan a spec against the cluster as it is.
@@ -121,9 +122,10 @@ def make_plan(
         cluster: as it is.
         body: what stands below `spec`.
         namespace: of the DaemonSets.
+        name: of the rollout.
         behind_unfinished: the last run to this template was not brought to its end.
     """
-    loaded = loaded_spec(body, namespace)
+    loaded = loaded_spec(body, namespace, name)
     subjects = []
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         fleet = read_fleet(cluster, namespace, item.name)
