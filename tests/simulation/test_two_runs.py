@@ -1,7 +1,6 @@
 """Two runs on different DaemonSets of the same nodes: one at a time on each, one limit for both.
 
-Whole `apply` commands on virtual time. The judge here looks at the store alone, after each change
-of a pod: on which nodes does a DaemonSet lack a ready pod by now?
+Whole `apply` commands on virtual time.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import pytest
 
 from rollout.fleet.objects import Pod
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
-from rollout.sim.resources import CONFIG_MAPS, PODS
-from rollout.sim.store import Event, Object
+from rollout.sim.resources import CONFIG_MAPS
+from tests.simulation.nodejudge import NodeJudge
 from tests.simulation.virtual import Command, World
 
 SETS = ("log-agent", "metrics-agent")
@@ -24,41 +23,6 @@ def two_sets(nodes: int, zones: int = 2) -> Fleet:
     """Return a fleet with two DaemonSets on all nodes."""
     sets = tuple(DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1") for name in SETS)
     return Fleet(nodes=default_nodes(nodes, zones), daemon_sets=sets)
-
-
-class NodeJudge:
-    """Looks which DaemonSets are down on which nodes."""
-
-    def __init__(self, world: World) -> None:
-        self.down: dict[str, set[str]] = {}  # node -> DaemonSets that lack a ready pod there
-        self.shared: list[str] = []  # nodes on which two were down at once
-        self.most = 0
-        self._ready: dict[tuple[str, str], set[str]] = {}
-        for pod in world.pods():
-            self._count(pod, gone=False)
-        world.cluster.store.subscribe(PODS, self._look)
-
-    def down_by(self, name: str) -> set[str]:
-        """Return the nodes on which a DaemonSet is down."""
-        return {node for node, sets in self.down.items() if name in sets}
-
-    def _look(self, event: Event) -> None:
-        self._count(event.object, gone=event.type == "DELETED")
-
-    def _count(self, raw: Object, *, gone: bool) -> None:
-        pod = msgspec.convert(raw, Pod)
-        name = (pod.metadata.labels or {}).get("app", "")
-        place = (name, pod.target_node)
-        ready = self._ready.setdefault(place, set())
-        if pod.ready and not pod.terminating and not gone:
-            ready.add(pod.metadata.uid)
-        else:
-            ready.discard(pod.metadata.uid)
-        sets = self.down.setdefault(pod.target_node, set())
-        (sets.discard if ready else sets.add)(name)
-        if len(sets) > 1:
-            self.shared.append(pod.target_node)
-        self.most = max(self.most, sum(bool(down) for down in self.down.values()))
 
 
 def begin(world: World, name: str, **spec: Any) -> Command:
@@ -98,7 +62,7 @@ def record(world: World, name: str) -> dict[str, Any]:
 def test_nodes_10_two_runs_never_work_on_one_node_at_once(seed: int) -> None:
     with World(two_sets(9), seed=seed) as world:
         world.advance(5.0)
-        judge = NodeJudge(world)
+        judge = NodeJudge(world.cluster.store)
         runs = [begin(world, name) for name in SETS]
 
         assert [run.end() for run in runs] == [0, 0]
@@ -111,7 +75,7 @@ def test_nodes_10_two_runs_never_work_on_one_node_at_once(seed: int) -> None:
 def test_nodes_10_one_limit_of_nodes_in_flight_holds_for_both_runs(seed: int) -> None:
     with World(two_sets(12), seed=seed) as world:
         world.advance(5.0)
-        judge = NodeJudge(world)
+        judge = NodeJudge(world.cluster.store)
         runs = [begin(world, name, limits={"maxNodesInFlight": 3}) for name in SETS]
 
         assert [run.end() for run in runs] == [0, 0]
@@ -125,7 +89,7 @@ def test_nodes_10_one_limit_of_nodes_in_flight_holds_for_both_runs(seed: int) ->
 def test_a_run_that_was_killed_keeps_nobody_waiting_once_its_lease_has_run_out(seed: int) -> None:
     with World(two_sets(9), seed=seed) as world:
         world.advance(5.0)
-        judge = NodeJudge(world)
+        judge = NodeJudge(world.cluster.store)
         first, second = [begin(world, name) for name in SETS]
         world.wait_until(lambda: len(judge.down_by(SETS[0])) == 3 and bool(judge.down_by(SETS[1])))
         claimed = set(record(world, SETS[0])["claims"])
