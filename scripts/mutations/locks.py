@@ -4,9 +4,43 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DEEDS, Guard
+from scripts.mutations.guard import CLAIMS, DEEDS, Guard
 
 LOCKS: Final = (
+    Guard(
+        "node-claimed-first",
+        "two runs take one node down at once",
+        "rollout/executor/claims.py",
+        "            if node not in self.taken and has_room(node):\n",
+        "            if has_room(node):\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "known-to-others-first",
+        "a run takes nodes down before others know that it is there",
+        "rollout/executor/claims.py",
+        "        if not self.joined or self.owed:\n",
+        "        if not self.joined:\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "runs-are-watched",
+        "a run knows nothing of others that are at work",
+        "rollout/executor/run.py",
+        "            joins=True,\n",
+        "            joins=False,\n",
+        ("tests/simulation/test_two_runs.py",),
+    ),
+    Guard(
+        "limit-for-all-runs",
+        "two runs have more nodes in flight than either may",
+        "rollout/executor/claiming.py",
+        "        if limit and flying + len(claims.taken) >= limit:\n            return False\n",
+        "",
+        (
+            "tests/simulation/test_two_runs.py::test_nodes_10_one_limit_of_nodes_in_flight_holds_for_both_runs",
+        ),
+    ),
     Guard(
         "lock-before-write",
         "two runs write at once (S5)",
