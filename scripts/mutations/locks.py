@@ -38,7 +38,7 @@ LOCKS: Final = (
         "        if limit and flying + len(claims.taken) >= limit:\n            return False\n",
         "",
         (
-            "tests/simulation/test_two_runs.py::test_nodes_10_one_limit_of_nodes_in_flight_holds_for_both_runs",
+            "tests/simulation/test_claiming.py::test_a_limit_counts_what_was_claimed_by_another_run_first",
         ),
     ),
     Guard(
