@@ -371,7 +371,9 @@ class _Loop:
             self._tell_record(self.now())
             return
         if isinstance(action, DeletePod | ReleasePod):
-            self.writers.submit(self.writer.perform, action, self._announced().result)
+            decided = steady_clock() if self.engine.claiming.claims.are_needed else None
+            explained = self._announced().result
+            self.writers.submit(self.writer.perform, action, explained, decided)
         else:
             self.writers.submit(self.writer.perform, action)
 
