@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rollout.planner.plan import Plan
 
 MOST_CLAIMED = 10_000  # nodes in flight beside another run: as many as a record has room to name
+SILENT_S = 120.0  # a run that sees nothing knows it by then (`cluster.watch`) and starts nothing
 _AGAIN_S = 2.0  # seconds until a record that could not be written is tried again
 
 
@@ -33,11 +34,13 @@ class Claiming:
         claims: who claims what.
         parked: node -> steps that wait for other runs to leave it, by id.
         looks: whether somebody will look again if the others live.
+        unread: runs whose leases could not be read -> since when.
     """
 
     claims: Claims
     parked: dict[str, dict[str, StepRun]] = field(default_factory=dict)
     looks: bool = False
+    unread: dict[str, float] = field(default_factory=dict)
 
 
 def begin_claiming(plan: Plan, word: int, *, joins: bool) -> Claiming:
@@ -62,9 +65,18 @@ def other_seen(book: Book, where: str, other: OtherRun | None) -> None:
     _settle(book)
 
 
-def looked(book: Book, where: str, version: str, *, alive: bool) -> None:
-    """Hear whether another run lives."""
+def looked(book: Book, where: str, version: str, now: float, *, alive: bool | None) -> None:
+    """Hear whether another run lives.
+
+    One whose leases cannot be read is heeded. But if it does not say for long that it knows of us,
+    it sees nothing if it lives, and so starts nothing: we wait for it no longer.
+    """
     claims = book.claiming.claims
+    if alive is None:
+        since = book.claiming.unread.setdefault(where, now)
+        alive = where not in claims.owed or now < since + SILENT_S
+    else:
+        book.claiming.unread.pop(where, None)
     if claims.looked(where, version, alive=alive):
         book.actions.append(LookFor(claims.others[where]))
     _settle(book)

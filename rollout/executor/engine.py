@@ -110,7 +110,7 @@ class Engine(Book):
             case ev.OtherSeen(where, other):
                 claiming.other_seen(self, where, other)
             case ev.OtherLooked(where, version, alive):
-                claiming.looked(self, where, version, alive=alive)
+                claiming.looked(self, where, version, now, alive=alive)
             case ev.RecordTold(word, run_id, epoch):
                 claiming.told(self, word, run_id, epoch)
             case ev.JournalLost(why):

@@ -218,7 +218,7 @@ class OtherLooked:
 
     where: str
     version: str  # of its record, as it was known then
-    alive: bool
+    alive: bool | None  # None: its leases cannot be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,8 +109,10 @@ def was_interrupted(client: Client, record: RunRecord) -> bool:
     return _is_interrupted(record.phase, locks)
 
 
-def is_carried_out(client: Client, run_id: str, daemon_sets: Iterable[tuple[str, str]]) -> bool:
-    """Whether somebody carries a run out; also where that cannot be read.
+def is_carried_out(
+    client: Client, run_id: str, daemon_sets: Iterable[tuple[str, str]]
+) -> bool | None:
+    """Whether somebody carries a run out; None where that cannot be read.
 
     Args:
         client: of the cluster.
@@ -121,7 +123,7 @@ def is_carried_out(client: Client, run_id: str, daemon_sets: Iterable[tuple[str,
     try:
         found = [locks.on(LeaseName(*daemon_set)) for daemon_set in daemon_sets]
     except ClusterError:
-        return True
+        return None
     return any(lock is not None and lock.run_id == run_id and not lock.stale for lock in found)
 
 

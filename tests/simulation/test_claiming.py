@@ -56,7 +56,7 @@ class Beside:
         self.run.start()
         self.run.tell()
 
-    def alive(self, *, alive: bool = True, version: str = "1") -> None:
+    def alive(self, *, alive: bool | None = True, version: str = "1") -> None:
         self.run.hear(ev.OtherLooked(THEIRS, version, alive))
 
     def says(self) -> str:
@@ -210,3 +210,18 @@ def test_after_its_lock_has_lapsed_a_run_claims_before_it_goes_on_although_it_se
 
     assert world.run.run().outcome is Outcome.DONE
     assert len(world.run.claims) >= 1
+
+
+def test_a_run_that_says_nothing_and_whose_lease_may_not_be_read_is_not_waited_for_for_ever() -> (
+    None
+):
+    world = Beside()
+    world.begin(other(knows_us=False))
+    for _ in range(8):
+        world.alive(alive=None)
+        world.clock.advance(14.0)
+    assert world.oracle.order == []
+    assert world.run.claims[0].beside == ("r2/1",)
+    world.clock.advance(10.0)
+    world.alive(alive=None)
+    assert world.run.run().outcome is Outcome.DONE

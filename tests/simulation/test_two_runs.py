@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from rollout.fleet.objects import Pod
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes, read_fault
 from rollout.sim.resources import CONFIG_MAPS
 from tests.simulation.nodejudge import NodeJudge
 from tests.simulation.virtual import Command, World
@@ -104,6 +104,21 @@ def test_a_run_that_was_killed_keeps_nobody_waiting_once_its_lease_has_run_out(s
         assert updated(world, SETS[1]) == 9
         assert world.run("apply", world.path(f"{SETS[0]}.json")).code == 0
         assert updated(world, SETS[0]) == 9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_way_back_beside_another_run_comes_to_its_end_and_so_does_that(seed: int) -> None:
+    with World(two_sets(8), seed=seed) as world:
+        world.advance(5.0)
+        world.cluster.set_image_fault("log-agent:2@node-005", read_fault("crash"))
+        judge = NodeJudge(world.cluster.store)
+        back = begin(world, SETS[0], failure={"maxFailures": 0, "onFailure": "rollback"})
+        other = begin(world, SETS[1])
+
+        assert [back.end(), other.end()] == [4, 0]
+
+        assert set(judge.shared) <= {"node-005"}  # it had failed, and nobody worked on it
+        assert [updated(world, name) for name in SETS] == [0, 8]
 
 
 def took(*names: str) -> float:
