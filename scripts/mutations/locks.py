@@ -24,6 +24,24 @@ LOCKS: Final = (
         (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
     ),
     Guard(
+        "claim-told-first",
+        "a node is taken down before others can have seen that it is claimed",
+        "rollout/executor/claims.py",
+        "        for node in [node for node, word in self.asked.items() if word <= self.heard]:\n",
+        "        for node in list(self.asked):\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "claims-anew-behind-a-lapse",
+        "a run that was taken for dead goes on as if nothing had been",
+        "rollout/executor/engine.py",
+        "                if resource == ev.LOCK:\n                    claiming.lapsed(self)\n",
+        "",
+        (
+            "tests/simulation/test_claiming.py::test_after_its_lock_has_lapsed_a_run_claims_before_it_goes_on_although_it_sees_nobody",
+        ),
+    ),
+    Guard(
         "runs-are-watched",
         "a run knows nothing of others that are at work",
         "rollout/executor/run.py",
