@@ -204,6 +204,7 @@ VERDICTS: Final = (
         "pod-write-waits-for-the-record",
         "a pod is taken away before the record says so",
         "rollout/executor/run.py",
+        "            explained = self._announced().result\n"
         "            self.writers.submit(self.writer.perform, action, explained, decided)\n",
         "            self.writers.submit(self.writer.perform, action)\n",
         (
