@@ -182,7 +182,7 @@ class Reflector(Generic[T]):
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._client = client
-        self._source = source
+        self.source = self._source = source
         self._path = path
         self._item_type = item_type
         self._items = msgspec.json.Decoder(item_type)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Literal, TypeAlias
 
 from rollout.errors import ExitCode
+from rollout.executor.claims import OtherRun
 
 _MOST_TEXT = 3900  # characters
 
@@ -89,6 +90,18 @@ class Measure:
     round: int
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Write the run record, which names all nodes that the run works on or wants."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookFor:
+    """Look whether another run lives."""
+
+    other: OtherRun
+
+
 class Outcome(Enum):
     """How a run ended."""
 
@@ -131,4 +144,15 @@ class Finish:
         return shown.removesuffix("; ")
 
 
-Action: TypeAlias = Prepare | Restore | PodWrite | ReadPod | ReadDaemonSet | Ask | Measure | Finish
+Action: TypeAlias = (
+    Prepare
+    | Restore
+    | PodWrite
+    | ReadPod
+    | ReadDaemonSet
+    | Ask
+    | Measure
+    | Claim
+    | LookFor
+    | Finish
+)

@@ -26,6 +26,7 @@ from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.saying import answered_at_prompt, speaker
 from rollout.executor.session import Session
+from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.superseding import mark_others
 from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
@@ -179,7 +180,7 @@ def _run(
             keep=run.keep_gates,
             earlier=first.gates if session.resumed else (),
         ),
-        lasting=Lasting(times_from(first.starts, counts_from, first.begun_since), run.keep_times),
+        lasting=Lasting(_times(first, counts_from), run.keep_times),
         cluster_uid=session.cluster_uid,
         on_drift=on_drift,
         saw_epoch=run.lock.outrun,
@@ -192,6 +193,10 @@ def _run(
     if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
         result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
     return result, ended
+
+
+def _times(first: RunRecord, counts_from: str) -> StoredTimes:
+    return times_from(first.starts, counts_from, first.begun_since, first.word)
 
 
 def _keep(client: Client, plan: Plan) -> str:
@@ -231,5 +236,11 @@ def _running(record: RunRecord) -> RunRecord:
     if obeyed and not record.approved_nodes:
         wish = None
     return msgspec.structs.replace(
-        record, phase="running", message="", finished_at="", waits_for="", wish=wish
+        record,
+        phase="running",
+        message="",
+        finished_at="",
+        waits_for="",
+        wish=wish,
+        beside=(),  # this process has yet to hear of others
     )

@@ -25,6 +25,7 @@ from rollout.executor import (
 )
 from rollout.executor import events as ev
 from rollout.executor.actions import Action, Finish, Outcome
+from rollout.executor.claiming import begin_claiming
 from rollout.executor.failing import Failures
 from rollout.executor.gatebook import GateBook
 from rollout.executor.gatestate import Carried, Gating
@@ -72,6 +73,7 @@ class Book:
         carried: what an earlier process of this run has written down of its gates.
         times: the same of its nodes and deadlines.
         ignore_windows: somebody wants the run to go on outside of its windows.
+        joins: it is told of its own record and of other runs (`claims`); else it is alone.
     """
 
     decisions = 0  # how often `decide` was asked, where the rules are checked
@@ -98,6 +100,7 @@ class Book:
         carried: Carried | None = None,
         times: StoredTimes | None = None,
         ignore_windows: bool = False,
+        joins: bool = False,
     ) -> None:
         self.plan = plan
         self.nodes: dict[str, Node] = {}
@@ -130,11 +133,11 @@ class Book:
         self.waves_begun: set[int] = set()
         self.resumed, self.wishes = resumed, wishes
         self.retries = Retries(dict(wishes.retried))
-        self.stop_at = stop_at
-        self.stepping = Stepping(stepping)
+        self.stop_at, self.stepping = stop_at, Stepping(stepping)
         self.guards = {ds.name: guarding.Guard() for ds in plan.daemon_sets}
         self.progress = deadlines.Progress()
         self.times = TimeStore(times or StoredTimes(), plan.health.node_timeout_s)
+        self.claiming = begin_claiming(plan, self.times.stored.word, joins=joins)
         self.unreachable = unreachable.Unreachable()
         self.unfit: set[str] = set()  # nodes whose pod nothing would have replaced at their turn
         self.unapproved: StepRun | None = None  # the approval that the run waits for
@@ -367,6 +370,7 @@ class Book:
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:
         """Give the slot of a step back; steps that waited for its node may go on."""
         guarding.slot_given_back(self, ds, run.node)
+        self.claiming.claims.give_up(run.node)
         ds.view.release(run.node, failed=run.state is StepState.FAILED)
         self.in_flight -= 1
         self.in_trouble -= run.in_trouble

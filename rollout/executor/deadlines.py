@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rollout.executor import guarding, sight, storedtimes
+from rollout.executor import claiming, guarding, sight, storedtimes
 from rollout.executor.actions import Outcome
 from rollout.executor.health import soaked_at
 from rollout.executor.state import BEFORE, DaemonSetRun, Phase, StepRun, StepState
@@ -82,6 +82,8 @@ def _look(book: Book, now: float) -> None:
 def _blames_release(book: Book) -> bool:
     """Whether nodes that we touched are what nothing got done on."""
     tried = bool(book.flying) or book.failures.total > 0
+    if claiming.sentence(book):
+        return False
     return tried and not guarding.is_silent(book) and not book.lost_views
 
 
@@ -91,6 +93,8 @@ def _why(book: Book) -> str:
         cause = guarding.reason(book, ds) or _cause(ds)
         if cause and not book.lost_views:
             return f": {cause}"
+    if others := claiming.sentence(book):
+        return f": {others}"
     if book.lost_views:
         return f": {sight.why_blind(book)}"
     unheard = next((run for run in book.flying if run.said), None)
@@ -125,6 +129,7 @@ def _counts(book: Book, now: float) -> bool:
         return False
     return (
         bool(book.in_flight)
+        or claiming.waits(book)
         or book.sight.dark_since is not None
         or any(
             ds.waits or ds.phase in _PATCHING or not ds.resolved for ds in book.daemon_sets.values()

@@ -15,6 +15,7 @@ from typing import ClassVar
 from rollout.executor import (
     answering,
     backgroundgates,
+    claiming,
     controlling,
     deadlines,
     gatestop,
@@ -83,6 +84,8 @@ class Engine(Book):
                 observing.resolve(self, ds, now)
             case ev.ViewLost(resource, reason, locked_out):
                 sight.lost(self, resource, reason, now)
+                if resource == ev.LOCK:
+                    claiming.lapsed(self)
                 stopping.watch_blindness(self, now)
                 if locked_out:
                     sight.locked_out(self, resource, reason, now)
@@ -103,6 +106,13 @@ class Engine(Book):
                 self.times.announced(began, now)
             case ev.TimesNotStored():
                 storedtimes.not_stored(self, now)
+                claiming.not_said(self, now)
+            case ev.OtherSeen(where, other):
+                claiming.other_seen(self, where, other)
+            case ev.OtherLooked(where, version, alive):
+                claiming.looked(self, where, version, now, alive=alive)
+            case ev.RecordTold(word, run_id, epoch):
+                claiming.told(self, word, run_id, epoch)
             case ev.JournalLost(why):
                 self.hold(why)
             case ev.StopAsked(why):
@@ -122,6 +132,7 @@ class Engine(Book):
         stopping.take_up(self, now)
         gating.take_up(self, now)
         starting.start_updates(self, now)
+        claiming.take_up(self, now)
         gating.take_up(self, now)  # a step that is only verified may have ended at once
         deadlines.watch(self, now)
         timekeeping.note_block(self, now)

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from rollout.errors import ExitCode
 from rollout.executor.actions import Action
+from rollout.executor.claims import OtherRun
 from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ControllerRevision, DaemonSet, Node, Pod
 from rollout.gates.measurement import Measurement
@@ -204,6 +205,32 @@ class TimesNotStored:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherSeen:
+    """Another run is at work, or (None) no longer is."""
+
+    where: str
+    other: OtherRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLooked:
+    """Somebody has looked whether another run lives."""
+
+    where: str
+    version: str  # of its record, as it was known then
+    alive: bool | None  # None: its leases cannot be read
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTold:
+    """The watch has told our own record, and all records that were stored before it."""
+
+    word: int
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The user wants nothing new to start (first Ctrl-C, SIGTERM)."""
 
@@ -249,6 +276,9 @@ Event: TypeAlias = (
     | JournalLost
     | TimesStored
     | TimesNotStored
+    | OtherSeen
+    | OtherLooked
+    | RecordTold
     | StopAsked
     | Said
     | Decided

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rollout.executor import (
     backgroundgates,
     baking,
+    claiming,
     controlling,
     gatewaiting,
     gatewindows,
@@ -55,7 +56,7 @@ def _sentence(engine: Engine, now: float) -> str:
         ds = engine.daemon_sets[oldest.step.daemon_set]
         more = f" and {len(flying) - 1} more" if len(flying) > 1 else ""
         node = engine.nodes.get(oldest.node)
-        gates = gatewaiting.sentence(engine, oldest)
+        gates = gatewaiting.sentence(engine, oldest) or claiming.sentence_of(engine, oldest)
         if gates:
             return f"{prefix}{oldest.node}{more}: {gates}"
         what = waiting_for(oldest, ds, node, now, engine.plan.health)
@@ -96,6 +97,8 @@ def _waiting_to_start(engine: Engine, now: float) -> str:
     window = gatewindows.window_sentence(engine, now)
     if window:
         return window
+    if engine.claiming.parked and not any(ds.waits for ds in engine.daemon_sets.values()):
+        return claiming.sentence(engine)
     for ds in engine.daemon_sets.values():
         why = _waiting_for_control_plane(ds) or _closed_zone(engine, ds)
         why = why or _waiting_for_room(engine, ds, now)
@@ -125,6 +128,8 @@ def _waiting_for_room(engine: Engine, ds: DaemonSetRun, now: float) -> str:
         return "waiting for the first list of the nodes"
     if engine.pace.next_at > now:
         return "waiting for the rate limit (replacementsPerSecond)"
+    if not claiming.has_room(engine) and (others := claiming.sentence(engine)):
+        return others
     names = cut(sorted(ds.view.used))
     return f"the budget of DaemonSet {ds.name} ({_limit(engine, ds)}) is used up by {names}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout.executor import actions
+from rollout.executor import actions, claiming
 from rollout.executor.actions import Finish
 from rollout.executor.book import Book
 from rollout.executor.gatestop import place_of
@@ -27,7 +27,8 @@ def waiting_for_people(book: Book) -> Finish | None:
     )
     if others or book.gating.to_ask or book.gating.to_prove or book.gating.cleared:
         return None
-    if not book.in_flight and any(ds.waits for ds in book.daemon_sets.values()):
+    ready = any(ds.waits for ds in book.daemon_sets.values())
+    if not book.in_flight and (ready or claiming.waits(book)):
         return None
     first = waiting[0]
     more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""

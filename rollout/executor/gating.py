@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from rollout.executor import backgroundgates, controlling, gateagain, sight
+from rollout.executor import backgroundgates, claiming, controlling, gateagain, sight
 from rollout.executor.book import Book
 from rollout.executor.gatebook import GateRun
 from rollout.executor.gatechange import changed_at
@@ -138,7 +138,7 @@ def _give_way(book: Book, now: float) -> None:
     """Let nodes go that hold a slot and may not be begun any more: a stop, or a window's end."""
     state = book.gating
     if book.stopping or book.retries.open or state.any_shut(now):
-        for run in [*state.asking.values(), *state.cleared]:
+        for run in [*state.asking.values(), *state.cleared, *claiming.waiting(book)]:
             if run.state is StepState.ASKING and not _may_begin(book, run, now):
                 step_back(book, run)
     cleared = [run for run in state.cleared if run.state is StepState.ASKING]

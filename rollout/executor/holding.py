@@ -106,7 +106,13 @@ class Held:
         since, counts_from = written(times.begun_since), written(times.counts_from)
         self.update(
             lambda record: msgspec.structs.replace(
-                record, starts=starts, begun_since=since, counts_from=counts_from
+                record,
+                starts=starts,
+                begun_since=since,
+                counts_from=counts_from,
+                claims=times.claims,
+                beside=times.beside,
+                word=times.word,
             )
         )
 

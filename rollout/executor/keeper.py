@@ -19,6 +19,8 @@ from rollout.executor.history import (
     with_run,
 )
 from rollout.executor.record import (
+    AT_WORK,
+    AT_WORK_LABEL,
     DATA_KEY,
     MANAGED_BY,
     ConfigMap,
@@ -144,10 +146,12 @@ class Keeper:
 
     def _body(self, record: RunRecord) -> JsonObject:
         there = self._there or Meta(self._name)
+        labels = {k: v for k, v in there.labels.items() if k != AT_WORK_LABEL}
+        at_work = {AT_WORK_LABEL: "true"} if record.phase in AT_WORK else {}
         metadata: JsonObject = {
             "name": self._name,
             "namespace": self.namespace,
-            "labels": {**there.labels, **MANAGED_BY},
+            "labels": {**labels, **MANAGED_BY, **at_work},
             "annotations": there.annotations,
             "finalizers": there.finalizers,
         }

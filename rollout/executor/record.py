@@ -26,6 +26,8 @@ SCHEMA_VERSION = 1
 DATA_KEY = "record"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
 
+AT_WORK_LABEL = "rollout/at-work"  # on the records of runs that are, or were killed
+
 RunPhase: TypeAlias = Literal[
     "running",
     "paused",
@@ -186,6 +188,9 @@ class RunRecord(Struct, frozen=True):
     sequence: int = 0  # number of the last event that was told
     journals: tuple[JournalHead, ...] = ()  # where they stood: what is cut off can be proven
     notify: tuple[Sink, ...] = ()  # of the plan: who is told, also of what is said by hand
+    claims: tuple[str, ...] = ()  # all nodes that it works on or wants, where others are at work
+    beside: tuple[str, ...] = ()  # processes of other runs that it knows of (`claims`)
+    word: int = 0  # number of the last write that was to claim something
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
     @property

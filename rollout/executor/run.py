@@ -20,8 +20,10 @@ from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
     Ask,
+    Claim,
     DeletePod,
     Finish,
+    LookFor,
     Measure,
     Outcome,
     PodWrite,
@@ -29,6 +31,7 @@ from rollout.executor.actions import (
     ReleasePod,
     Restore,
 )
+from rollout.executor.claims import OtherRun
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.fitting import DriftPolicy, fitted
@@ -47,6 +50,7 @@ from rollout.executor.picture import Surroundings
 from rollout.executor.record import RunRecord
 from rollout.executor.result import GONE, Result
 from rollout.executor.runlog import WRITES, RunLog
+from rollout.executor.runs import is_carried_out
 from rollout.executor.state import DaemonSetRun
 from rollout.executor.steadyclock import steady_clock
 from rollout.executor.storedtimes import StoredTimes, announce
@@ -230,7 +234,8 @@ class _Loop:
         self.watches = Watches(client, plan, inbox.put, tuning.watch)
         self.wrote = False
         uids = {ds.name: ds.uid for ds in plan.daemon_sets}
-        self.news = Translator(uids, run_id, saw_epoch, heed.wishes_of)
+        where = f"{plan.namespace}/{plan.name}"
+        self.news = Translator(uids, where, run_id, saw_epoch, heed.wishes_of)
         self._anchor = client.server_time() - steady_clock()
         self._told_failed = False
         self._began = self.now()
@@ -259,7 +264,13 @@ class _Loop:
             carried=self.gatekeeping.carried,
             times=self.lasting.earlier,
             ignore_windows=self.gatekeeping.ignore_windows,
+            joins=True,
         )
+        if self.watches.is_narrow:
+            self.observer.waiting(
+                f"ConfigMaps may be read in namespace {self.plan.namespace} only: runs of other "
+                "namespaces are not seen, and may work on the same nodes at the same time"
+            )
         around = Surroundings(
             self.run_id, self.client, self.gatekeeping.settings, self.log.intend_job
         )
@@ -351,10 +362,18 @@ class _Loop:
         if isinstance(action, Measure):
             self._measure(action)
             return
-        if isinstance(action, Prepare | Restore | PodWrite):
+        if isinstance(action, LookFor):
+            self.writers.submit(self._look_for, action.other)
+            return
+        if isinstance(action, Prepare | Restore | PodWrite | Claim):
             self._open_record()
+        if isinstance(action, Claim):
+            self._tell_record(self.now())
+            return
         if isinstance(action, DeletePod | ReleasePod):
-            self.writers.submit(self.writer.perform, action, self._announced().result)
+            decided = steady_clock() if self.engine.claiming.claims.are_needed else None
+            explained = self._announced().result
+            self.writers.submit(self.writer.perform, action, explained, decided)
         else:
             self.writers.submit(self.writer.perform, action)
 
@@ -433,9 +452,18 @@ class _Loop:
         """Return what is over when the record says that pods are taken away from now on (S4)."""
         now = self.now()
         if self.engine.times.must_announce(now):
-            times = announce(self.engine, now)
-            self.announcement = self.scribe.submit(self._announce, times, now)
+            self._tell_record(now)
         return self.announcement
+
+    def _tell_record(self, now: float) -> None:
+        """Let the record name all that was begun, and what is about to be."""
+        times = announce(self.engine, now)
+        self.announcement = self.scribe.submit(self._announce, times, now)
+
+    def _look_for(self, other: OtherRun) -> None:
+        """Run in a writer's thread: tell whether another run lives."""
+        alive = is_carried_out(self.client, other.run_id, other.daemon_sets)
+        self.inbox.put(ev.OtherLooked(other.where, other.version, alive))
 
     def _announce(self, times: StoredTimes, began: float) -> None:
         self._keep(times)

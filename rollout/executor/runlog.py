@@ -55,6 +55,7 @@ _SEEN = (
     *(ev.ReleasedListed, ev.ReleasedSeen, ev.ReleasedGone),
     *(ev.NodesListed, ev.NodeSeen, ev.NodeGone),
     *(ev.DaemonSetSeen, ev.DaemonSetGone, ev.RevisionsSeen),
+    *(ev.OtherSeen, ev.OtherLooked, ev.RecordTold),
 )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
-from rollout.errors import Forbidden, StaleError
+from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.history import PastRun, decode_history, past_run
 from rollout.executor.leaseprotocol import CLOCK_ERROR_S, DURATION_S, LeaseState, parse_holder
 from rollout.executor.leases import LeaseName, LeaseStore
@@ -107,6 +107,24 @@ def was_interrupted(client: Client, record: RunRecord) -> bool:
     """Whether a run that its record calls at work is carried out by nobody any more."""
     locks = _Locks(client).of(record) if record.phase in AT_WORK else ()
     return _is_interrupted(record.phase, locks)
+
+
+def is_carried_out(
+    client: Client, run_id: str, daemon_sets: Iterable[tuple[str, str]]
+) -> bool | None:
+    """Whether somebody carries a run out; None where that cannot be read.
+
+    Args:
+        client: of the cluster.
+        run_id: id of the run.
+        daemon_sets: namespace and name of each.
+    """
+    locks = _Locks(client)
+    try:
+        found = [locks.on(LeaseName(*daemon_set)) for daemon_set in daemon_sets]
+    except ClusterError:
+        return None
+    return any(lock is not None and lock.run_id == run_id and not lock.stale for lock in found)
 
 
 def lock_of(client: Client, namespace: str, daemon_set: str) -> HeldLock | None:

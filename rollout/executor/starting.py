@@ -8,6 +8,7 @@ from __future__ import annotations
 from rollout.executor import (
     advancing,
     backgroundgates,
+    claiming,
     controlling,
     gatewindows,
     guarding,
@@ -128,10 +129,7 @@ def _begin_restore(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> No
 
 def _next_update(book: Book, now: float) -> StepRun | None:
     """Return the first step in plan order that fits into every pool; None when none does."""
-    limit = book.plan.limits.max_nodes_in_flight
-    if limit and book.in_flight >= limit:
-        return None
-    if too_much_trouble(book):
+    if not claiming.has_room(book) or too_much_trouble(book):
         return None
     while (best := _first_that_fits(book)) is not None:
         if _may_begin(book, best, now):
@@ -162,6 +160,8 @@ def _may_begin(book: Book, run: StepRun, now: float) -> bool:
         run.lane = None
         book.parked.setdefault(run.node, []).append(run)
         return False
+    if deletes and claiming.set_aside(book, run):
+        return False
     return not deletes or _take_token(book, now)
 
 
@@ -183,9 +183,8 @@ def _first_that_fits(book: Book) -> StepRun | None:
 def _fits_now(book: Book, run: StepRun) -> bool:
     """Whether a step may start, whatever its place in the order of the plan."""
     ds = book.daemon_sets[run.step.daemon_set]
-    limit = book.plan.limits.max_nodes_in_flight
     known = ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
-    free = run.node not in book.busy_nodes and (not limit or book.in_flight < limit)
+    free = run.node not in book.busy_nodes and claiming.has_room(book)
     return known and free and _fits(book, ds, run)
 
 
@@ -199,7 +198,7 @@ def _fits(book: Book, ds: DaemonSetRun, run: StepRun) -> bool:
     if not (controlling.may_start(book, run) and stepping.may_start(book, run)):
         return False
     cap = book.plan.limits.max_per_zone
-    if cap and book.zone_load.get(run.zone, 0) >= cap:
+    if cap and claiming.load_of(book, run.zone) >= cap:
         return False
     if run.lane is not Lane.VERIFY and not may_take_away(book, ds, run):
         return False
@@ -223,18 +222,22 @@ def _take_token(book: Book, now: float) -> bool:
 def _start(book: Book, run: StepRun, now: float) -> None:
     """Take a slot and delete the node's old pod, or only verify where there is none."""
     ds = book.daemon_sets[run.step.daemon_set]
-    asks = run.lane is not Lane.VERIFY and bool(nodegates.gates_before(book, run))
-    pods = ds.view.on(run.node)
-    write = None if asks else _first_write(book, ds, run, pods)
+    deletes = run.lane is not Lane.VERIFY
+    asks = deletes and bool(nodegates.gates_before(book, run))
+    claims = deletes and not asks and claiming.must_claim(book, run)
+    write = None if asks or claims else _first_write(book, ds, run, ds.view.on(run.node))
     run.lane = None
     book.busy_nodes[run.node] = run
     ds.view.hold(run.node)
     ds.control.note(run.node, touched=True)
     book.in_flight += 1
     book.zone_load[run.zone] = book.zone_load.get(run.zone, 0) + 1
-    if asks:
+    if asks or claims:
         run.started_at = now
+    if asks:
         nodegates.ask_before(book, run, now)
+    elif claims:
+        claiming.claim(book, run)
     else:
         _begin(book, ds, run, write, now)
 
@@ -243,6 +246,9 @@ def _take_over(book: Book, run: StepRun, now: float) -> None:
     """Replace the pod of a node that holds its slot already: the gates before it have passed."""
     if run.state is not StepState.ASKING:
         return  # it left the cluster meanwhile
+    if claiming.must_claim(book, run):
+        claiming.claim(book, run)
+        return
     ds = book.daemon_sets[run.step.daemon_set]
     ds.view.release(run.node, failed=False)  # it must fit without its own claim, and takes it again
     run.lane = None
@@ -277,6 +283,8 @@ def _begin(book: Book, ds: DaemonSetRun, run: StepRun, write: PodWrite | None, n
     storedtimes.begun(book, run, now)
     _note_wave(book, run)
     if write is not None:
+        takes = not isinstance(write, TakeBack)
+        assert not (takes and claiming.must_claim(book, run)), "a node that others may work on"
         run.asked_at = run.asked_at or now
         run.awaiting_answer = True
         book.actions.append(write)

@@ -41,11 +41,17 @@ class StoredTimes:
         counts_from: since when the progress deadline counts; None: it does not.
         begun_since: since when nodes may have been begun that `started` does not name; None: there
             are none.
+        claims: all nodes that the run works on or wants, where others are at work (`claims`).
+        beside: processes of other runs that this one knows of.
+        word: number of the last record that was to claim something.
     """
 
     started: Mapping[str, float] = field(default_factory=dict)
     counts_from: float | None = None
     begun_since: float | None = None
+    claims: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    word: int = 0
 
 
 class TimeStore:
@@ -156,6 +162,11 @@ def not_stored(book: Book, now: float) -> None:
     """The record could not be written."""
     book.times.forget()
     _look_at(book, now + book.times.bound_s, now)
+
+
+def store_soon(book: Book, now: float) -> None:
+    """Let the record be written as soon as others are to hear what it says."""
+    _look_at(book, now, now)
 
 
 def announce(book: Book, now: float) -> StoredTimes:
@@ -290,7 +301,14 @@ def _wanted(book: Book, named: Iterable[StepRun], now: float) -> StoredTimes:
     started = {i: _start(run, stored.get(i)) for i, run in runs.items()}
     started = dict(sorted(started.items(), key=lambda start: start[1]))
     started |= {run.id: float(floor(run.started_at)) for run in times.failed.values()}
-    return StoredTimes(started, _counts_from(book, now))
+    claims = book.claiming.claims
+    return StoredTimes(
+        started,
+        _counts_from(book, now),
+        claims=tuple(sorted(book.busy_nodes)) if claims.are_needed else (),
+        beside=tuple(sorted(claims.heeded)),
+        word=claims.word,
+    )
 
 
 def _start(run: StepRun, stored: float | None) -> float:

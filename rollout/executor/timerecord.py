@@ -47,9 +47,9 @@ def recorded_starts(started: Mapping[str, float]) -> tuple[RecordedStart, ...]:
 
 
 def times_from(
-    starts: tuple[RecordedStart, ...], counts_from: str, begun_since: str
+    starts: tuple[RecordedStart, ...], counts_from: str, begun_since: str, word: int = 0
 ) -> StoredTimes:
-    """Return what the next process takes over."""
+    """Return what the next process takes over; what the last one claimed it does not claim."""
     return StoredTimes(
         started={
             f"update/{start.daemon_set}/{node}": parse_time(start.at)
@@ -58,6 +58,7 @@ def times_from(
         },
         counts_from=parse_time(counts_from) if counts_from else None,
         begun_since=parse_time(begun_since) if begun_since else None,
+        word=word,
     )
 
 

@@ -21,7 +21,8 @@ from rollout.cluster.watch import (
 )
 from rollout.errors import StaleError, Unauthenticated
 from rollout.executor import events as ev
-from rollout.executor.record import ConfigMap, RunRecord, decode_record
+from rollout.executor.claims import OtherRun
+from rollout.executor.record import AT_WORK, ConfigMap, RunRecord, decode_record, record_name
 from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ClusterEvent, ControllerRevision
 
@@ -36,6 +37,7 @@ class Translator:
 
     Args:
         uids: name of each DaemonSet of the plan -> its UID.
+        where: namespace and name of its rollout, by which it knows its own record.
         run_id: id of this run; wishes for another run are not ours.
         saw_epoch: told the epoch of every record that is seen, and who wrote it (S9).
         heed: what the record asks of this run.
@@ -44,12 +46,15 @@ class Translator:
     def __init__(
         self,
         uids: Mapping[str, str],
+        where: str,
         run_id: str,
         saw_epoch: Callable[[int, str], None],
         heed: Callable[[RunRecord], Wishes],
     ) -> None:
         self._heed = heed
         self._uids = uids
+        self._where = where
+        self._others: set[str] = set()  # where other runs are at work
         self._run_id = run_id
         self._saw_epoch = saw_epoch
         self._is_recorded = False  # the run has a record
@@ -83,9 +88,7 @@ class Translator:
         kind, _, name = source.partition("/")
         match kind:
             case "record":
-                if self._is_recorded and not items:  # it went while the watch was away
-                    return [_RECORD_DELETED]
-                return [event for item in items for event in self._wished(item)]
+                return self._records(items)
             case "events":
                 return [event for item in items for event in _refused(name, item)]
             case "nodes":
@@ -105,7 +108,7 @@ class Translator:
         kind, _, name = source.partition("/")
         match kind:
             case "record":
-                return self._wished(obj)
+                return self._wished(obj) if _where(obj) == self._where else self._other(obj)
             case "events":
                 return _refused(name, obj)
             case "nodes":
@@ -123,7 +126,8 @@ class Translator:
         kind, _, name = source.partition("/")
         match kind:
             case "record":
-                return [_RECORD_DELETED]
+                where = _where(obj)
+                return [_RECORD_DELETED] if where == self._where else [self._left(where)]
             case "events":
                 return []  # they are forgotten after an hour
             case "nodes":
@@ -147,13 +151,58 @@ class Translator:
         if record.run_id != self._run_id:
             return []
         self._is_recorded = True
-        return [ev.Said(self._heed(record))]
+        told = ev.RecordTold(record.word, record.run_id, record.epoch)
+        return [ev.Said(self._heed(record)), told]
+
+    def _records(self, found: list[ConfigMap]) -> list[ev.Event]:
+        """Tell of all runs at work; of our own last, for it says that all others were told."""
+        others = {_where(item): item for item in found}
+        own = others.pop(self._where, None)
+        events: list[ev.Event] = [self._left(where) for where in self._others - others.keys()]
+        for item in others.values():
+            events += self._other(item)
+        if own is not None:
+            return events + self._wished(own)
+        if self._is_recorded:  # it went while the watch was away
+            events.append(_RECORD_DELETED)
+        return events
+
+    def _other(self, config_map: ConfigMap) -> list[ev.Event]:
+        """Tell of another run; one that this version cannot read claims nothing that it knows."""
+        where = _where(config_map)
+        try:
+            record = decode_record(config_map)
+        except StaleError:
+            return [self._left(where)] if where in self._others else []
+        if record.phase not in AT_WORK:
+            return [self._left(where)] if where in self._others else []
+        self._others.add(where)
+        other = OtherRun(
+            where=where,
+            run_id=record.run_id,
+            epoch=record.epoch,
+            daemon_sets=tuple((ds.namespace, ds.name) for ds in record.daemon_sets),
+            nodes=frozenset(record.claims),
+            beside=frozenset(record.beside),
+            version=config_map.metadata.resource_version,
+        )
+        return [ev.OtherSeen(where, other)]
+
+    def _left(self, where: str) -> ev.OtherSeen:
+        self._others.discard(where)
+        return ev.OtherSeen(where, None)
 
     def _all_revisions(self, name: str) -> ev.RevisionsSeen:
         uid = self._uids[name]
         kept = self._revisions[name].values()
         mine = [r for r in kept if r.metadata.controller_uid == uid]
         return ev.RevisionsSeen(name, tuple(sorted(mine, key=lambda r: r.revision)))
+
+
+def _where(config_map: ConfigMap) -> str:
+    """Return the namespace and the name of the rollout of a record."""
+    meta = config_map.metadata
+    return f"{meta.namespace}/{meta.name.removeprefix(record_name(''))}"
 
 
 def _refused(name: str, event: ClusterEvent) -> list[ev.Event]:

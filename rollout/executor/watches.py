@@ -15,9 +15,9 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import APPS, CORE, daemon_set_path
 from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import Broken, Listed, Reflector, Timing
-from rollout.errors import ClusterError, StaleError
+from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.inbox import Inbox
-from rollout.executor.record import ConfigMap, record_name
+from rollout.executor.record import AT_WORK_LABEL, MANAGED_BY, ConfigMap
 from rollout.executor.translating import CREATION_REFUSED
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
@@ -25,6 +25,9 @@ from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.plan import Plan
 
+_AT_WORK = ",".join(
+    f"{key}={value}" for key, value in {**MANAGED_BY, AT_WORK_LABEL: "true"}.items()
+)
 _GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
 
 
@@ -33,7 +36,7 @@ class Watches:
 
     Args:
         client: of the cluster.
-        plan: says of which DaemonSets, and of which record.
+        plan: says of which DaemonSets, and where its record is.
         put: takes the news, from any thread.
         timing: of each watch.
     """
@@ -49,6 +52,7 @@ class Watches:
         self._lists: dict[str, list[Any]] = {}  # the first ones, by what they are of
         self._lock = threading.Lock()  # `explain` and `close` may meet
         self._closed = False
+        self.is_narrow = False  # runs of other namespaces are not seen: their records may not be
 
     def open(self, inbox: Inbox, waiting: Callable[[str], None], heartbeat_s: float) -> list[Any]:
         """Start all watches and wait for the first list of each; one that cannot begin ends that.
@@ -68,9 +72,7 @@ class Watches:
         for name, namespace, uid, selector in self._subjects():
             self._reflect_daemon_set(name, namespace, uid, selector)
         self._reflect("nodes", resource_path(CORE, "nodes"), Node)
-        config_maps = resource_path(CORE, "configmaps", namespace=self._plan.namespace)
-        at = f"metadata.name={record_name(self._plan.name)}"
-        self._reflect("record", config_maps, ConfigMap, field_selector=at)
+        self._reflect_records("record", "")
         return self._await_lists(inbox, waiting, heartbeat_s)
 
     def explain(self) -> None:
@@ -145,6 +147,22 @@ class Watches:
         self._reflect(f"revisions/{name}", revisions, ControllerRevision, label_selector=selector)
         self._reflect(f"daemonsets/{name}", daemon_sets, DaemonSet, field_selector=at)
 
+    def _reflect_records(self, source: str, namespace: str) -> None:
+        """Watch the records of all runs at work; a single watch tells all of them in order."""
+        path = resource_path(CORE, "configmaps", namespace=namespace)
+        self._reflect(source, path, ConfigMap, label_selector=_AT_WORK)
+
+    def _narrow(self, missing: set[str]) -> None:
+        """Watch the records of the plan's namespace only: no others may be read."""
+        wide = next(r for r in self._reflectors if r.source == "record")
+        wide.stop(0.0)
+        self._lists.pop("record")
+        source = f"record/{self._plan.namespace}"
+        self._reflect_records(source, self._plan.namespace)
+        missing.discard("record")
+        missing.add(source)
+        self.is_narrow = True
+
     def _reflect(
         self,
         source: str,
@@ -185,6 +203,10 @@ class Watches:
                     case Listed(source, found) if source in missing:
                         missing.discard(source)
                         self._lists[source] = found
+                    case Broken("record", Forbidden()):
+                        if "record" in missing:
+                            self._narrow(missing)
+                        continue
                     case Broken(source, error) if source in missing:
                         raise error
                 later.append(item)

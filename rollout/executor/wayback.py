@@ -163,7 +163,9 @@ def _going_back(record: RunRecord, begins: str) -> RunRecord:
         record: as it is.
         begins: now; a way back whose process was killed goes on with its own times.
     """
-    going = msgspec.structs.replace(record, phase="rolling back", wish=None, finished_at="")
+    going = msgspec.structs.replace(
+        record, phase="rolling back", wish=None, finished_at="", beside=()
+    )
     if record.phase == "rolling back":
         return going
     return msgspec.structs.replace(going, starts=(), begun_since="", counts_from=begins)
@@ -172,7 +174,7 @@ def _going_back(record: RunRecord, begins: str) -> RunRecord:
 def _earlier(run: Held) -> StoredTimes:
     record = run.session.keeper.found
     assert record is not None
-    return times_from(record.starts, record.counts_from, record.begun_since)
+    return times_from(record.starts, record.counts_from, record.begun_since, record.word)
 
 
 def _rolled_back(result: Result) -> Finish:

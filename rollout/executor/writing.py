@@ -73,14 +73,21 @@ class Writer:
         self._run_id = run_id
         self._put = put
 
-    def perform(self, action: Action, explained: Callable[[], None] = lambda: None) -> None:
+    def perform(
+        self,
+        action: Action,
+        explained: Callable[[], None] = lambda: None,
+        decided: float | None = None,
+    ) -> None:
         """Run in a writer's thread: one call, one answer.
 
         Args:
             action: what to do.
             explained: returns when the record explains it (S4); raises why it does not.
+            decided: when, by the steady clock, where others may take us for dead after that: then
+                the wait for a thread counts as well. None: now.
         """
-        began = steady_clock()
+        began = steady_clock() if decided is None else decided
         try:
             explained()
         except (ClusterError, StaleError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rollout.executor import claiming
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
 from rollout.executor.health import waiting_for
@@ -134,5 +135,8 @@ def _around(waves: list[WaveLine]) -> tuple[WaveLine, ...]:
 def _flying(engine: Engine, run: StepRun, now: float) -> Flying:
     ds = engine.daemon_sets[run.step.daemon_set]
     node = engine.nodes.get(run.node)
+    phase, lacks = _PHASES.get(run.state, run.state.value), claiming.sentence_of(engine, run)
+    if lacks:
+        return Flying(run.node, ds.name, "claiming", run.started_at, lacks)
     lacks = waiting_for(run, ds, node, now, engine.plan.health)
-    return Flying(run.node, ds.name, _PHASES.get(run.state, run.state.value), run.started_at, lacks)
+    return Flying(run.node, ds.name, phase, run.started_at, lacks)

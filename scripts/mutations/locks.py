@@ -4,9 +4,61 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DEEDS, Guard
+from scripts.mutations.guard import CLAIMS, DEEDS, Guard
 
 LOCKS: Final = (
+    Guard(
+        "node-claimed-first",
+        "two runs take one node down at once",
+        "rollout/executor/claims.py",
+        "            if node not in self.taken and has_room(node):\n",
+        "            if has_room(node):\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "known-to-others-first",
+        "a run takes nodes down before others know that it is there",
+        "rollout/executor/claims.py",
+        "        if not self.joined or self.owed:\n",
+        "        if not self.joined:\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "claim-told-first",
+        "a node is taken down before others can have seen that it is claimed",
+        "rollout/executor/claims.py",
+        "        for node in [node for node, word in self.asked.items() if word <= self.heard]:\n",
+        "        for node in list(self.asked):\n",
+        (f"{CLAIMS}test_no_node_is_taken_down_by_two_runs_and_all_come_to_their_end",),
+    ),
+    Guard(
+        "claims-anew-behind-a-lapse",
+        "a run that was taken for dead goes on as if nothing had been",
+        "rollout/executor/engine.py",
+        "                if resource == ev.LOCK:\n                    claiming.lapsed(self)\n",
+        "",
+        (
+            "tests/simulation/test_claiming.py::test_after_its_lock_has_lapsed_a_run_claims_before_it_goes_on_although_it_sees_nobody",
+        ),
+    ),
+    Guard(
+        "runs-are-watched",
+        "a run knows nothing of others that are at work",
+        "rollout/executor/run.py",
+        "            joins=True,\n",
+        "            joins=False,\n",
+        ("tests/simulation/test_two_runs.py",),
+    ),
+    Guard(
+        "limit-for-all-runs",
+        "two runs have more nodes in flight than either may",
+        "rollout/executor/claiming.py",
+        "        if limit and flying + len(claims.taken) >= limit:\n            return False\n",
+        "",
+        (
+            "tests/simulation/test_claiming.py::test_a_limit_counts_what_was_claimed_by_another_run_first",
+        ),
+    ),
     Guard(
         "lock-before-write",
         "two runs write at once (S5)",

@@ -204,7 +204,8 @@ VERDICTS: Final = (
         "pod-write-waits-for-the-record",
         "a pod is taken away before the record says so",
         "rollout/executor/run.py",
-        "            self.writers.submit(self.writer.perform, action, self._announced().result)\n",
+        "            explained = self._announced().result\n"
+        "            self.writers.submit(self.writer.perform, action, explained, decided)\n",
         "            self.writers.submit(self.writer.perform, action)\n",
         (
             "tests/simulation/test_restarts.py::test_the_record_names_a_node_before_its_pod_is_taken_away",

@@ -16,7 +16,11 @@ from rollout.fleet.objects import ClusterEvent, Meta
 
 def translator() -> Translator:
     return Translator(
-        {"agent": "uid-agent"}, "run-1", lambda _epoch, _who: None, lambda _record: Wishes()
+        {"agent": "uid-agent"},
+        "logging/agent",
+        "run-1",
+        lambda _epoch, _who: None,
+        lambda _record: Wishes(),
     )
 
 
@@ -51,7 +55,7 @@ def test_an_event_about_a_refused_pod_is_told_with_its_words_and_time(
 
 def recorded(run_id: str) -> ConfigMap:
     record = RunRecord(1, run_id, "p1", "sha256:a", "agent", "running", "", "ann@laptop", ())
-    return ConfigMap(Meta("rollout-agent"), {DATA_KEY: encode_record(record)})
+    return ConfigMap(Meta("rollout-agent", namespace="logging"), {DATA_KEY: encode_record(record)})
 
 
 def test_a_record_that_went_while_nobody_watched_stops_the_run_like_one_that_goes() -> None:
@@ -60,7 +64,8 @@ def test_a_record_that_went_while_nobody_watched_stops_the_run_like_one_that_goe
     assert heard.translate(Listed("record", [], "1")) == []  # before the first write
     assert heard.translate(Changed("record", recorded("run-0"))) == []
     assert heard.translate(Listed("record", [], "2")) == []  # it was another run's
-    assert heard.translate(Changed("record", recorded("run-1"))) == [ev.Said(Wishes())]
+    told = [ev.Said(Wishes()), ev.RecordTold(0, "run-1", 0)]
+    assert heard.translate(Changed("record", recorded("run-1"))) == told
 
     assert heard.translate(Listed("record", [], "3")) == deleted
     assert heard.translate(Removed("record", recorded("run-1"))) == deleted

@@ -20,8 +20,10 @@ from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
     Ask,
+    Claim,
     DeletePod,
     Finish,
+    LookFor,
     Measure,
     PodWrite,
     Prepare,
@@ -76,12 +78,12 @@ from rollout.yamlsource import Source
 US = Caller("rollout", ("system:masters",), "rollout")
 
 
-def loaded_spec(body: dict[str, Any], namespace: str = "logging") -> LoadedSpec:
+def loaded_spec(body: dict[str, Any], namespace: str = "logging", name: str = "sim") -> LoadedSpec:
     """Return a spec as if it had been read from a file."""
     document = {
         "apiVersion": "rollout/v1",
         "kind": "Rollout",
-        "metadata": {"name": "sim", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": body,
     }
     source = Source("spec.yaml", document, {})
@@ -113,6 +115,7 @@ def make_plan(
     body: dict[str, Any],
     namespace: str = "logging",
     *,
+    name: str = "sim",
     behind_unfinished: bool = False,
 ) -> Plan:
     """Plan a spec against the cluster as it is.
@@ -121,9 +124,10 @@ def make_plan(
         cluster: as it is.
         body: what stands below `spec`.
         namespace: of the DaemonSets.
+        name: of the rollout.
         behind_unfinished: the last run to this template was not brought to its end.
     """
-    loaded = loaded_spec(body, namespace)
+    loaded = loaded_spec(body, namespace, name)
     subjects = []
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         fleet = read_fleet(cluster, namespace, item.name)
@@ -151,6 +155,7 @@ class VirtualRun:
         carried: what an earlier process has written down of the gates.
         times: what the record says of the run's times.
         ignore_windows: somebody wants it to go on outside of its windows.
+        joins: other runs may be at work; who they are, a test tells.
         look: how a gate is measured; gates that look at nothing but the picture are real.
     """
 
@@ -169,6 +174,7 @@ class VirtualRun:
         carried: Carried | None = None,
         times: StoredTimes | None = None,
         ignore_windows: bool = False,
+        joins: bool = False,
         look: Callable[[Gate, Context], Measurement] = measure,
     ) -> None:
         self.cluster = cluster
@@ -183,7 +189,11 @@ class VirtualRun:
             carried=carried,
             times=times,
             ignore_windows=ignore_windows,
+            joins=joins,
         )
+        self.tells = True  # the watch tells what the run claims
+        self.claims: list[StoredTimes] = []  # as the record has named them
+        self.looked: list[str] = []  # at which other runs, in this order
         self.recorded = times or StoredTimes()  # as the record would say
         self.records = 0  # how often that was written
         self._writing = self.recorded  # the last that was to be written
@@ -344,11 +354,7 @@ class VirtualRun:
             elif isinstance(action, Measure):
                 self._measure(action)
             else:
-                if isinstance(action, DeletePod | ReleasePod):
-                    self._announce()
-                self.clock.call_later(
-                    self._rng.uniform(0.001, 0.02), partial(self._perform, action)
-                )
+                self._carry_out(action)
         if (times := self.engine.times.take()) is not None:
             self._writing = times
             self.clock.call_later(0.01, partial(self._record, times))
@@ -360,13 +366,40 @@ class VirtualRun:
             self._wake_at = wake
             self.clock.call_later(max(wake - self.clock.now(), 1e-6), self._wake)
 
+    def _carry_out(self, action: Action) -> None:
+        if isinstance(action, LookFor):
+            self.looked.append(action.other.where)
+        elif isinstance(action, Claim):
+            self._claim()
+        else:
+            if isinstance(action, DeletePod | ReleasePod):
+                self._announce()
+            self.clock.call_later(self._rng.uniform(0.001, 0.02), partial(self._perform, action))
+
     def _announce(self) -> None:
         """Tell the record that pods are taken away, which is done before the first one is."""
+        if self.engine.times.must_announce(self.clock.now()):
+            self._tell_record()
+
+    def _tell_record(self) -> None:
         now = self.clock.now()
-        if self.engine.times.must_announce(now):
-            self._writing = announce(self.engine, now)
-            self._record(self._writing)
-            self.engine.observe(ev.TimesStored(now), now)
+        self._writing = announce(self.engine, now)
+        self._record(self._writing)
+        self.engine.observe(ev.TimesStored(now), now)
+
+    def _claim(self) -> None:
+        self._tell_record()
+        self.claims.append(self.recorded)
+        if self.tells:
+            self.clock.call_later(0.01, partial(self.tell, self.recorded.word))
+
+    def tell(self, word: int = 0) -> None:
+        """Let the watch tell the run its own record."""
+        self._take(ev.RecordTold(word, "ours", 1))
+
+    def hear(self, event: ev.Event) -> None:
+        """Let the run hear of something."""
+        self._take(event)
 
     def _record(self, times: StoredTimes) -> None:
         if self._alive and times is self._writing:  # one write behind the other

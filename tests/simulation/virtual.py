@@ -158,15 +158,19 @@ class World:
 
     # The program
 
-    def plan(self, body: dict[str, Any], namespace: str = "logging") -> Plan:
+    def plan(self, body: dict[str, Any], namespace: str = "logging", *, name: str = "sim") -> Plan:
         """Plan a spec against the cluster as it is."""
-        return make_plan(self.cluster, body, namespace)
+        return make_plan(self.cluster, body, namespace, name=name)
 
     def save(self, plan: Plan, name: str = "plan.json") -> str:
         """Write a plan to a file; returns its path."""
-        path = Path(self._directory.name) / name
-        path.write_bytes(encode(plan))
-        return str(path)
+        path = self.path(name)
+        Path(path).write_bytes(encode(plan))
+        return path
+
+    def path(self, name: str) -> str:
+        """Return where a plan is saved."""
+        return str(Path(self._directory.name) / name)
 
     def begin_faults(self) -> None:
         """Let the fault script loose, from now on."""
