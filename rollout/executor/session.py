@@ -15,7 +15,11 @@ from rollout.executor.keeper import Keeper
 from rollout.executor.precheck import require_permissions
 from rollout.executor.record import ENDED, RunRecord, new_record
 from rollout.executor.runlog import told_before
-from rollout.executor.superseding import in_place_of, require_not_superseded
+from rollout.executor.superseding import (
+    in_place_of,
+    require_no_open_question,
+    require_not_superseded,
+)
 from rollout.fleet.objects import format_time
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
@@ -61,8 +65,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
-        StaleError: when a run has ended it in another way, or the plan is for another cluster, or
-            another release of Kubernetes.
+        StaleError: when a run has ended it in another way, when it would pass over what another run
+            has not got past, or the plan is for another cluster, or another release of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
@@ -91,6 +95,7 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
         require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)
     require_not_superseded(found, plan)
+    require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())

@@ -380,6 +380,21 @@ def test_updates_37_the_same_spec_again_does_not_pass_over_the_approval_that_its
     assert len(new_nodes(cluster)) == 6
 
 
+def test_updates_37_a_new_plan_to_the_same_template_does_not_take_the_place_of_an_open_approval(
+    cluster: World,
+) -> None:
+    waits_for_approval(cluster)
+    fresh = cluster.plan(cluster.spec(waves="fast"), "fresh.json")
+    done, refused = new_nodes(cluster), cluster.rollout("apply", fresh)
+    assert refused.code == 7, refused.err
+    assert "waits for somebody's word, and plan" in refused.err
+    assert new_nodes(cluster) == done
+    assert cluster.rollout("abort", ROLLOUT, *THERE).code == 0
+    after = cluster.rollout("apply", fresh)
+    assert after.code == 0, after.err
+    assert len(new_nodes(cluster)) == 6
+
+
 def test_updates_43_a_plan_that_another_one_replaced_is_superseded(cluster: World) -> None:
     old = waits_for_approval(cluster)
     third = {"set": {"image": {"agent": "log-agent:2.5"}}}
