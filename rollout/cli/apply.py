@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @forgiving_options
 @grace_option
 @click.option(
-    "--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before, and well."
+    "--idempotent", is_flag=True, help="Exit as the first time when the plan was applied before, and well."
 )
 @click.option(
     "--on-drift",
@@ -118,7 +118,7 @@ def apply(
         if not idempotent:
             raise
         click.echo(f"Nothing to do: {error}", err=output == "jsonl")
-        return ExitCode.DONE
+        return ExitCode.DONE if forgiving.allow_deferred else error.code
     finally:
         client.close()
     return forgiving.code(code, result)

@@ -225,6 +225,8 @@ def test_a_skipped_node_is_left_alone_and_the_strategy_stays(cluster: World) -> 
     assert "bad disk" in done.out
     assert set(cluster.images()) - set(new_nodes(cluster)) == {left}
     assert cluster.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    again = cluster.rollout("apply", plan, "--idempotent")  # no better than the first time
+    assert again.code == 12, again.out
 
 
 def test_names_that_are_not_there_are_refused_and_change_nothing(cluster: World) -> None:
