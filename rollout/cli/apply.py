@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 @forgiving_options
 @grace_option
 @click.option(
-    "--idempotent", is_flag=True, help="Exit as the first time when the plan was applied before, and well."
+    "--idempotent",
+    is_flag=True,
+    help="Exit as the first time when the plan was applied before, and well.",
 )
 @click.option(
     "--on-drift",
