@@ -5,7 +5,6 @@ Only silence is noticed by real time, for a socket does it; nothing else depends
 
 from __future__ import annotations
 
-import itertools
 import queue
 import random
 import threading
@@ -317,14 +316,23 @@ def test_an_older_list_that_stays_is_how_things_are(tmp_path: Path) -> None:
 
 
 def test_bookmarks_from_the_past_are_no_sign_of_life(tmp_path: Path) -> None:
-    ticks = itertools.count(0.0, 30.0)  # whoever looks finds it later; the server moves no clock
+    now = [0.0]
+
+    def marks() -> Iterator[bytes]:
+        for _ in range(3):
+            now[0] += 60.0
+            yield bookmark(90)
+
+    def wait(_seconds: float) -> None:
+        now[0] += 1.0
+
     lists = [page(version=100), page(pod("a", 101), version=101)]
     with watching(
-        Story(lists, [Streamed([bookmark(90)] * 3)]),
+        Story(lists, [Streamed(marks())]),
         tmp_path,
-        replace(HASTE, silence_s=75.0, gap_s=60.0),
-        clock=lambda: next(ticks),
-        wait=lambda _seconds: None,
+        replace(HASTE, silence_s=75.0),
+        clock=lambda: now[0],
+        wait=wait,
     ) as told:
         assert told.next(4) == ["list 100:", "stalled", "list 101: a", "resumed"]
 
