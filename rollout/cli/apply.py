@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 @forgiving_options
 @grace_option
 @click.option(
-    "--idempotent", is_flag=True, help="Exit with 0 when the plan was applied before, and well."
+    "--idempotent",
+    is_flag=True,
+    help="Exit as the first time when the plan was applied before, and well.",
 )
 @click.option(
     "--on-drift",
@@ -118,7 +120,7 @@ def apply(
         if not idempotent:
             raise
         click.echo(f"Nothing to do: {error}", err=output == "jsonl")
-        return ExitCode.DONE
+        return ExitCode.DONE if forgiving.allow_deferred else error.code
     finally:
         client.close()
     return forgiving.code(code, result)
@@ -154,7 +156,11 @@ def _made(
     from rollout.cli.speaking import tell
     from rollout.executor.keeper import Keeper
     from rollout.executor.planstore import read_kept_plan
-    from rollout.executor.superseding import still_stands, waits_for_people
+    from rollout.executor.superseding import (
+        open_question,
+        require_no_open_question,
+        still_stands,
+    )
     from rollout.planner.plan import Plan
     from rollout.report.table import plan_text
 
@@ -162,15 +168,18 @@ def _made(
         return given
     made = make_plan(client, given, namespace)
     stopped = Keeper(client, made.namespace, made.name).read()
-    if stopped is not None and waits_for_people(stopped, made) and still_stands(client, stopped):
+    question = open_question(stopped, made)
+    if stopped is not None and question and still_stands(client, stopped):
+        kept = read_kept_plan(client, made.namespace, stopped)
+        if kept.gates != made.gates:
+            require_no_open_question(client, stopped, made)
         name = f"{made.name} -n {made.namespace}"
         tell(
-            f"Run {stopped.run_id} of rollout {made.name} waits for somebody's word: it goes on "
-            f"with its own plan {stopped.plan_id}; 'rollout abort {name}' ends it, and the spec "
-            "is planned anew",
+            f"Run {stopped.run_id} of rollout {made.name} {question}: it goes on with its own plan "
+            f"{stopped.plan_id}; 'rollout abort {name}' ends it, and the spec is planned anew",
             output,
         )
-        return read_kept_plan(client, made.namespace, stopped)
+        return kept
     if output == "table":
         click.echo(painted(plan_text(made)))
         click.echo()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rollout.journal.chain import Reading
 
 _MOST_TEXT: Final = 2000  # characters of one cell
+_EMPTY: Final = (
+    "it is empty: all lines are missing, or its process was killed before the first one was written"
+)
 
 
 @click.group()
@@ -40,7 +43,8 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
 
     Each line holds the hash of the one before. Without an argument, all journals are checked. A
     broken chain ends with exit code 65 and names the first line that is wrong. A last line that
-    was cut off is named, and no error: the process was killed, or the disk was full.
+    was cut off is named, and no error: the process was killed, or the disk was full. A file
+    without a single line is an error.
 
     The file alone can't show that whole lines were cut off at its end. The run's record in the
     cluster can: it names where the journal stood. Where the cluster can't be asked, it says so.
@@ -59,6 +63,9 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
             reading = read_journal(path)
             if reading.broken:
                 broken.append(broken_text(path, reading))
+                continue
+            if not (reading.head.seq or reading.torn):
+                broken.append(f"{path}: {_EMPTY}")
                 continue
             said = witness.about(path, reading)
             if said.wrong:  # or the run has written on since we read

@@ -182,7 +182,9 @@ class Client:
 
         def read(query: Query) -> Page[T]:
             request = Request("GET", path, query, Effect.READ, gzip=True)
-            return self._sender.read(request, Page[item_type])  # type: ignore[valid-type]  # mypy knows no generic at run time
+            goes_on = "continue" in query
+            ask = self._sender.read if goes_on else self._sender.read_first_page
+            return ask(request, Page[item_type])  # type: ignore[valid-type]  # mypy knows no generic at run time
 
         return list_all(read, query, page_size)
 

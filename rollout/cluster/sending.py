@@ -19,7 +19,15 @@ from rollout.cluster.limit import WriteLimiter
 from rollout.cluster.retry import Patience, build_policy
 from rollout.cluster.serving import GROUPS, Groups, group_version, lacks
 from rollout.cluster.transport import Request, Stream, Transport
-from rollout.errors import ClusterError, NotRouted, NotServed, Throttled, Withheld
+from rollout.errors import (
+    ClusterError,
+    Gone,
+    NotRouted,
+    NotServed,
+    Throttled,
+    Unreachable,
+    Withheld,
+)
 from rollout.unreadable import UNREADABLE
 
 T = TypeVar("T")
@@ -121,6 +129,23 @@ class Sender:
         """
         result: T = self._policy(self._read, request, type_)
         return result
+
+    def read_first_page(self, request: Request, type_: type[T]) -> T:
+        """Send a request that begins a list; return its decoded answer.
+
+        It names no version that could be too old, so who says so is not himself at the moment.
+
+        Raises:
+            ClusterError: it was refused, or not answered in time.
+        """
+        result: T = self._policy(self._read_newest, request, type_)
+        return result
+
+    def _read_newest(self, request: Request, type_: type[T]) -> T:
+        try:
+            return self._read(request, type_)
+        except Gone as error:
+            raise Unreachable(str(error)) from error
 
     def _read(self, request: Request, type_: type[T]) -> T:
         try:

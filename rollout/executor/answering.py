@@ -93,7 +93,10 @@ def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: floa
     """Decide anew after a patch with a lost answer, or one that met a conflict."""
     match event.answer:
         case ev.Answer.ACCEPTED:
-            _look_at_patch(book, ds, now)
+            if ds.live is None:
+                observing.stays_behind(book, ds)
+            else:
+                _look_at_patch(book, ds, now)
         case ev.Answer.NOT_FOUND:
             _is_gone(book, ds)
         case ev.Answer.REFUSED | ev.Answer.NOT_ALLOWED:

@@ -11,7 +11,7 @@ from rollout.executor.book import Book
 from rollout.executor.notices import Notice
 from rollout.executor.record import Wish
 from rollout.executor.retrying import reopen
-from rollout.executor.state import Lane, Phase, StepRun, StepState
+from rollout.executor.state import DaemonSetRun, Lane, Phase, StepRun, StepState
 from rollout.executor.wishes import Wishes
 from rollout.quantity import cut
 
@@ -49,13 +49,19 @@ def may_start(book: Book, run: StepRun) -> bool:
 
 
 def looks_first(book: Book) -> bool:
-    """Whether nothing may start, but what an earlier process left in flight is watched.
+    """Whether nothing may start, but what an earlier process left behind is watched.
 
-    That process was killed before it heard the word, which never touches what is in flight.
+    That process was killed before it heard the word, which never touches what is in flight; or its
+    failed nodes hold the run again before all that it replaced have been looked at.
     """
     stop = book.wishes.stop
-    other = book.stop_why or book.hold_why or book.drift_why
-    return book.resumed and stop is not None and stop.verb != "rollback" and not other
+    if not book.resumed or book.stop_why or book.drift_why:
+        return False
+    if stop is not None and stop.verb == "rollback":
+        return False
+    if book.hold_why:
+        return book.by_release and book.plan.failure.on_failure == "hold"
+    return stop is not None
 
 
 def approved_by_name(book: Book) -> list[StepRun]:
@@ -177,9 +183,12 @@ def _moves_in_pause(book: Book, run: StepRun) -> bool:
     named = bool(book.wishes.nodes) and _only_paused(book)
     if named and run.node in book.wishes.nodes:
         return True
-    ds = book.daemon_sets[run.step.daemon_set]
-    only_looks = run.lane is Lane.VERIFY and ds.to_take_back(run.node) is None
+    only_looks = _only_looks(book.daemon_sets[run.step.daemon_set], run)
     return only_looks and (named or looks_first(book))
+
+
+def _only_looks(ds: DaemonSetRun, run: StepRun) -> bool:
+    return run.lane is Lane.VERIFY and ds.to_take_back(run.node) is None
 
 
 def _approved(book: Book) -> list[StepRun]:
@@ -198,7 +207,7 @@ def _is_looking(book: Book) -> bool:
         ds.live is None
         or not (ds.listed and ds.released_listed and book.nodes_listed)
         or (not ds.resolved and (ds.phase is not Phase.UNTOUCHED or wants_patch(book)))
-        or ds.first(lambda run: run.lane is Lane.VERIFY) is not None
+        or ds.first(lambda run, ds=ds: _only_looks(ds, run)) is not None  # type: ignore[misc]  # mypy has no type for `ds=ds`
         for ds in book.daemon_sets.values()
     )
 

@@ -65,6 +65,7 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
             failed=len(failed),
             deferred=result.plan.totals.deferred,
             total=len(result.steps),
+            skipped=sum(run.state is StepState.SKIPPED for run in result.steps),
         ),
         gates=result.gates or record.gates,
         gate_wave=result.wave or record.gate_wave,

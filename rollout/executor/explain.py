@@ -12,6 +12,7 @@ from rollout.executor import (
     gatewaiting,
     gatewindows,
     guarding,
+    observing,
     settling,
     sight,
     zones,
@@ -114,6 +115,8 @@ def _waiting_for_control_plane(ds: DaemonSetRun) -> str:
         return f"waiting for the API server to take the patch of DaemonSet {ds.name}"
     if ds.phase is Phase.OBSERVING:
         return f"waiting for the controller to observe the new template of DaemonSet {ds.name}"
+    if ds.live is None and ds.behind is not None:
+        return f"{observing.behind_text(ds, ds.behind)}: waiting for the API server to catch up"
     if ds.live is None or not (ds.listed and ds.released_listed):
         return f"waiting for the first list of the pods of DaemonSet {ds.name}"
     if not ds.resolved:

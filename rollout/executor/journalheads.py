@@ -56,9 +56,15 @@ def compared(
         heads: from the record.
         hash_of: returns the hash of the line of a number.
     """
-    first = reading.first.get("hash")
+    first, heads = reading.first.get("hash"), tuple(heads)
     known = next((head for head in heads if head.first == first), None)
     last = reading.head.seq
+    if not last and heads:
+        return Testimony(
+            f"the journal holds no line, but the run's record in the cluster names line "
+            f"{heads[-1].seq} (hash {heads[-1].hash[:16]}) of one: all lines are missing",
+            wrong=True,
+        )
     if known is None:
         return Testimony("the run's record in the cluster names no journal like this one")
     if known.seq > last:

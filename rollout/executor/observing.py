@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from rollout.executor import guarding, returning, unreachable
+from rollout.executor.actions import ReadDaemonSet
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
 from rollout.executor.state import OVER, DaemonSetRun, Phase, StepState
@@ -12,6 +13,7 @@ from rollout.fleet.objects import DaemonSet, Node, Pod, version_number
 from rollout.fleet.released import taken_over
 from rollout.fleet.revisions import revision_hash, template_digest
 
+BEHIND_S = 75.0  # seconds that no server lags behind: `Timing.believed_s` of a watch
 _THROUGH = (StepState.DONE, StepState.GONE, StepState.SKIPPED)  # a failed one may still get well
 
 
@@ -184,6 +186,7 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
         book.stop_for_drift(ds.drift(seen))
         return
     if ds.is_from_before_plan(seen):
+        _doubt(book, ds, seen, now)
         return
     if ds.live is not None and _is_older(seen, ds.live):
         return
@@ -200,6 +203,40 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     elif ds.is_prepared(seen):  # before that, our own patch may yet set it
         _heed_min_ready(book, ds, float(seen.spec.min_ready_seconds), now)
     resolve(book, ds, now)
+
+
+def _doubt(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
+    """A state from before the plan: a server lags, or the store was set back and stays there.
+
+    Nothing is read into it but that. What has shown nothing newer for longer than any server lags
+    is asked for itself; a read of one object is answered by the store as it is.
+    """
+    if ds.live is None and ds.behind is None:
+        ds.behind = seen
+        book.at(now + BEHIND_S, lambda _: _ask_behind(book, ds))
+
+
+def _ask_behind(book: Book, ds: DaemonSetRun) -> None:
+    if ds.live is None:
+        book.actions.append(ReadDaemonSet(ds.name))
+
+
+def stays_behind(book: Book, ds: DaemonSetRun) -> None:
+    """The store itself has forgotten what the plan was made for (S9)."""
+    if ds.behind is not None:
+        book.stop_for_drift(
+            f"{behind_text(ds, ds.behind)} and stays there: its store was restored from a backup, "
+            "or another server answers under its name; look at it with "
+            f"'rollout status {ds.name}', then plan anew"
+        )
+
+
+def behind_text(ds: DaemonSetRun, seen: DaemonSet) -> str:
+    """Return how far behind the plan a DaemonSet is that the server shows, in half a sentence."""
+    return (
+        f"DaemonSet {ds.name} is at generation {seen.metadata.generation}, the plan was made at "
+        f"{ds.planned.generation}"
+    )
 
 
 def _heed_min_ready(book: Book, ds: DaemonSetRun, seconds: float, now: float) -> None:

@@ -143,6 +143,7 @@ class Counts(Struct, frozen=True):
     failed: int
     deferred: int
     total: int  # that the plan updates
+    skipped: int = 0  # left out while the run went
 
 
 class RunRecord(Struct, frozen=True):

@@ -9,20 +9,33 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid
 from rollout.cluster.identity import whoami
 from rollout.cluster.release import check_release
-from rollout.errors import StaleError
+from rollout.errors import ExitCode, StaleError
 from rollout.executor.earlier import went_well
 from rollout.executor.keeper import Keeper
 from rollout.executor.precheck import require_permissions
 from rollout.executor.record import ENDED, RunRecord, new_record
 from rollout.executor.runlog import told_before
-from rollout.executor.superseding import in_place_of, require_not_superseded
+from rollout.executor.superseding import (
+    in_place_of,
+    require_no_open_question,
+    require_not_superseded,
+)
 from rollout.fleet.objects import format_time
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
 
 
 class AlreadyApplied(StaleError):
-    """The plan was carried out before, and it went well."""
+    """The plan was carried out before, and it went well.
+
+    Args:
+        message: what is wrong, where, and what next.
+        code: with which that run ended.
+    """
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
-        StaleError: when a run has ended it in another way, or the plan is for another cluster, or
-            another release of Kubernetes.
+        StaleError: when a run has ended it in another way, when it would pass over what another run
+            has not got past, or the plan is for another cluster, or another release of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
@@ -77,11 +90,13 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     if found is not None and (found.plan_digest, found.plan_id) == (plan.digest, plan.id):
         if found.phase in ("complete", "rolled back", "cleaned up"):
             verb = _ended_word(found)
-            kind = AlreadyApplied if went_well(found) else StaleError
-            raise kind(
+            text = (
                 f"plan {plan.id} was already {verb} by run {found.run_id} "
                 f"({found.started_by}, finished {found.finished_at}); make a new plan"
             )
+            if not went_well(found):
+                raise StaleError(text)
+            raise AlreadyApplied(text, ExitCode.DEFERRED if _left_out(found) else ExitCode.DONE)
         if found.phase in ENDED:
             back = f", or take it back: rollout rollback {plan.name} -n {plan.namespace}"
             raise StaleError(
@@ -91,6 +106,7 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
         require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)
     require_not_superseded(found, plan)
+    require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
@@ -101,4 +117,12 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
 def _ended_word(record: RunRecord) -> str:
     if record.phase != "complete":
         return record.phase
-    return "applied" if went_well(record) else "applied, with failed nodes,"
+    if not went_well(record):
+        return "applied, with failed nodes,"
+    left_out = _left_out(record)
+    return f"applied, with {left_out} nodes deferred or skipped," if left_out else "applied"
+
+
+def _left_out(record: RunRecord) -> int:
+    counts = record.counts
+    return counts.deferred + counts.skipped if counts is not None else 0

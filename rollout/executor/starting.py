@@ -42,13 +42,13 @@ def start_updates(book: Book, now: float) -> None:
     if sight.is_blind(book, now) or book.finished or book.gating.again:
         return
     _take_over_cleared(book, now)
-    if book.stopping:
+    if not book.stopping:
+        settling.make_room(book, now)
+        _start_patches(book, now)
+        _start_what_fits(book, now)
+        stepping.ask_next(book)
+    if book.stopping:  # maybe by what was just looked at
         _start_approved(book, now)
-        return
-    settling.make_room(book, now)
-    _start_patches(book, now)
-    _start_what_fits(book, now)
-    stepping.ask_next(book)
 
 
 def _start_what_fits(book: Book, now: float) -> None:

@@ -147,6 +147,7 @@ class DaemonSetRun:
         self.steps: dict[str, StepRun] = {}
         self.phase = Phase.UNTOUCHED
         self.live: DaemonSet | None = None
+        self.behind: DaemonSet | None = None  # from before the plan, while nothing newer is seen
         self.generation = planned.generation  # the one that must have been observed
         self.revisions: tuple[ControllerRevision, ...] = ()
         self.resolved = False  # the target revision is known

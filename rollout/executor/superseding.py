@@ -11,34 +11,70 @@ from msgspec.structs import replace
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import daemon_set_path
 from rollout.errors import ClusterError, StaleError
+from rollout.executor.gaterecord import RecordedGate
 from rollout.executor.keeper import Keeper
 from rollout.executor.record import ENDED, RecordedDaemonSet, RunRecord, Superseded
 from rollout.executor.state import ON_DELETE
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet
 from rollout.fleet.revisions import template_digest
+from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 
 MOST_KEPT = 10  # runs whose place was taken, one after the other
 
 
-def waits_for_people(found: RunRecord | None, plan: Plan) -> bool:
-    """Whether a run has stopped for somebody's word, and a new plan leads where it leads.
+def open_question(found: RunRecord | None, plan: Plan) -> str:
+    """Return what a run has not got past that a new plan would pass over; "" for nothing.
 
-    To take its place would pass over the approval that it waits for, or over a no.
+    That is an approval that it waits for, a no, or a gate that has not passed. A plan that leads
+    where the run leads takes the nodes that are done for current, and begins behind all of these.
 
     Args:
         found: the record of the rollout that is there.
         plan: a new plan of the same rollout.
     """
-    if found is None or found.phase not in ("paused", "held"):
-        return False
+    if found is None or found.phase not in ("running", "paused", "held"):
+        return ""
     aims = {(ds.uid, ds.target_digest) for ds in found.daemon_sets}
     if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}:
-        return False
+        return ""
     refused = found.wish is not None and found.wish.verb == "hold"
-    asked = any(gate.kind == "approval" and gate.status == "waiting" for gate in found.gates)
-    return bool(found.waits_for) or asked or refused
+    gates = [gate for gate in found.gates if _is_open(gate)]
+    if found.waits_for or refused or any(gate.kind == "approval" for gate in gates):
+        return "waits for somebody's word"
+    if not found.gate_wave:
+        return ""  # nothing has begun: a new plan asks the gates before anything does
+    return f"has not got past gate {gates[0].gate} ({gates[0].status})" if gates else ""
+
+
+def _is_open(gate: RecordedGate) -> bool:
+    """Whether a gate was asked and has not passed."""
+    asked = gate.status != Status.NOT_MEASURED.value or gate.wave or gate.node
+    return bool(asked) and gate.status != Status.PASSED.value and not gate.dry_run
+
+
+def require_no_open_question(client: Client, found: RunRecord | None, plan: Plan) -> None:
+    """Refuse a new plan that would pass over what a stopped run has not got past.
+
+    Args:
+        client: of the cluster.
+        found: the record of the rollout that is there, of another plan.
+        plan: that shall take its place.
+
+    Raises:
+        StaleError: with the ways on: the run's own plan, or the end of that run.
+        ClusterError: a DaemonSet cannot be read.
+    """
+    question = open_question(found, plan)
+    if found is None or not question or not still_stands(client, found):
+        return
+    name = f"{plan.name} -n {plan.namespace}"
+    raise StaleError(
+        f"run {found.run_id} of plan {found.plan_id} {question}, and plan {plan.id} would pass "
+        f"over that: 'rollout resume {name}' goes on with the run; 'rollout abort {name}' ends it, "
+        "and another plan may take its place"
+    )
 
 
 def still_stands(client: Client, found: RunRecord) -> bool:

@@ -147,14 +147,26 @@ def open_journal(
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor, is_new = _descriptor(path)
     except OSError as error:
         raise JournalError(_failed(path, error)) from None
     try:
-        return _opened(path, descriptor, run_id, missing, about)
-    except BaseException:
+        checks = (lambda _: "") if is_new else missing
+        return _opened(path, descriptor, run_id, checks, about)
+    except BaseException as error:
         os.close(descriptor)
+        if is_new and isinstance(error, JournalError):
+            path.unlink(missing_ok=True)  # left empty, it would look like one that was emptied
         raise
+
+
+def _descriptor(path: Path) -> tuple[int, bool]:
+    """Return a file at its end, and whether it was not there before."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_EXCL, 0o600), True
+    except FileExistsError:
+        return os.open(path, flags, 0o600), False
 
 
 def read_journal(path: Path) -> Reading:
@@ -216,8 +228,7 @@ def _opened(
     before = None
     if regular:
         _own(path, descriptor)
-        if os.fstat(descriptor).st_size:
-            before = _continued(path, descriptor, run_id, missing)
+        before = _continued(path, descriptor, run_id, missing)
     journal = Journal(path, descriptor, before.head if before else Head())
     if before is None:
         journal.append("version", schema=SCHEMA, tool=__version__, run=run_id, **about)

@@ -113,8 +113,8 @@ SIGHTS: Final = (
         "older-than-the-plan",
         "a DaemonSet from before the plan looks as if it were back already",
         "rollout/executor/observing.py",
-        "    if ds.is_from_before_plan(seen):\n        return\n",
-        "",
+        "    if ds.is_from_before_plan(seen):\n",
+        "    if False:\n",
         (
             "tests/simulation/test_old_states.py::test_faults_15_a_rollback_sees_the_patch_that_an_old_read_hides",
         ),

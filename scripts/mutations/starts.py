@@ -117,8 +117,8 @@ STARTS: Final = (
         more=(
             Place(
                 "rollout/executor/starting.py",
-                "    if book.stopping:\n        _start_approved(book, now)\n        return\n",
-                "",
+                "    if not book.stopping:\n        settling.make_room(book, now)\n",
+                "    if True:\n        settling.make_room(book, now)\n",
             ),
             Place(
                 "rollout/executor/starting.py",

@@ -59,6 +59,26 @@ def test_an_expired_continuation_starts_anew_and_at_last_asks_for_all_at_once(
     assert len(world.asked) == 5
 
 
+def test_a_first_page_that_is_called_expired_is_asked_for_anew(tmp_path: Path) -> None:
+    """A server that has just begun, or a proxy before it, answers so to what names no version."""
+    expired = status(410, "The resourceVersion for the provided list is too old.", "Expired")
+    whole = Reply(pod_list(pod("a", 1)))
+    story = replies(expired, expired, expired, whole)
+    with serve(story) as world, talking_to(world.url, tmp_path) as client:
+        assert len(client.list(PODS, Pod, page_size=1).items) == 1
+    assert ["limit" in a.query for a in world.asked] == [True] * 4
+
+
+def test_a_list_that_is_called_expired_for_ever_is_an_error_in_the_end(tmp_path: Path) -> None:
+    expired = status(410, "too old", "Expired")
+    with (
+        serve(replies(expired)) as world,
+        talking_to(world.url, tmp_path, patience=ONCE) as client,
+        pytest.raises(Unreachable, match="too old"),
+    ):
+        client.list(PODS, Pod)
+
+
 def test_pages_of_different_versions_are_not_mixed(tmp_path: Path) -> None:
     first = Reply(pod_list(pod("old", 1), version=5, continue_="n"))
     mixed = Reply(pod_list(pod("x", 6), version=6))

@@ -188,6 +188,17 @@ def test_commands_15_a_plan_is_applied_once(cluster: World) -> None:
     assert len(cluster.writes()) == writes
 
 
+def test_commands_15_nodes_that_were_left_out_are_no_success_under_idempotent_either(
+    cluster: World,
+) -> None:
+    deferred = cluster.plan(cluster.spec(nodes={"exclude": ["node-000"]}))
+    assert cluster.rollout("apply", deferred).code == 12
+    again = cluster.rollout("apply", deferred, "--idempotent")
+    assert again.code == 12, again.out
+    assert "already applied, with 1 nodes deferred or skipped, by run" in again.out
+    assert cluster.rollout("apply", deferred, "--idempotent", "--allow-deferred").code == 0
+
+
 def test_commands_15_a_plan_that_was_rolled_back_is_no_success_under_idempotent(
     cluster: World,
 ) -> None:

@@ -225,6 +225,8 @@ def test_a_skipped_node_is_left_alone_and_the_strategy_stays(cluster: World) -> 
     assert "bad disk" in done.out
     assert set(cluster.images()) - set(new_nodes(cluster)) == {left}
     assert cluster.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    again = cluster.rollout("apply", plan, "--idempotent")  # no better than the first time
+    assert again.code == 12, again.out
 
 
 def test_names_that_are_not_there_are_refused_and_change_nothing(cluster: World) -> None:
@@ -377,6 +379,21 @@ def test_updates_37_the_same_spec_again_does_not_pass_over_the_approval_that_its
     assert cluster.rollout("abort", ROLLOUT, *THERE).code == 0
     anew = cluster.rollout("apply", "-f", cluster.spec(waves="fast"), "--yes")
     assert anew.code == 0, anew.err
+    assert len(new_nodes(cluster)) == 6
+
+
+def test_updates_37_a_new_plan_to_the_same_template_does_not_take_the_place_of_an_open_approval(
+    cluster: World,
+) -> None:
+    waits_for_approval(cluster)
+    fresh = cluster.plan(cluster.spec(waves="fast"), "fresh.json")
+    done, refused = new_nodes(cluster), cluster.rollout("apply", fresh)
+    assert refused.code == 7, refused.err
+    assert "waits for somebody's word, and plan" in refused.err
+    assert new_nodes(cluster) == done
+    assert cluster.rollout("abort", ROLLOUT, *THERE).code == 0
+    after = cluster.rollout("apply", fresh)
+    assert after.code == 0, after.err
     assert len(new_nodes(cluster)) == 6
 
 

@@ -80,6 +80,45 @@ def test_a_gate_that_holds_is_in_the_events_the_record_the_status_and_the_report
         assert len(w.deleted_pods()) == 1
 
 
+def test_the_same_spec_again_asks_the_gate_again_that_holds_its_run(tmp_path: Path) -> None:
+    """A CI job that is tried again is no reason to begin the next canary behind a gate."""
+    there = tmp_path / "well"
+    gate = {"name": "ready", "kind": "command", "at": "after-wave", "argv": ["/bin/ls", str(there)]}
+    with world(fleet(3), tmp_path) as w:
+        spec = spec_with(w, gates=[gate])
+        again = ("apply", "-f", spec, "--yes", "--allow-commands")
+        first, second = w.rollout(*again), w.rollout(*again)
+        assert (first.code, second.code) == (3, 3), second.err
+        assert len(w.deleted_pods()) == 1
+        assert "has not got past gate ready (failed): it goes on with its own plan" in second.out
+        other = w.spec("other.yaml", waves=[1, "100%"], health={"soak": 0}, gates=[PODS])
+        for new in (("-f", other, "--yes"), (w.plan(spec),)):
+            refused = w.rollout("apply", *new, "--allow-commands")
+            assert refused.code == 7, refused.err
+            assert "would pass over that: 'rollout resume log-agent-2.4 -n logging'" in refused.err
+        assert len(w.deleted_pods()) == 1
+        there.touch()
+        done = w.rollout(*again)
+        assert done.code == 0, done.err
+        assert len(w.deleted_pods()) == 3
+
+
+def test_a_gate_that_cannot_say_holds_its_run_against_the_same_spec_until_it_is_aborted(
+    tmp_path: Path,
+) -> None:
+    gate = PODS | {"successCondition": "result.nothing > 1", "onError": "hold"}
+    with world(fleet(3), tmp_path) as w:
+        spec = spec_with(w, gates=[gate | {"consecutiveErrorLimit": 0}])
+        codes = [w.rollout("apply", "-f", spec, "--yes").code for _ in range(2)]
+        assert codes == [9, 9]
+        assert len(w.deleted_pods()) == 1
+        anew = w.plan(spec_with(w))
+        assert w.rollout("abort", "log-agent-2.4", "-n", NAMESPACE).code == 0
+        done = w.rollout("apply", anew)
+        assert done.code == 0, done.err
+        assert len(w.deleted_pods()) == 3
+
+
 def test_a_gate_that_is_being_measured_is_in_the_status(tmp_path: Path) -> None:
     gate = PODS | {"consecutiveSuccessLimit": 100_000}
     with world(fleet(2), tmp_path) as w:

@@ -45,7 +45,7 @@ def test_a_run_its_rollback_and_the_way_back_are_remembered(cluster: World) -> N
     assert all(r["lock"] == "" for r in rows)
     assert all(r["nodes"]["total"] >= r["nodes"]["updated"] > 0 for r in rows)
     assert [r["nodes"] for r in rows if r["phase"] == "complete"] == [
-        {"updated": 3, "failed": 0, "deferred": 0, "total": 3}
+        {"updated": 3, "failed": 0, "deferred": 0, "total": 3, "skipped": 0}
     ] * 2
     assert cluster.rollout("runs", "-A", "-o", "json").json == rows
     table = cluster.rollout("runs", *HERE).out

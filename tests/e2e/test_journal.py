@@ -170,6 +170,22 @@ def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from
     assert cluster.rollout("audit", "verify", second).code == 0
 
 
+def test_faults_42_an_emptied_journal_is_no_journal_that_has_not_begun(cluster: World) -> None:
+    waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+    plan = cluster.plan(cluster.spec(waves=waves))
+    assert cluster.rollout("apply", plan).code == 6
+    path = the_journal(cluster)
+    path.write_bytes(b"")
+    assert cluster.rollout("audit", "verify").code == 65
+    refused = cluster.rollout("apply", plan)
+    assert refused.code == 65, refused.out
+    assert "all lines are missing. It is not written on." in refused.err
+    assert path.read_bytes() == b""
+    recovered = cluster.rollout("apply", plan, "--recover-from-cluster")
+    assert recovered.code == 6, recovered.err
+    assert lines(path.with_suffix(".2.jsonl"))[0]["recovers"] == str(path)
+
+
 def test_faults_45_a_journal_of_a_newer_version_is_refused_by_name(cluster: World) -> None:
     waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
     plan = cluster.plan(cluster.spec(waves=waves))
@@ -196,7 +212,8 @@ def test_what_is_no_journal_is_told_so(cluster: World) -> None:
     empty = cluster.directory / "empty.jsonl"
     empty.touch()
     done = cluster.rollout("audit", "verify", empty)
-    assert done.out.endswith("at its end: it does not even say whose it is\n")
+    assert done.code == 65
+    assert f"{empty}: it is empty: all lines are missing" in done.err
     done = cluster.rollout("audit", "verify", cluster.spec())
     assert done.code == 65
     assert "spec.yaml:1:" in done.err

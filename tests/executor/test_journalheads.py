@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from rollout.executor.journalheads import MOST_JOURNALS, JournalHead, compared, with_head
-from rollout.journal.chain import SCHEMA, Head, read, seal
+from rollout.journal.chain import SCHEMA, Head, Reading, read, seal
 
 
 def chain(count: int, word: str = "x") -> list[bytes]:
@@ -38,6 +38,14 @@ def test_lines_that_were_cut_off_at_the_end_are_missing(cut: int) -> None:
     wrong, text = told(chain(5)[:-cut], head_of(chain(5)))
     assert wrong
     assert f"lines from {6 - cut} on are missing" in text
+
+
+def test_a_journal_without_a_line_lacks_all_that_the_record_names() -> None:
+    head = JournalHead(first="f" * 64, seq=7, hash="a" * 64)
+    said = compared(Reading(), [head], lambda _: "")
+    assert said.wrong
+    assert "names line 7" in said.text
+    assert not compared(Reading(), [], lambda _: "").wrong
 
 
 def test_lines_that_were_written_anew_are_found_though_their_chain_holds() -> None:

@@ -117,6 +117,31 @@ def test_a_place_that_is_none_is_told_at_once(tmp_path: Path) -> None:
         open_journal(tmp_path / "file" / "r1.jsonl", "r1")
 
 
+FULL_FROM_THE_BEGIN = """
+import resource, sys
+from pathlib import Path
+from rollout.errors import JournalError
+from rollout.journal.file import open_journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    open_journal(Path(sys.argv[1]), "r1")
+except JournalError:
+    print("refused")
+"""
+
+
+def test_a_file_that_could_not_be_begun_is_not_left_empty(tmp_path: Path) -> None:
+    """It would look like a journal that somebody has emptied, once there is room again."""
+    path = tmp_path / "r1.jsonl"
+    command = [sys.executable, "-c", FULL_FROM_THE_BEGIN, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(DocumentError, match="lines are gone"):
+        open_journal(path, "r1", lambda _: "lines are gone")
+
+
 def test_a_journal_into_the_void_needs_no_disk() -> None:
     with opened(Path("/dev/null")) as (journal, _):
         journal.append("begin")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
@@ -358,6 +359,39 @@ def test_a_cluster_that_was_set_back_ends_the_run_and_the_next_process_goes_on()
     world.begin(resumed=True)
     assert world.finish().outcome is Outcome.DONE
     assert world.oracle.deletes.total() == 5
+
+
+def test_a_daemon_set_that_stays_behind_the_plan_ends_the_run_as_drift() -> None:
+    """Its store was set back before this process began, which has seen no newer version of it."""
+    world = World(4)
+    world.run.kill()
+    (ds,) = world.plan.daemon_sets
+    ahead = replace(ds, generation=ds.generation + 3)
+    world.plan = replace(world.plan, daemon_sets=(ahead,))
+    world.begin()
+    began = world.now
+    world.advance(30.0)
+    assert "is at generation 1, the plan was made at 4: waiting for the API server" in world.why()
+
+    finish = world.finish()
+
+    assert (finish.outcome, exit_code(finish)) == (Outcome.DRIFT, ExitCode.STALE)
+    assert "is at generation 1, the plan was made at 4 and stays there" in finish.text
+    assert world.now - began < 100.0
+    assert world.oracle.deletes.total() == 0
+
+
+def test_a_daemon_set_that_was_behind_the_plan_for_a_while_is_updated() -> None:
+    world = World(4)
+    world.run.kill()
+    (ds,) = world.plan.daemon_sets
+    world.plan = replace(world.plan, daemon_sets=(replace(ds, generation=ds.generation + 1),))
+    world.begin()
+    world.advance(30.0)
+    assert world.oracle.deletes.total() == 0
+    world.patch({"spec": {"revisionHistoryLimit": 7}})
+
+    assert world.finish().outcome is Outcome.DONE
 
 
 @pytest.mark.parametrize("seconds", [40, 0])
