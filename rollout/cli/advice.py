@@ -8,6 +8,7 @@ import click
 
 from rollout.errors import RolloutError
 from rollout.executor.actions import Outcome
+from rollout.executor.byhand import for_cluster
 from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.planner.plan import Plan
@@ -30,7 +31,7 @@ def advise(plan: Plan, result: Result, output: str, session: Session, *, walk: s
     steps = next_steps(plan, result, _where(plan.namespace), begun=begun, walk=walk)
     if result.finish.by_hand:
         options = shlex.join(_cluster())  # kubectl has the same, and must not meet another cluster
-        lines = [f"  {line} {options}".rstrip() for line in result.finish.by_hand]
+        lines = [f"  {for_cluster(line, options)}" for line in result.finish.by_hand]
         click.echo("\n".join(["", "By hand, in this order:", *lines]))
     if not steps:
         return

@@ -44,6 +44,7 @@ def _not_yet(book: Book, ds: DaemonSetRun, run: StepRun, verdict: Verdict, now: 
     if run.state is not StepState.FAILED:
         run.state = StepState.SOAKING if verdict.soaking else StepState.REPLACING
     guarding.look_at(book, ds, run, now)
+    terms.end_if_over(book, ds, run, now)
     when = verdict.look_again
     if when is not None and when > now:
         book.at(when, lambda at: _look_again(book, ds, run, at))

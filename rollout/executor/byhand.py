@@ -2,7 +2,8 @@
 
 In this order they lead to the same end: the old template (under OnDelete, so that nothing moves),
 released pods get their label back (the controller adopts them and ends their successors), the other
-touched pods are deleted, and last the strategy is as it was before the run.
+touched pods are deleted, and last the strategy is as it was before the run. Commands get into
+records and journals: none holds a value of the template, which may be a secret.
 """
 
 from __future__ import annotations
@@ -10,22 +11,24 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Container, Iterable
-from contextlib import suppress
 
-from rollout.errors import StaleError
 from rollout.executor.notback import Place
-from rollout.executor.patches import target_template
+from rollout.executor.planstore import patch_by_hand
 from rollout.executor.state import DaemonSetRun
 from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, Pod
 from rollout.fleet.revisions import template_digest
+from rollout.planner.plan import Plan
+
+_PIPE = " | "
 
 
-def commands_by_hand(sets: Iterable[DaemonSetRun], left: Iterable[Place]) -> list[str]:
+def commands_by_hand(plan: Plan, sets: Iterable[DaemonSetRun], left: Iterable[Place]) -> list[str]:
     """Return what is left to do.
 
     Args:
-        sets: as the run saw them last; their plan is that of the way back.
+        plan: of the way back.
+        sets: as the run saw them last.
         left: where something is not back yet.
     """
     nodes: dict[str, set[str]] = {}
@@ -34,23 +37,32 @@ def commands_by_hand(sets: Iterable[DaemonSetRun], left: Iterable[Place]) -> lis
     return [
         command
         for ds in sets
-        for command in (*_template(ds), *_pods(ds, nodes.get(ds.name, ())), *_strategy(ds))
+        for command in (*_template(plan, ds), *_pods(ds, nodes.get(ds.name, ())), *_strategy(ds))
     ]
 
 
-def _template(ds: DaemonSetRun) -> list[str]:
+def for_cluster(command: str, options: str) -> str:
+    """Return a command for the cluster that options lead to, which are kubectl's as well.
+
+    Args:
+        command: of `commands_by_hand`.
+        options: as a shell reads them; "" for none.
+    """
+    parts = command.split(_PIPE)
+    return _PIPE.join(f"{p} {options}".rstrip() if p.startswith("kubectl") else p for p in parts)
+
+
+def _template(plan: Plan, ds: DaemonSetRun) -> list[str]:
     target, live = ds.planned.target, ds.live
     if live is None or template_digest(live.spec.template) == target.template_digest:
         return []
-    if target.revision is not None:
-        name = f"daemonset/{ds.name} -n {ds.planned.namespace}"
-        return [f"kubectl rollout undo {name} --to-revision={target.revision}"]
-    with suppress(StaleError):  # the controller has forgotten it, and somebody edited the live one
-        template = target_template(ds.planned, live)
-        patch = [{"op": "replace", "path": "/spec/template", "value": template}]
-        name = f"daemonset {ds.name} -n {ds.planned.namespace}"
-        return [f"kubectl patch {name} --type json -p {shlex.quote(json.dumps(patch))}"]
-    return []
+    where = f"{ds.name} -n {ds.planned.namespace}"
+    if target.revision is not None and live.spec.revision_history_limit:
+        return [f"kubectl rollout undo daemonset/{where} --to-revision={target.revision}"]
+    # The controller has forgotten it, or does so with its last pod, maybe before this is read.
+    kept = patch_by_hand(plan.namespace, plan.name, target.template_digest)
+    apply = f"kubectl patch daemonset {where} --type json --patch-file /dev/stdin"
+    return [f"{kept}{_PIPE}{apply}"]
 
 
 def _pods(ds: DaemonSetRun, nodes: Container[str]) -> list[str]:

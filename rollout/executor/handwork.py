@@ -11,7 +11,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
-from rollout.executor.byhand import commands_by_hand
+from rollout.executor.byhand import commands_by_hand, for_cluster
 from rollout.executor.notback import left_out
 from rollout.executor.planback import NOTHING, WayBack, plan_back
 from rollout.executor.session import Session
@@ -51,7 +51,7 @@ class WayBackRefused(Forbidden):
             tried: what is to be said behind what the server said.
         """
         left, commands, said = self._parts
-        commands = [f"{command} {options}".rstrip() for command in commands]
+        commands = [for_cluster(command, options) for command in commands]
         return WayBackRefused(left, commands, f"{said}{tried}", self.exit_code)
 
 
@@ -95,7 +95,7 @@ def _commands(found: WayBack) -> tuple[list[str], set[str]]:
     sets = [_seen(found, ds) for ds in found.plan.daemon_sets]
     left = {(step.daemon_set, step.node) for step in found.plan.steps if step.kind == "update"}
     left |= left_out(sets)
-    return commands_by_hand(sets, left), {node for _, node in left}
+    return commands_by_hand(found.plan, sets, left), {node for _, node in left}
 
 
 def _seen(found: WayBack, planned: PlannedDaemonSet) -> DaemonSetRun:

@@ -1,7 +1,8 @@
 """Keeps in the cluster what a run needs to go on without its plan's file, and to go back.
 
-The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed, and the
-templates of before the run. Reading proves by digests that they are those that the record names.
+The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed, and each
+template of before the run as a JSON patch that sets it, by which `kubectl` can go back as well.
+Reading proves by digests that they are those that the record names.
 When the run is over the bytes are taken out, the templates only when there is no way back any more;
 the empty ConfigMap stays, because a run has no permission to delete it.
 """
@@ -21,13 +22,22 @@ from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, DocumentError, StaleError
 from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
 from rollout.fleet.objects import JsonObject
-from rollout.fleet.revisions import canonical_json, template_digest
+from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import MOST_READ, Plan, decode, encode
 from rollout.unreadable import UNREADABLE
 
 MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
 _KEY = "plan"
-_TEMPLATES = "templates"
+_TEMPLATE = "template-"  # before its digest
+_GZIP = 16 + zlib.MAX_WBITS  # the format of what is unfolded: that of `gunzip`
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """The one operation of a stored JSON patch."""
+
+    value: JsonObject
+    op: str = "replace"
+    path: str = "/spec/template"
 
 
 def store_name(plan_name: str) -> str:
@@ -46,7 +56,11 @@ def keep_plan(client: Client, plan: Plan, templates: Mapping[str, JsonObject]) -
     Returns:
         Why it could not be stored; "" when it is. A run goes on all the same.
     """
-    content = {_TEMPLATES: _fold(canonical_json(templates)), _KEY: _fold(encode(plan))}
+    content = {
+        f"{_TEMPLATE}{digest}": _fold(msgspec.json.encode([_Change(template)]))
+        for digest, template in templates.items()
+    }
+    content[_KEY] = _fold(encode(plan))
     size, why = sum(map(len, content.values())), ""
     if size > MOST_STORED:
         why = f"it has {size // 1000} kB compressed, a ConfigMap holds {MOST_STORED // 1000}"
@@ -72,7 +86,7 @@ def forget_plan(client: Client, namespace: str, plan_name: str, *, way_back: boo
     found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
     if found is None or not found.binary_data:
         return
-    kept = {k: v for k, v in found.binary_data.items() if way_back and k == _TEMPLATES}
+    kept = {k: v for k, v in found.binary_data.items() if way_back and k.startswith(_TEMPLATE)}
     _write(client, namespace, plan_name, kept)
 
 
@@ -86,12 +100,21 @@ def read_kept_template(
     """
     found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
     try:
-        text = found.binary_data[_TEMPLATES] if found is not None else ""
-        templates = msgspec.json.decode(_unfold(text), type=dict[str, JsonObject])
-    except (KeyError, zlib.error, binascii.Error, *UNREADABLE):
+        text = found.binary_data[f"{_TEMPLATE}{digest}"] if found is not None else ""
+        (change,) = msgspec.json.decode(_unfold(text), type=list[_Change])
+    except (KeyError, ValueError, zlib.error, *UNREADABLE):
         return None
-    template = templates.get(digest)
-    return template if template is not None and template_digest(template) == digest else None
+    return change.value if template_digest(change.value) == digest else None
+
+
+def patch_by_hand(namespace: str, plan_name: str, digest: str) -> str:
+    """Return the shell command that prints the JSON patch to a template of before the run.
+
+    The template is named and not printed: a value of its environment may be a secret.
+    """
+    key = f"{{.binaryData.{_TEMPLATE}{digest}}}"
+    where = f"configmap {store_name(plan_name)} -n {namespace}"
+    return f"kubectl get {where} -o jsonpath='{key}' | base64 -d | gunzip"
 
 
 def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
@@ -123,11 +146,11 @@ def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
 
 
 def _fold(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 6)).decode()
+    return base64.b64encode(zlib.compress(data, 6, _GZIP)).decode()
 
 
 def _unfold(text: str) -> bytes:
-    unfolding = zlib.decompressobj()
+    unfolding = zlib.decompressobj(_GZIP)
     data = unfolding.decompress(base64.b64decode(text, validate=True), MOST_READ)
     if not unfolding.eof:
         raise zlib.error(f"it is cut short, or unfolds to more than {MOST_READ} bytes")

@@ -108,7 +108,7 @@ def answered(book: Book, ds: DaemonSetRun, run: StepRun, event: ev.Answered, now
 
 
 def _again(book: Book, run: StepRun) -> None:
-    """Let it be asked for again, unless the run is to stop by now."""
+    """Let it be asked for again; a run that is to stop by now does not."""
     book.asked_back.discard(run.id)
     run.awaiting_answer = run.taken_back = False
 
@@ -150,12 +150,15 @@ def waits_for(book: Book) -> str:
 
 
 def at_work(book: Book) -> str:
-    """Say where a run that ends before its end leaves released pods; "" where it leaves none."""
+    """Say where a run that ends before its end leaves released pods; "" where it leaves none.
+
+    The pod of a node that is done has been deleted, though the news of that may be on its way.
+    """
     nodes = {
         node
         for ds in book.daemon_sets.values()
         for node, pod in (ds.view.released.items() if ds.hands_over else ())
-        if node in ds.steps and not pod.terminating and not ds.steps[node].left_beside
+        if not pod.terminating and _stays(ds.steps.get(node))
     }
     if not nodes:
         return ""
@@ -164,6 +167,10 @@ def at_work(book: Book) -> str:
         f"the old pods on {cut(sorted(nodes))} are handed over and go on working: 'rollout "
         f"rollback {name}' takes them back, 'rollout cleanup {name}' what nobody goes on with"
     )
+
+
+def _stays(run: StepRun | None) -> bool:
+    return run is not None and run.state is not StepState.DONE and not run.left_beside
 
 
 def _owed(ds: DaemonSetRun) -> Iterator[tuple[StepRun, Pod]]:

@@ -32,6 +32,15 @@ def set_deadline(book: Book, ds: DaemonSetRun, run: StepRun) -> None:
     book.at(run.due_at, lambda at: _expire(book, ds, run, began, at))
 
 
+def end_if_over(book: Book, ds: DaemonSetRun, run: StepRun, now: float) -> None:
+    """End a step at once that was found over its time: nothing may start before it has failed (S6).
+
+    Left to its deadline, another node would be begun beside it, by each process that goes on.
+    """
+    if over_at(book, ds, run, now) <= now:
+        _expire(book, ds, run, run.started_at, now)
+
+
 def _unserved_before(ds: DaemonSetRun, run: StepRun) -> float:
     """Return for how long a node found in flight had waited for its successor to be made; seconds.
 

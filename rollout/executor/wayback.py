@@ -188,7 +188,7 @@ def _rolled_back(result: Result) -> Finish:
     return Finish(
         Outcome.ROLLBACK_INCOMPLETE,
         f"not back yet: {_nodes(left) or 'the strategy'} ({result.finish.message})",
-        by_hand=tuple(commands_by_hand(sets, left)),
+        by_hand=tuple(commands_by_hand(result.plan, sets, left)),
     )
 
 

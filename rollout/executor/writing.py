@@ -90,8 +90,10 @@ class Writer:
         began = steady_clock() if decided is None else decided
         try:
             explained()
-        except (ClusterError, StaleError) as error:
+        except Exception as error:  # the loop must hear of it, or it would wait for ever
             self._put(_unexplained(action, error))
+            if not isinstance(error, ClusterError | StaleError):
+                raise
             return
         try:
             answer = self._call(action, began)
@@ -108,7 +110,7 @@ class Writer:
             answer = ev.Answered(action, ev.Answer.NOT_ALLOWED, str(error), exit_code=code)
         except (ClusterError, StaleError) as error:
             answer = ev.Answered(action, ev.Answer.REFUSED, str(error), exit_code=error.exit_code)
-        except Exception as error:  # the loop must hear of it, or it would wait for ever
+        except Exception as error:  # as above
             self._put(ev.Answered(action, ev.Answer.REFUSED, repr(error)))
             raise
         self._put(answer)
@@ -192,12 +194,17 @@ class Writer:
         return resource_path(CORE, "pods", namespace=namespace, name=pod)
 
 
-def _unexplained(action: Action, error: ClusterError | StaleError) -> ev.Answered:
+def _unexplained(action: Action, error: Exception) -> ev.Answered:
     """Return the answer where nothing was sent, as the record does not explain it: no node's fault.
 
-    It is decided anew, but where the record may not be written at all.
+    It is decided anew, but where the record may not be written at all, or the error is our own.
     """
-    why = f"the run record could not be written: {error}"
-    if isinstance(error, Forbidden):
-        return ev.Answered(action, ev.Answer.NOT_ALLOWED, why, exit_code=error.exit_code)
-    return ev.Answered(action, ev.Answer.NOT_DONE, why)
+    why = "the run record could not be written"
+    match error:
+        case Forbidden():
+            answer, code = ev.Answer.NOT_ALLOWED, error.exit_code
+            return ev.Answered(action, answer, f"{why}: {error}", exit_code=code)
+        case ClusterError() | StaleError():
+            return ev.Answered(action, ev.Answer.NOT_DONE, f"{why}: {error}")
+        case _:
+            return ev.Answered(action, ev.Answer.NOT_ALLOWED, f"{why}: {error!r}")

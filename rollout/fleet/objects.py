@@ -254,6 +254,7 @@ class DaemonSetSpec(Struct, frozen=True):
     template: JsonObject
     update_strategy: JsonObject = {}
     min_ready_seconds: int = 0
+    revision_history_limit: int = 10
 
 
 class DaemonSet(Struct, frozen=True):

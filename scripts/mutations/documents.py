@@ -35,6 +35,14 @@ DOCUMENTS: Final = (
         ("tests/executor/test_keeper.py::test_a_config_map_of_somebody_else_is_left_alone",),
     ),
     Guard(
+        "kept-template",
+        "a way back leads to a template that somebody has changed in the ConfigMap",
+        "rollout/executor/planstore.py",
+        "    return change.value if template_digest(change.value) == digest else None\n",
+        "    return change.value\n",
+        ("tests/executor/test_keeper.py::test_a_kept_template_that_somebody_has_changed_is_none",),
+    ),
+    Guard(
         "chain-hash",
         "a journal line that was changed goes unseen",
         "rollout/journal/chain.py",

@@ -103,6 +103,16 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "found-over-its-time",
+        "a run that goes on begins another node beside one that is over its time (S6)",
+        "rollout/executor/advancing.py",
+        "    terms.end_if_over(book, ds, run, now)\n",
+        "",
+        (
+            "tests/simulation/test_restarts.py::test_a_run_that_goes_on_behind_a_failed_node_begins_no_other_before_that_has_failed",
+        ),
+    ),
+    Guard(
         "unsettled-hand-overs",
         "a run calls itself complete beside a released pod that nobody looks after",
         "rollout/executor/starting.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -438,6 +439,39 @@ def test_commands_30_the_commands_of_an_incomplete_rollback_do_the_rest(cluster:
         assert ran.code == 0, command + ran.err
     settled(cluster, OLD)
     untouched_settings(cluster, strategy)
+
+
+def test_a_forgotten_template_is_set_by_hand_without_a_word_of_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    """A value of its environment may be a secret; what leads back only says where it is kept."""
+    secret = "planted-7f3a9c"  # noqa: S105 - it is nobody's
+    with world(fleet(3, users=(NO_PATCH,)), tmp_path) as cluster:
+        cluster.kubectl("set", "env", f"daemonset/{NAME}", *THERE, f"PASSWORD={secret}")
+        settled(cluster, OLD)
+        strategy = cluster.daemon_set()["spec"]["updateStrategy"]
+        cluster.patch_daemon_set({"spec": {"revisionHistoryLimit": 0}})
+        cluster.break_image(f"{NEW}@node-002", Fault(FaultKind.UNPULLABLE))
+        spec = cluster.spec(failure={"onFailure": "abort"})
+        assert cluster.rollout("apply", "-f", spec, "--yes").code == 3
+        weak = cluster.write_kubeconfig("weak", "weak-token")
+        back = ("rollback", ROLLOUT, *THERE, "--kubeconfig", weak)
+        done = cluster.rollout(*back)
+        assert done.code == 5, done.err + done.out
+        first, *_ = commands = by_hand(done.out)
+        assert f"{ROLLOUT}-plan" in first
+        assert first.count(f" --kubeconfig {weak}") == 2  # one for each kubectl
+        assert secret not in f"{done.out}{done.err}"
+        for command in commands:
+            line = command.replace(str(weak), str(cluster.kubeconfig))  # as somebody who may
+            ran = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", line], capture_output=True, check=False
+            )
+            assert ran.returncode == 0, (command, ran.stderr)
+        settled(cluster, OLD)
+        env = cluster.daemon_set()["spec"]["template"]["spec"]["containers"][0]["env"]
+        assert env == [{"name": "PASSWORD", "value": secret}]
+        untouched_settings(cluster, strategy)
 
 
 def settled(cluster: World, image: str) -> None:

@@ -18,10 +18,11 @@ from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
 from rollout.executor.leases import LeaseName
 from rollout.executor.lock import Lock
-from rollout.executor.planstore import keep_plan, read_kept_plan, store_name
+from rollout.executor.planstore import keep_plan, read_kept_plan, read_kept_template, store_name
 from rollout.executor.record import RunRecord, Superseded, new_record, record_name
 from rollout.executor.superseding import require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING
+from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import Plan, seal
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster
@@ -194,6 +195,19 @@ def test_another_plan_than_that_of_the_run_is_not_taken_for_it(tmp_path: Path, p
         other = seal(replace(plan, author="bob@ci"))
         with pytest.raises(StaleError, match=f"holds plan {plan.id}, the run's is {other.id}"):
             read_kept_plan(client, "logging", record_of(other))
+
+
+def test_a_kept_template_that_somebody_has_changed_is_none(tmp_path: Path, plan: Plan) -> None:
+    template = {"spec": {"containers": [{"name": "agent", "image": "log-agent:2.3"}]}}
+    other = {"spec": {"containers": [{"name": "agent", "image": "log-agent:0.1"}]}}
+    digest = template_digest(template)
+    with cluster(tmp_path) as client:
+        assert keep_plan(client, plan, {digest: template}) == ""
+        assert read_kept_template(client, "logging", plan.name, digest) == template
+        assert read_kept_template(client, "logging", plan.name, template_digest(other)) is None
+
+        assert keep_plan(client, plan, {digest: other}) == ""
+        assert read_kept_template(client, "logging", plan.name, digest) is None
 
 
 def test_a_plan_whose_run_made_place_for_another_one_is_refused(plan: Plan) -> None:

@@ -1,13 +1,15 @@
-"""Patches that wait for their turn, and what has changed meanwhile."""
+"""Writes that wait for their turn: for others, and for the record that explains them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rollout.cluster.client import PatchKind
 from rollout.cluster.fleet import daemon_set_path, read_fleet
 from rollout.executor import events as ev
-from rollout.executor.actions import Prepare
+from rollout.executor.actions import DeletePod, Prepare
 from rollout.executor.engine import Engine
 from rollout.executor.writing import Writer
 from rollout.fleet.objects import DaemonSet
@@ -35,3 +37,23 @@ def test_a_patch_is_not_made_on_a_strategy_that_somebody_has_changed_meanwhile(
 
         assert told == [ev.Answered(Prepare("log-agent"), ev.Answer.CONFLICT)]
         assert client.get(path, DaemonSet).spec.update_strategy == theirs
+
+
+def test_a_defect_in_what_explains_a_delete_keeps_no_run_waiting_for_its_answer(
+    tmp_path: Path,
+) -> None:
+    """No node is blamed for it, and no pod is deleted (S4)."""
+
+    def explained() -> None:
+        raise ZeroDivisionError("ours")
+
+    with run_world(tmp_path) as world:
+        plan, told = world.planned(), list[ev.Event]()
+        delete = DeletePod("log-agent", "node-000", "log-agent-x", "uid")
+        writer = Writer(world.client(), plan, Engine(plan), "run-1", told.append)
+
+        with pytest.raises(ZeroDivisionError):
+            writer.perform(delete, explained)
+
+    why = "the run record could not be written: ZeroDivisionError('ours')"
+    assert told == [ev.Answered(delete, ev.Answer.NOT_ALLOWED, why)]

@@ -8,6 +8,7 @@ import pytest
 
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
+from rollout.executor import settling
 from rollout.executor.actions import Outcome, TakeBack
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
@@ -149,6 +150,16 @@ def test_a_strategy_that_takes_no_pod_down_is_restored_beside_one_that_was_taken
     assert not released(world)
     ready = [pod["metadata"]["uid"] for pod in pods_on(world, "node-002") if _ready(pod)]
     assert ready == [old["metadata"]["uid"]]
+
+
+def test_the_old_pod_of_a_node_that_has_just_got_done_is_not_said_to_go_on_working() -> None:
+    """Its deletion is accepted, and the watch has not told of it yet."""
+    world = surging()
+    world.until(lambda: world.step("node-000").state is StepState.DONE)
+    engine = world.run.engine
+    assert not engine.daemon_sets["log-agent"].view.released["node-000"].terminating
+
+    assert "node-000" not in settling.at_work(engine)
 
 
 def test_a_failed_node_that_is_skipped_has_its_old_pod_back() -> None:

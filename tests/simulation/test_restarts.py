@@ -167,6 +167,21 @@ def test_a_node_that_has_failed_gets_no_second_turn_from_a_restart() -> None:
     assert world.run.engine.in_flight == 0
 
 
+def test_a_run_that_goes_on_behind_a_failed_node_begins_no_other_before_that_has_failed() -> None:
+    """Else a job that is tried again and again rolls a bad release on, node by node (S6)."""
+    world = World(20, health={"soak": 1, "nodeTimeout": "10s"})
+    world.break_release("never-ready", "node-001")
+    assert world.finish().outcome is Outcome.HELD
+    deleted = len(world.oracle.order)
+    assert deleted < 10
+
+    for _ in range(3):
+        world.begin(resumed=True)
+        assert world.finish().outcome is Outcome.HELD
+
+    assert len(world.oracle.order) == deleted
+
+
 def test_a_retry_gives_a_node_its_whole_time_again_also_behind_a_restart() -> None:
     world = World(5, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
     world.until_deletes(1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import shlex
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +22,10 @@ from tests.simulation.oracles import _node
 from tests.simulation.virtual import SOMEBODY, Command, World
 from tests.simulation.world import TARGET
 
+PATCHED = (
+    "'|' base64 -d '|' gunzip '|' "
+    "kubectl patch daemonset log-agent -n logging --type json --patch-file /dev/stdin"
+)
 IN_THE_WAY = 'User "rollout" cannot {verb} resource "{what}"'
 
 
@@ -81,9 +87,13 @@ def carry_out(made: World, text: str) -> list[str]:
             case ["kubectl", "patch", "daemonset", name, "-n", _, "--type", "merge", "-p", body]:
                 patch = msgspec.json.decode(body)
                 registry.patch(DAEMONSETS, "logging", name, patch, PatchType.MERGE, SOMEBODY)
-            case ["kubectl", "patch", "daemonset", name, "-n", _, "--type", "json", "-p", body]:
-                patch = msgspec.json.decode(body)
-                registry.patch(DAEMONSETS, "logging", name, patch, PatchType.JSON, SOMEBODY)
+            case ["kubectl", "get", "configmap", store, "-n", _, "-o", path, *rest]:
+                assert shlex.join(rest) == PATCHED
+                found = made.cluster.store.get(CONFIG_MAPS, ("logging", store))
+                assert found is not None
+                key = path.removeprefix("jsonpath={.binaryData.").removesuffix("}")
+                patch = msgspec.json.decode(gzip.decompress(b64decode(found["binaryData"][key])))
+                registry.patch(DAEMONSETS, "logging", "log-agent", patch, PatchType.JSON, SOMEBODY)
             case ["kubectl", "label", "pod", name, "-n", _, "--overwrite", *labels]:
                 change_pod(made, name, "labels", labels)
             case ["kubectl", "annotate", "pod", name, "-n", _, *annotations]:
@@ -189,7 +199,7 @@ def test_where_the_plan_wants_a_way_back_that_may_not_begin_the_commands_do_all_
         assert made.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
 
 
-def test_a_template_that_the_controller_has_forgotten_is_written_out_by_hand() -> None:
+def test_a_template_that_the_controller_has_forgotten_is_set_by_hand_from_what_is_kept() -> None:
     with world("patch", "daemonsets") as made:
         made.patch(DAEMONSETS, "log-agent", {"spec": {"revisionHistoryLimit": 0}})
         forward = applied(made, 6)
@@ -202,6 +212,26 @@ def test_a_template_that_the_controller_has_forgotten_is_written_out_by_hand() -
         assert back.code == ExitCode.ROLLBACK_INCOMPLETE
         assert len(carry_out(made, back.text)) == 6
         assert images(made) == {"log-agent:2.3"}
+
+
+def test_no_record_of_a_way_back_holds_the_template_that_it_could_not_set() -> None:
+    match = "match: {verbs: [patch], resources: [daemonsets]}"
+    script = read_faults(None, f"faults: [{{name: wrong, error: 422, {match}}}]")
+    with World(default_fleet(6, 1), seed=3, faults=script) as made:
+        made.patch(DAEMONSETS, "log-agent", {"spec": {"revisionHistoryLimit": 0}})
+        forward = applied(made, 6)
+        forward.kill()
+        made.advance(30.0)
+        made.begin_faults()
+        back = made.run("rollback", "sim", "-n", "logging")
+
+        assert back.code == ExitCode.ROLLBACK_INCOMPLETE
+        assert (
+            ". By hand: kubectl get configmap rollout-sim-plan -n logging" in record(made).message
+        )
+        stored = [msgspec.json.encode(c.get("data")) for c in made.cluster.store.scan(CONFIG_MAPS)]
+        assert b"log-agent:2.3" not in b"".join(stored)
+        assert "log-agent:2.3" not in back.text.partition("By hand")[2]
 
 
 def test_a_daemon_set_that_the_run_has_not_touched_is_in_no_command_but_the_strategy_s() -> None:
