@@ -267,8 +267,11 @@ class World:
         return next(ds for ds in self.objects(DAEMONSETS) if ds["metadata"]["name"] == NAME)
 
     def pods(self) -> dict[str, Object]:
-        """Return the pod of each node."""
-        return {pod["spec"]["nodeName"]: pod for pod in self.objects(PODS)}
+        """Return the pod of each node; one that ends only where there is no other."""
+        ending_first = sorted(
+            self.objects(PODS), key=lambda pod: "deletionTimestamp" not in pod["metadata"]
+        )
+        return {pod["spec"]["nodeName"]: pod for pod in ending_first}
 
     def images(self) -> dict[str, str]:
         """Return the image that each node's pod runs."""
