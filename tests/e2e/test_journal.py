@@ -170,7 +170,7 @@ def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from
     assert cluster.rollout("audit", "verify", second).code == 0
 
 
-def test_faults_42_an_emptied_journal_is_no_journal_that_has_not_begun(cluster: World) -> None:
+def test_an_emptied_journal_is_no_journal_that_has_not_begun(cluster: World) -> None:
     waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
     plan = cluster.plan(cluster.spec(waves=waves))
     assert cluster.rollout("apply", plan).code == 6
