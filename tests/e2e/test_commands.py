@@ -312,8 +312,14 @@ def test_every_command_has_help_with_an_example() -> None:
 # An output that nobody reads
 
 
-def unread(cluster: World, *arguments: str | Path) -> Done:
-    """Run a command whose standard output is a pipe that nobody reads any more."""
+def unread(cluster: World, *arguments: str | Path, both: bool = False) -> Done:
+    """Run a command whose standard output is a pipe that nobody reads any more.
+
+    Args:
+        cluster: that it works on.
+        arguments: of the command.
+        both: its standard error goes into the same pipe, as with `2>&1 | head`.
+    """
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -321,7 +327,7 @@ def unread(cluster: World, *arguments: str | Path) -> Done:
             [*COMMAND, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=writer,
-            stderr=subprocess.PIPE,
+            stderr=writer if both else subprocess.PIPE,
             text=True,
             timeout=PATIENCE_S,
             check=False,
@@ -329,7 +335,7 @@ def unread(cluster: World, *arguments: str | Path) -> Done:
         )
     finally:
         os.close(writer)
-    return Done(done.returncode, "", done.stderr)
+    return Done(done.returncode, "", done.stderr or "")
 
 
 def test_a_command_whose_reader_has_gone_ends_without_a_word(cluster: World) -> None:
@@ -348,22 +354,8 @@ def test_a_run_whose_reader_has_gone_goes_on_to_its_end(cluster: World) -> None:
 
 
 def test_a_run_both_of_whose_streams_nobody_reads_goes_on_to_its_end(cluster: World) -> None:
-    plan = cluster.plan(cluster.spec())
-    reader, writer = os.pipe()  # as 2>&1 | head
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*COMMAND, "apply", str(plan)],
-            stdin=subprocess.DEVNULL,
-            stdout=writer,
-            stderr=writer,
-            timeout=PATIENCE_S,
-            check=False,
-            env=cluster.environment(),
-        )
-    finally:
-        os.close(writer)
-    assert done.returncode == 0
+    done = unread(cluster, "apply", cluster.plan(cluster.spec()), both=True)
+    assert done.code == 0
     assert set(cluster.images().values()) == {NEW}
 
 

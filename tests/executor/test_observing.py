@@ -10,6 +10,7 @@ from rollout.executor.engine import Engine
 from rollout.executor.state import Phase
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, Node
+from rollout.fleet.snapshot import Fleet
 from rollout.planner.delta import apply_difference
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import rollback_plan
@@ -23,14 +24,7 @@ NOW = 1_790_000_000.0
 
 
 def test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news() -> None:
-    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
-    cluster.start()
-    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
-    plan = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
-    fleet = read_fleet(cluster, "logging", "log-agent")
-    engine = Engine(plan)
-    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
-    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+    plan, fleet, engine = _before_the_patch()
     (prepare,) = engine.decide(NOW)
     patched = _patched(fleet.raw, plan, version="500", observed=1)
     observed = _patched(fleet.raw, plan, version="510", observed=2)
@@ -77,14 +71,7 @@ def test_the_status_that_comes_before_a_way_back_has_restored_is_no_other_run() 
 
 
 def test_updates_16_which_template_a_node_that_joins_gets_depends_on_when_it_joins() -> None:
-    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
-    cluster.start()
-    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
-    plan = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
-    fleet = read_fleet(cluster, "logging", "log-agent")
-    engine = Engine(plan)
-    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
-    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+    plan, fleet, engine = _before_the_patch()
 
     engine.observe(ev.NodeSeen(_renamed(fleet.nodes["node-000"], "early")), NOW)
     engine.decide(NOW)  # to patch
@@ -96,6 +83,19 @@ def test_updates_16_which_template_a_node_that_joins_gets_depends_on_when_it_joi
         "the controller gives it the old template: the new one is not set yet",
         "the controller gives it the new template",
     ]
+
+
+def _before_the_patch() -> tuple[Plan, Fleet, Engine]:
+    """Return an engine that has seen its DaemonSet and not its nodes and pods."""
+    cluster = Cluster(VirtualClock(), default_fleet(3, 1))
+    cluster.start()
+    target = {"set": {"image": {"agent": "log-agent:2.4"}}}
+    plan = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
+    fleet = read_fleet(cluster, "logging", "log-agent")
+    engine = Engine(plan)
+    engine.observe(ev.DaemonSetSeen("log-agent", fleet.daemon_set), NOW)
+    engine.observe(ev.RevisionsSeen("log-agent", fleet.revisions), NOW)
+    return plan, fleet, engine
 
 
 def _renamed(node: Node, name: str) -> Node:
