@@ -28,6 +28,7 @@ from rollout.executor.leaseprotocol import (
 )
 from rollout.executor.leases import LeaseName, LeaseStore
 from rollout.executor.lock import held_since, locked_text
+from rollout.executor.planstore import STORE
 from rollout.executor.processes import has_ended
 from rollout.executor.record import (
     DATA_KEY,
@@ -43,8 +44,6 @@ from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, JsonObject
 from rollout.fleet.released import ReleasedPod
 from rollout.planner.leftovers import Leftovers, find_leftovers, orphans
-
-_STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +248,9 @@ class _Surveyor:
         found = []
         for item in self._client.list(path, ConfigMap, label_selector=selector).items:
             name = item.metadata.name
-            if not name.endswith(_STORE) or DATA_KEY in item.data:
+            if not name.endswith(STORE) or DATA_KEY in item.data:
                 continue
-            rollout = name.removeprefix(record_name("")).removesuffix(_STORE)
+            rollout = name.removeprefix(record_name("")).removesuffix(STORE)
             if rollout in over or (self._is_whole and rollout not in known):
                 found.append(item)
         return found

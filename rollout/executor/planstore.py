@@ -27,6 +27,7 @@ from rollout.planner.plan import MOST_READ, Plan, decode, encode
 from rollout.unreadable import UNREADABLE
 
 MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
+STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
 _KEY = "plan"
 _TEMPLATE = "template-"  # before its digest
 _GZIP = 16 + zlib.MAX_WBITS  # the format of what is unfolded: that of `gunzip`
@@ -42,7 +43,7 @@ class _Change(msgspec.Struct, frozen=True):
 
 def store_name(plan_name: str) -> str:
     """Return the ConfigMap's name."""
-    return f"{record_name(plan_name)}-plan"
+    return f"{record_name(plan_name)}{STORE}"
 
 
 def keep_plan(client: Client, plan: Plan, templates: Mapping[str, JsonObject]) -> str:
