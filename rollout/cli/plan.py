@@ -7,14 +7,36 @@ from pathlib import Path
 import click
 
 from rollout.cli.allowing import Allowed, allow_options
-from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
+from rollout.cli.options import (
+    DURATION,
+    FILE,
+    ClusterOptions,
+    cluster_options,
+    output_option,
+)
 from rollout.errors import ExitCode
+
+
+def _a_time_to_be_valid(
+    _ctx: click.Context, param: click.Parameter, seconds: float | None
+) -> float | None:
+    from rollout.planner.plan import LONGEST_VALID_S
+
+    if seconds is not None and not 1 <= seconds <= LONGEST_VALID_S:
+        raise click.BadParameter("write 1s or more, and at most ten years", param=param)
+    return seconds
 
 
 @click.command()
 @click.option("-f", "--file", "spec", type=FILE, required=True, help="The spec; - reads stdin.")
 @click.option("--waves", help="In place of the spec's: a profile, or sizes such as 1,10%,100%.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan here.")
+@click.option(
+    "--valid-for",
+    type=DURATION,
+    callback=_a_time_to_be_valid,
+    help="Let no run of the plan begin later than this, such as 24h (default: no limit).",
+)
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there is something to do."
 )
@@ -26,6 +48,7 @@ def plan(
     spec: Path,
     waves: str | None,
     out: Path | None,
+    valid_for: float | None,
     detailed_exitcode: bool,
     output: str,
     allowed: Allowed,
@@ -36,8 +59,9 @@ def plan(
     Reads the cluster and writes nothing to it.
 
     \b
-    Example:
+    Examples:
       rollout plan -f plans/log-agent.yaml --out plan.json
+      rollout plan -f plans/log-agent.yaml --out plan.json --valid-for 24h
     """
     from rollout.cli.alertadvice import with_alert_warnings
     from rollout.cli.painting import painted
@@ -50,7 +74,8 @@ def plan(
     settings = allowed.settings()
     client = cluster.connect()
     try:
-        made = with_alert_warnings(make_plan(client, loaded, cluster.namespace), client, settings)
+        made = make_plan(client, loaded, cluster.namespace, valid_for)
+        made = with_alert_warnings(made, client, settings)
     finally:
         client.close()
     if out is not None:

@@ -57,13 +57,16 @@ def read_spec(spec: Path, waves: str | None) -> LoadedSpec:
 
 
 @nothing_to_collect()
-def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan:
+def make_plan(
+    client: Client, loaded: LoadedSpec, namespace: str | None, valid_for_s: float | None = None
+) -> Plan:
     """Read the fleet, and plan; nothing is written.
 
     Args:
         client: of the cluster.
         loaded: the spec.
         namespace: what the user gave with `-n`, or None.
+        valid_for_s: how long a run of it may begin, in seconds; None: for ever.
 
     Raises:
         DocumentError: when the spec does not fit the cluster.
@@ -72,7 +75,7 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
     version = read_release(client)
     cluster_uid = read_cluster_uid(client)
     nodes = read_nodes(client)
-    now = client.server_time()
+    now = client.server_time() if valid_for_s is None else client.told_time()
     subjects = []
     records: list[FoundRecord] | None = None
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
@@ -95,7 +98,10 @@ def make_plan(client: Client, loaded: LoadedSpec, namespace: str | None) -> Plan
             watched = unproven(fleet, completed.template, rules, now)
         subjects.append(Subject(fleet, completed, selecting, released, watched, led_from))
     return build_plan(
-        loaded, subjects, version, now, own_node=_own_node(client), author=identity(client)
+        *(loaded, subjects, version, now),
+        own_node=_own_node(client),
+        author=identity(client),
+        valid_for_s=valid_for_s,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -36,6 +37,6 @@ def show(*, plan: Path, output: str) -> None:
         case "mermaid":
             click.echo(plan_mermaid(saved))
         case "markdown":
-            click.echo(plan_markdown(saved))
+            click.echo(plan_markdown(saved, time.time()))
         case _:
-            click.echo(painted(plan_text(saved)))
+            click.echo(painted(plan_text(saved, time.time())))

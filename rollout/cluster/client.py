@@ -24,7 +24,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
 from rollout.cluster.sending import Guard, Sender
 from rollout.cluster.transport import Request, Stream, Transport
-from rollout.errors import NotFound
+from rollout.errors import ClusterError, NotFound
 
 FIELD_MANAGER = "rollout"
 
@@ -101,6 +101,19 @@ class Client:
     def server_time(self) -> float:
         """Return the time by the server's clock, as far as its answers tell: seconds since 1970."""
         return time.time() - (self.clock_skew_s or 0.0)
+
+    def told_time(self) -> float:
+        """Return the same where an answer has told it, for what must not go by our own clock.
+
+        Raises:
+            ClusterError: when no answer has.
+        """
+        if self.clock_skew_s is None:
+            raise ClusterError(
+                f"{self.server}: its answers have no Date, so its time is not known, and no plan "
+                "that expires can be made or begun; a proxy may have taken it out"
+            )
+        return self.server_time()
 
     @property
     def held_back_s(self) -> float:

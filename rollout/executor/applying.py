@@ -25,7 +25,7 @@ from rollout.executor.record import AT_WORK, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.saying import answered_at_prompt, speaker
-from rollout.executor.session import Session
+from rollout.executor.session import Session, require_valid
 from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.superseding import mark_others
 from rollout.executor.timerecord import times_from
@@ -152,6 +152,7 @@ def _run(
     def start() -> None:
         if session.resumed:
             return
+        require_valid(run.client, plan)  # it may have waited long: for a lock, a window, a gate
         record = _answered(started(first), early, run.now())
         run.log.intend_record(record)
         session.keeper.write(record)

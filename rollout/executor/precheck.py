@@ -10,12 +10,14 @@ from typing import Literal
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_selecting
 from rollout.errors import Forbidden, NotFound
+from rollout.fleet.objects import parse_time
 from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.gates.permissions import accesses
 from rollout.notifyspec import EventsSink
 from rollout.planner.drift import compare
 from rollout.planner.plan import Plan, PlannedDaemonSet
+from rollout.quantity import format_duration
 
 _ASKERS = 8  # questions under way at once: one round trip is most of what a question costs
 
@@ -24,7 +26,7 @@ _ASKERS = 8  # questions under way at once: one round trip is most of what a que
 class Check:
     """One thing that was looked at."""
 
-    kind: Literal["cluster", "drift", "permission", "budget", "way back"]
+    kind: Literal["cluster", "expiry", "signature", "drift", "permission", "budget", "way back"]
     what: str
     verdict: Literal["ok", "warning", "failed"]
     detail: str = ""
@@ -65,7 +67,7 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
         if cluster_uid != plan.cluster.uid:
             detail = f"the plan is for {plan.cluster.uid}, this is {cluster_uid}"
             return [Check("cluster", "same cluster", "failed", detail), *checks]
-        checks.insert(0, Check("cluster", "same cluster", "ok"))
+        checks[:0] = [Check("cluster", "same cluster", "ok"), *_expiry(client, plan)]
         nodes = read_nodes(client)
         fleets = {}
         for ds in plan.daemon_sets:
@@ -156,6 +158,15 @@ def _allowed(client: Client, wanted: Sequence[Permission]) -> list[bool]:
 
     with ThreadPoolExecutor(_ASKERS, thread_name_prefix="ask") as askers:
         return list(askers.map(ask, wanted))
+
+
+def _expiry(client: Client, plan: Plan) -> list[Check]:
+    if plan.valid_for_s is None:
+        return []
+    left_s = parse_time(plan.expires_at) - client.told_time()
+    said = f"in {format_duration(left_s)}" if left_s > 0 else f"{format_duration(-left_s)} ago"
+    verdict: Literal["ok", "failed"] = "ok" if left_s > 0 else "failed"
+    return [Check("expiry", "a run may begin", verdict, f"until {plan.expires_at}, {said}")]
 
 
 def _drift(plan: Plan, fleets: dict[str, Fleet], now: float) -> list[Check]:

@@ -20,9 +20,10 @@ from rollout.executor.superseding import (
     require_no_open_question,
     require_not_superseded,
 )
-from rollout.fleet.objects import format_time
+from rollout.fleet.objects import format_time, parse_time
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
+from rollout.quantity import format_duration
 
 
 class AlreadyApplied(StaleError):
@@ -75,7 +76,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     Raises:
         AlreadyApplied: when a run has completed this plan.
         StaleError: when a run has ended it in another way, when it would pass over what another run
-            has not got past, or the plan is for another cluster, or another release of Kubernetes.
+            has not got past, or the plan has expired, or is for another cluster, or another release
+            of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
@@ -106,12 +108,33 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
         require_permissions(client, plan)
         return Session(keeper, found, cluster_uid, resumed=True, place=place, recover=recover)
     require_not_superseded(found, plan)
+    require_valid(client, plan)
     require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
     record = in_place_of(found, record)
     return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
+
+
+def require_valid(client: Client, plan: Plan) -> None:
+    """Refuse to begin a run of a plan that has expired, by the cluster's clock.
+
+    One that was begun in time goes on: to stop half-way would be worse.
+
+    Raises:
+        StaleError: when it has expired.
+        ClusterError: when it expires, and the cluster's time is not known.
+    """
+    if plan.valid_for_s is None:
+        return
+    late_s = client.told_time() - parse_time(plan.expires_at)
+    if late_s >= 0:
+        raise StaleError(
+            f"plan {plan.id} expired at {plan.expires_at}, {format_duration(late_s)} ago by the "
+            f"clock of {client.server}: no run of it begins any more; plan again with 'rollout "
+            f"plan -f SPEC --valid-for {format_duration(plan.valid_for_s)} --out PLAN'"
+        )
 
 
 def _ended_word(record: RunRecord) -> str:

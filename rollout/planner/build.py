@@ -77,6 +77,7 @@ def build_plan(
     now: float,
     own_node: str = "",
     author: str = "",
+    valid_for_s: float | None = None,
 ) -> Plan:
     """Make the plan.
 
@@ -87,6 +88,7 @@ def build_plan(
         now: when the fleets were read, seconds since the epoch.
         own_node: the node that we run on ourselves; "" when we run outside of the cluster.
         author: who plans.
+        valid_for_s: how long a run of it may begin, in seconds; None: for ever.
 
     Raises:
         DocumentError: when the spec does not fit the cluster.
@@ -146,6 +148,7 @@ def build_plan(
             *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),
+        valid_for_s=valid_for_s,
     )
     graph.check_steps(steps)
     return seal(plan)

@@ -7,12 +7,14 @@ import msgspec
 from rollout.fleet.revisions import canonical_json
 from rollout.planner.drift import Change
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode
+from rollout.quantity import format_duration
 
 
 def plan_changes(old: Plan, new: Plan) -> list[Change]:
     """Return what differs in meaning: targets, limits, waves, and the fate of every node."""
     changes = []
     pairs = [("cluster", old.cluster.uid, new.cluster.uid), ("rollout", old.name, new.name)]
+    pairs.append(("valid for", _valid_for(old), _valid_for(new)))
     before = {ds.key: ds for ds in old.daemon_sets}
     after = {ds.key: ds for ds in new.daemon_sets}
     for key in sorted(before.keys() | after.keys()):
@@ -30,6 +32,10 @@ def plan_changes(old: Plan, new: Plan) -> list[Change]:
     for key in sorted(before.keys() & after.keys()):
         changes += _nodes(before[key], after[key], key if len(after) > 1 else "")
     return changes
+
+
+def _valid_for(plan: Plan) -> str:
+    return "ever" if plan.valid_for_s is None else format_duration(plan.valid_for_s)
 
 
 def _daemon_set(old: PlannedDaemonSet, new: PlannedDaemonSet) -> list[tuple[str, str, str]]:

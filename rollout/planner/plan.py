@@ -2,6 +2,7 @@
 
 A plan is canonical JSON (sorted keys, no spaces), so the same fleet gives the same bytes. The
 digest covers everything but itself, the id, the author and the time stamp; the id covers those.
+How long a plan may be begun is in the digest, and its expiry follows from that and the time stamp.
 A file whose bytes are not exactly what we would write is refused, so no single byte can change
 unseen.
 """
@@ -9,13 +10,13 @@ unseen.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from rollout import __version__
 from rollout.errors import DocumentError
-from rollout.fleet.objects import JsonObject
+from rollout.fleet.objects import JsonObject, format_time, parse_time
 from rollout.fleet.revisions import canonical_json
 from rollout.gatespec import Gate
 from rollout.notifyspec import Sink
@@ -24,6 +25,7 @@ from rollout.unreadable import UNREADABLE
 
 SCHEMA_VERSION = 1
 WAY_BACK = "way back"  # the kind of target of a rollback, and of an undo
+LONGEST_VALID_S: Final = 10 * 365 * 86400.0  # a plan may be begun; the shortest is a second
 MOST_READ = 256_000_000  # bytes of a plan; one of 100,000 nodes takes a quarter of it
 
 Fate: TypeAlias = Literal["update", "current", "deferred", "ineligible"]
@@ -237,8 +239,8 @@ class Totals(Struct, frozen=True):
     removed: int
 
 
-class Plan(Struct, frozen=True):
-    """The whole document."""
+class Plan(Struct, frozen=True, omit_defaults=True):
+    """The whole document; what has a default here is left out where it holds."""
 
     api_version: Literal["rollout/v1"]
     kind: Literal["Plan"]
@@ -262,6 +264,8 @@ class Plan(Struct, frozen=True):
     rules: NodeRules
     totals: Totals
     warnings: tuple[str, ...]
+    valid_for_s: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_VALID_S)] | None = None
+    expires_at: str = ""  # `valid_for_s` after `created_at`: no run of it begins any more
 
     @property
     def has_changes(self) -> bool:
@@ -284,9 +288,15 @@ class Plan(Struct, frozen=True):
 
 
 def seal(plan: Plan) -> Plan:
-    """Return the plan with its digest, and the id that binds digest, author and time stamp."""
+    """Return the plan with its expiry, its digest, and the id that binds author and time stamp.
+
+    Raises:
+        DocumentError: when it expires, and does not say when it was made.
+    """
     digest = _digest(plan)
-    return msgspec.structs.replace(plan, digest=digest, id=_id(digest, plan))
+    return msgspec.structs.replace(
+        plan, digest=digest, id=_id(digest, plan), expires_at=_expires_at(plan)
+    )
 
 
 def encode(plan: Plan) -> bytes:
@@ -327,10 +337,10 @@ def decode(data: bytes, name: str) -> Plan:
         )
     try:
         plan = msgspec.json.decode(data, type=Plan)
-    except UNREADABLE as error:
+        sealed = seal(plan)
+    except (DocumentError, *UNREADABLE) as error:
         raise DocumentError(f"{name}:1: the plan was changed: {error}; {cure}") from None
-    sealed = seal(plan)
-    if (plan.digest, plan.id) != (sealed.digest, sealed.id) or encode(plan) != data:
+    if encode(sealed) != data:
         raise DocumentError(
             f"{name}:1: the plan was changed after it was made: digest {plan.digest} does not "
             f"match the content; {cure}"
@@ -346,10 +356,22 @@ def _short(raw: msgspec.Raw) -> object:
 
 
 def _digest(plan: Plan) -> str:
-    bare = msgspec.structs.replace(plan, digest="", id="", created_at="", author="")
+    bare = msgspec.structs.replace(plan, digest="", id="", created_at="", author="", expires_at="")
     return "sha256:" + hashlib.sha256(canonical_json(bare)).hexdigest()
 
 
 def _id(digest: str, plan: Plan) -> str:
     bound = f"{digest} {plan.created_at} {plan.author}"
     return hashlib.sha256(bound.encode()).hexdigest()[:12]
+
+
+def _expires_at(plan: Plan) -> str:
+    if plan.valid_for_s is None:
+        return ""
+    try:
+        made = parse_time(plan.created_at)
+        if format_time(made) == plan.created_at:
+            return format_time(made + plan.valid_for_s)
+    except (ValueError, OverflowError):
+        pass
+    raise DocumentError(f"it expires, and its createdAt '{plan.created_at[:30]}' is no such time")

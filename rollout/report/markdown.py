@@ -5,15 +5,22 @@ from __future__ import annotations
 from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.quantity import cut
 from rollout.report.gates import GATE_HEADERS, gate_rows
-from rollout.report.table import totals_text
+from rollout.report.table import expiry_text, totals_text
 
 _NODES_SHOWN = 200  # rows of the node table; a comment holds about 60,000 characters
 _DIFF_SHOWN = 200  # lines
 
 
-def plan_markdown(plan: Plan) -> str:
-    """Return totals, limits, diff, waves and nodes; long lists are cut with a count."""
+def plan_markdown(plan: Plan, now: float | None = None) -> str:
+    """Return totals, limits, diff, waves and nodes; long lists are cut with a count.
+
+    Args:
+        plan: the plan.
+        now: by the clock of this machine, to say that it has expired; None: it was just made.
+    """
     parts = [f"## Plan `{plan.id}` for rollout `{plan.name}`", totals_text(plan)]
+    if plan.expires_at:
+        parts.append(f"Made {plan.created_at}, {expiry_text(plan, now)}.")
     parts += [f"> **Warning:** {_cell(warning)}" for warning in plan.warnings]
     parts += [_daemon_set(ds) for ds in plan.daemon_sets]
     if plan.waves:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
+from rollout.fleet.objects import parse_time
 from rollout.planner.plan import Plan, PlannedDaemonSet, PlannedNode, Revision
 from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration
@@ -32,9 +33,16 @@ def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return tabulate(cells, headers=headers, tablefmt="plain", disable_numparse=True)
 
 
-def plan_text(plan: Plan) -> str:
-    """Return a plan for people."""
+def plan_text(plan: Plan, now: float | None = None) -> str:
+    """Return a plan for people.
+
+    Args:
+        plan: the plan.
+        now: by the clock of this machine, to say that it has expired; None: it was just made.
+    """
     head = f"Plan {plan.id} for rollout {plan.name}, made {plan.created_at}"
+    if plan.expires_at:
+        head += f", {expiry_text(plan, now)}"
     where = f"Cluster {plan.cluster.uid} ({plan.cluster.version}), digest {plan.digest}"
     parts = [f"{head}\n{where}"]
     parts += [_daemon_set_text(plan, ds) for ds in plan.daemon_sets]
@@ -47,6 +55,23 @@ def plan_text(plan: Plan) -> str:
     parts += [f"Warning: {warning}." for warning in plan.warnings]
     parts.append(totals_text(plan))
     return by_lines("\n\n".join(parts))
+
+
+def expiry_text(plan: Plan, now: float | None = None) -> str:
+    """Return until when a run of a plan may begin.
+
+    Args:
+        plan: one that expires.
+        now: by the clock of this machine, to say that it has expired; None: it was just made.
+    """
+    late_s = now - parse_time(plan.expires_at) if now is not None else -1.0
+    if late_s < 0:
+        return f"valid until {plan.expires_at}"
+    ago = format_duration(late_s)
+    return (
+        f"expired {plan.expires_at} ({ago} ago by the clock of this machine): no run of it begins "
+        "any more"
+    )
 
 
 def totals_text(plan: Plan) -> str:

@@ -11,7 +11,7 @@ DOCUMENTS: Final = (
         "plan-digest",
         "a plan that somebody has changed is applied",
         "rollout/planner/plan.py",
-        "    if (plan.digest, plan.id) != (sealed.digest, sealed.id) or encode(plan) != data:\n",
+        "    if encode(sealed) != data:\n",
         "    if False:\n",
         ("tests/planner/test_plan.py::test_a_space_that_json_does_not_mind_is_refused",),
     ),

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.errors import DocumentError, RolloutError
+from rollout.fleet.objects import parse_time
+from rollout.fleet.revisions import canonical_json
 from rollout.planner import plan as planning
 from rollout.planner.graph import check_names, digraph
 from rollout.planner.plan import Plan, decode, encode, seal
@@ -40,7 +42,8 @@ def good() -> Plan:
     cluster = Cluster(VirtualClock(), default_fleet(4, 2))
     cluster.start()
     target = {"set": {"image": {"agent": "log-agent:2.4"}}}
-    return make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
+    made = make_plan(cluster, {"daemonSets": [{"name": "log-agent", "target": target}]})
+    return seal(msgspec.structs.replace(made, valid_for_s=86400.0))
 
 
 @SETTINGS
@@ -66,6 +69,30 @@ def test_a_plan_that_somebody_changed_and_sealed_anew_does_no_harm(
     for render in FORMATS:
         with contextlib.suppress(RolloutError):  # a documented error is as good
             assert isinstance(render(plan), str)
+
+
+@SETTINGS
+@given(
+    created_at=st.one_of(
+        st.text(max_size=40), st.datetimes().map(str), st.just("9999-12-31T23:59:59Z")
+    ),
+    valid_for_s=st.one_of(st.none(), st.floats(), st.integers(), st.text(max_size=5)),
+    expires_at=st.one_of(st.none(), st.text(max_size=30), st.datetimes().map(str)),
+)
+def test_any_other_times_are_refused_or_begin_before_they_end(
+    good: Plan, created_at: str, valid_for_s: object, expires_at: str | None
+) -> None:
+    given_times = {"createdAt": created_at, "validForS": valid_for_s, "expiresAt": expires_at}
+    document = {**msgspec.json.decode(encode(good)), **given_times}
+    with pytest.raises(DocumentError, match="was changed"):
+        decode(canonical_json(document) + b"\n", "plan.json")
+    try:
+        forged = seal(msgspec.convert(document, Plan))
+    except (DocumentError, msgspec.ValidationError):
+        return
+    plan = decode(encode(forged), "plan.json")
+    if plan.expires_at:
+        assert parse_time(plan.created_at) < parse_time(plan.expires_at)
 
 
 @SETTINGS

@@ -160,9 +160,9 @@ def test_what_is_no_plan_is_refused(data: bytes) -> None:
 def test_a_digest_covers_everything_but_itself_the_id_and_the_time_stamp() -> None:
     plan = small_plan()
     for name in plan.__struct_fields__:
-        if name in ("digest", "id", "author", "created_at"):
+        if name in ("digest", "id", "author", "created_at", "expires_at"):
             continue
-        value = getattr(plan, name)
+        value = 3600 if name == "valid_for_s" else getattr(plan, name)
         other = "x" if isinstance(value, str) else 99 if isinstance(value, int) else None
         changed = seal(msgspec.structs.replace(plan, **{name: other}))
         assert changed.digest != plan.digest, name
@@ -185,3 +185,47 @@ def test_unchanged_secrets_of_the_template_are_not_in_the_plan() -> None:
     plan = plan_of(make_fleet(2, template=template), make_spec(make_item()))
     assert the_daemon_set(plan).template_changes
     assert b"hunter2" not in encode(plan)
+
+
+# Expiry
+
+
+def expiring(created_at: str, valid_for_s: float = 3600.0) -> Plan:
+    return seal(
+        msgspec.structs.replace(small_plan(), created_at=created_at, valid_for_s=valid_for_s)
+    )
+
+
+def test_a_plan_that_does_not_expire_says_nothing_of_it() -> None:
+    assert {"validForS", "expiresAt"}.isdisjoint(json.loads(small_bytes()))
+
+
+def test_two_plans_that_are_valid_as_long_differ_in_their_times_and_ids_only() -> None:
+    early, late = expiring("2026-01-01T00:00:00Z"), expiring("2026-02-28T23:59:59Z")
+    assert (early.expires_at, late.expires_at) == ("2026-01-01T01:00:00Z", "2026-03-01T00:59:59Z")
+    assert early.digest == late.digest
+    assert early.id != late.id
+    assert early.digest != expiring("2026-01-01T00:00:00Z", 7200.0).digest
+    assert decode(encode(late), "plan.json") == late
+
+
+def test_a_later_expiry_than_the_plan_was_given_is_refused() -> None:
+    data = encode(expiring("2026-01-01T00:00:00Z"))
+    assert b"2026-01-01T01:00:00Z" in data
+    refusal(data.replace(b"2026-01-01T01:00:00Z", b"2027-01-01T01:00:00Z"))
+    refusal(data.replace(b"2026-01-01T00:00:00Z", b"2026-01-02T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    "created_at", ["", "soon", "2026-01-01", "2026-01-01T00:00:00+02:00", "9999-12-31T23:59:59Z"]
+)
+def test_a_plan_that_expires_and_was_made_at_no_time_is_refused(created_at: str) -> None:
+    data = encode(expiring("2026-01-01T00:00:00Z"))
+    assert "is no such time" in refusal(data.replace(b"2026-01-01T00:00:00Z", created_at.encode()))
+
+
+@pytest.mark.parametrize("valid_for_s", ["0.0", "-3600.0", "1e300", "null", '"1h"'])
+def test_an_expiry_before_the_plan_was_made_or_without_end_is_refused(valid_for_s: str) -> None:
+    data = encode(expiring("2026-01-01T00:00:00Z"))
+    assert b'"validForS":3600.0' in data
+    refusal(data.replace(b'"validForS":3600.0', b'"validForS":' + valid_for_s.encode()))
