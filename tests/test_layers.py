@@ -25,6 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "unreadable": set(),
     "files": {"errors"},
     "memory": set(),
+    "signature": {"errors", "printable"},
     "yamlsource": {"errors"},
     "fleet": {"errors", "quantity", "unreadable"},
     "specfields": set(),
@@ -41,7 +42,7 @@ LAYERS: dict[str, set[str]] = {
     "journal": {"errors", "unreadable"},
     "executor": {
         *("errors", "quantity", "fleet", "notifyspec", "gatespec", "planner"),
-        *("gates", "cluster", "journal", "unreadable", "printable"),
+        *("gates", "cluster", "journal", "unreadable", "printable", "signature"),
     },
     "report": {
         *("errors", "quantity", "fleet", "spec", "gatespec", "planner", "gates", "executor"),
@@ -55,7 +56,7 @@ LAYERS: dict[str, set[str]] = {
     "cli": {
         *("errors", "quantity", "files", "memory", "yamlsource", "fleet", "spec", "specfile"),
         *("gatespec", "planner", "gates", "cluster", "journal", "executor", "report", "notify"),
-        *("sim", "printable"),
+        *("sim", "printable", "signature"),
     },
     "__main__": {"cli"},
 }

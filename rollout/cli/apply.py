@@ -23,6 +23,7 @@ from rollout.cli.options import (
     output_option,
     stop_at_option,
 )
+from rollout.cli.signing import Signers, signers_options
 from rollout.errors import ExitCode, UsageError
 from rollout.memory import nothing_to_collect
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rollout.cluster.client import Client
     from rollout.executor.fitting import DriftPolicy
     from rollout.planner.plan import Plan
+    from rollout.signature import Signed
     from rollout.spec import LoadedSpec
 
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 @junit_option
 @journal_option
 @allow_options
+@signers_options
 @ignore_window_option
 @cluster_options
 def apply(
@@ -74,6 +77,7 @@ def apply(
     junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
+    signers: Signers,
     ignore_window: bool,
     cluster: ClusterOptions,
 ) -> int:
@@ -87,6 +91,7 @@ def apply(
       rollout apply plan.json
       rollout apply -f plans/log-agent.yaml --yes -o jsonl
       rollout apply plan.json --stop-at canary --until-paused   # one stage of a pipeline
+      rollout apply plan.json --allowed-signers release-team    # as 'ssh-keygen -Y verify -f'
     """
     with nothing_to_collect():
         from rollout.cli.running import carry_out_plan
@@ -98,7 +103,7 @@ def apply(
         raise UsageError("a saved plan has its waves; --waves goes with -f only")
     if spec is not None and not yes and not is_interactive():
         raise UsageError("there is no terminal to ask on; give --yes, or apply a saved plan")
-    given = _read(plan, spec, waves)
+    given, signed = _read(plan, spec, waves, signers)
     client = cluster.connect()
     try:
         made = _made(client, given, cluster.namespace, junit, yes=yes, output=output)
@@ -115,6 +120,7 @@ def apply(
             stop_at=stop_at,
             grace_s=grace,
             junit=junit,
+            signed=signed,
         )
     except AlreadyApplied as error:
         if not idempotent:
@@ -126,16 +132,20 @@ def apply(
     return forgiving.code(code, result)
 
 
-def _read(plan: Path | None, spec: Path | None, waves: str | None) -> Plan | LoadedSpec:
-    """Read what was given, before any cluster is asked."""
+def _read(
+    plan: Path | None, spec: Path | None, waves: str | None, signers: Signers
+) -> tuple[Plan | LoadedSpec, Signed | None]:
+    """Read what was given, and whose signature it bears, before any cluster is asked."""
     if plan is not None:
         from rollout.cli.saved import read_plan
 
-        return read_plan(plan)
+        saved = read_plan(plan)
+        return saved, signers.of_file(saved, plan)
     from rollout.cli.planning import read_spec
 
     assert spec is not None
-    return read_spec(spec, waves)
+    signers.refuse_spec(spec)
+    return read_spec(spec, waves), None
 
 
 def _made(

@@ -16,6 +16,7 @@ from rollout.cli.options import (
     output_option,
     reason_option,
 )
+from rollout.cli.signing import Signers, signers_options
 from rollout.errors import ExitCode, LockedError, UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def pause(*, rollout: str, reason: str, cluster: ClusterOptions) -> None:
 @output_option("table", "jsonl")
 @journal_option
 @allow_options
+@signers_options
 @cluster_options
 def approve(
     *,
@@ -77,6 +79,7 @@ def approve(
     output: str,
     journal: JournalOptions,
     allowed: Allowed,
+    signers: Signers,
     cluster: ClusterOptions,
 ) -> int:
     """Let a run of ROLLOUT go on: behind a wave, on a single node, or through a gate.
@@ -100,7 +103,7 @@ def approve(
         raise UsageError("give one of --wave, --node and --gate")
     with hearing(cluster, rollout, reason, plan) as run:
         if nodes:
-            return _approve_nodes(run, nodes, plan_file, output, journal, allowed)
+            return _approve_nodes(run, nodes, plan_file, output, journal, allowed, signers)
         if gate := _meant_gate(run, wave, gate):
             voice = run.proven()
             record = run.say(lambda found, _: saying.approve_gate(found, voice, gate))
@@ -302,9 +305,10 @@ def _approve_nodes(
     output: str,
     journal: JournalOptions,
     allowed: Allowed,
+    signers: Signers,
 ) -> int:
     from rollout.cli.named import require_nodes
-    from rollout.cli.resume import kept_or_given, require_own
+    from rollout.cli.resume import kept_or_given, require_own, signed_plan
     from rollout.cli.running import carry_out_plan
     from rollout.cli.speaking import tell
     from rollout.executor import saying
@@ -312,6 +316,7 @@ def _approve_nodes(
 
     require_nodes(run, nodes)
     at_work, epoch = run.at_work(), run.record.epoch
+    checked = None if at_work else signed_plan(run, plan_file, signers)
 
     def word(found: RunRecord, who: Speaker) -> RunRecord:
         interrupted = not at_work and found.epoch == epoch  # nobody has gone on with it meanwhile
@@ -323,9 +328,8 @@ def _approve_nodes(
     if at_work:
         return ExitCode.DONE
     try:
-        code, result = carry_out_plan(
-            run.client, kept_or_given(run, plan_file), output, journal, allowed
-        )
+        meant, signed = checked or (kept_or_given(run, plan_file), None)
+        code, result = carry_out_plan(run.client, meant, output, journal, allowed, signed=signed)
     except LockedError as error:
         require_own(error, record.run_id)
         return ExitCode.DONE  # it is at work by now, and hears of it

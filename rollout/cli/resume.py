@@ -21,6 +21,7 @@ from rollout.cli.options import (
     reason_option,
     stop_at_option,
 )
+from rollout.cli.signing import Signers, signers_options
 from rollout.errors import ExitCode, Forbidden, LockedError, Rejected, StaleError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rollout.cluster.client import Client
     from rollout.executor.session import Session
     from rollout.planner.plan import Plan
+    from rollout.signature import Signed
 
 
 @click.command()
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 @junit_option
 @journal_option
 @allow_options
+@signers_options
 @ignore_window_option
 @cluster_options
 def resume(
@@ -58,6 +61,7 @@ def resume(
     junit: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
+    signers: Signers,
     ignore_window: bool,
     cluster: ClusterOptions,
 ) -> int:
@@ -76,11 +80,13 @@ def resume(
     from rollout.executor import saying
 
     with hearing(cluster, rollout, reason) as run:
+        checked = signed_plan(run, plan, signers)
         record = run.say(saying.resume)
+        meant, signed = checked or (kept_or_given(run, plan), None)
         try:
             code, result = carry_out_plan(
                 run.client,
-                kept_or_given(run, plan),
+                meant,
                 output,
                 journal,
                 allowed,
@@ -88,6 +94,7 @@ def resume(
                 stop_at=stop_at,
                 grace_s=grace,
                 junit=junit,
+                signed=signed,
             )
         except LockedError as error:
             require_own(error, record.run_id)
@@ -164,6 +171,23 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
     plan = read_plan(given)
     require_plan(run.record, plan.id)
     return plan
+
+
+def signed_plan(
+    run: Hearing, given: Path | None, signers: Signers
+) -> tuple[Plan, Signed | None] | None:
+    """Return the plan of the run and who has signed it; None where it needs no signature.
+
+    This is to be asked before anything is said to the run.
+
+    Raises:
+        DocumentError: when it is not signed by somebody who may.
+        StaleError: when the file holds another plan, or the cluster holds none.
+    """
+    if not signers.required:
+        return None
+    plan = kept_or_given(run, given)
+    return plan, signers.of_run(run, plan, given)
 
 
 def roll_back_or_ask(

@@ -40,6 +40,7 @@ from rollout.notify.sinks import Sender
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
 from rollout.report.progress import JsonReporter, LineReporter, say_aside
+from rollout.signature import Signed
 
 SHOW_CURSOR = b"\x1b[?25h"  # a live view hides it
 
@@ -72,6 +73,7 @@ def carry_out_plan(
     ignore_windows: bool = False,
     grace_s: float = GRACE_S,
     junit: Path | None = None,
+    signed: Signed | None = None,
 ) -> tuple[ExitCode, Result]:
     """Begin the run of a plan, or go on with it, and tell about it.
 
@@ -86,13 +88,14 @@ def carry_out_plan(
         stop_at: name or number of the wave behind which it ends; None: it goes on.
         grace_s: how long a signal waits for what is in flight.
         junit: where the result is written as JUnit XML; None: nowhere.
+        signed: whose signature of the plan was checked; None: it needs none.
 
     Raises:
         RolloutError: when it could not begin.
     """
     wave = _wave_number(plan, stop_at) if stop_at is not None else 0
     gates = GateChoices(allowed.settings_for(plan.gates))
-    session = begin(client, plan, journal.place, recover=journal.recover)
+    session = begin(client, plan, journal.place, recover=journal.recover, signed=signed)
     if ignore_windows:
         gates = _without_windows(gates, format_time(client.server_time()))
     reporter = reporter_for(output, session.told)

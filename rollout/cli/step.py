@@ -18,6 +18,7 @@ from rollout.cli.options import (
     cluster_options,
     journal_option,
 )
+from rollout.cli.signing import Signers, signers_options
 from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rollout.executor.inbox import Inbox
     from rollout.executor.record import RunRecord
     from rollout.planner.plan import Plan
+    from rollout.signature import Signed
     from rollout.spec import LoadedSpec
 
 _SHOWN = 10  # earlier answers that are shown
@@ -41,6 +43,7 @@ _WORDS: dict[str, Literal["go", "skip", "all", "stop"]] = {
 @click.option("-f", "--file", "spec", type=FILE, help="Plan this spec, and walk through that.")
 @journal_option
 @allow_options
+@signers_options
 @cluster_options
 def step(
     *,
@@ -48,6 +51,7 @@ def step(
     spec: Path | None,
     journal: JournalOptions,
     allowed: Allowed,
+    signers: Signers,
     cluster: ClusterOptions,
 ) -> int:
     """Carry a saved PLAN out node by node, asking before each; or plan a spec (-f) and do that.
@@ -67,7 +71,12 @@ def step(
 
     if (plan is None) == (spec is None):
         raise UsageError("give either a saved PLAN or a spec with -f; see 'rollout step --help'")
-    saved = read_plan(plan) if plan is not None else None
+    saved, signed = None, None
+    if plan is not None:
+        saved = read_plan(plan)
+        signed = signers.of_file(saved, plan)
+    if spec is not None:
+        signers.refuse_spec(spec)
     loaded = read_spec(spec, None) if spec is not None else None
     if not sys.stdin.isatty():  # a stop, as at the end of input (nodes.md 55)
         text = "there is no terminal to ask on: nothing was done; see 'apply' and 'approve'"
@@ -78,7 +87,7 @@ def step(
         if saved is None:
             assert loaded is not None
             saved = _planned(client, loaded, cluster.namespace)
-        return _walk(client, saved, journal, allowed, _again(plan, spec))
+        return _walk(client, saved, journal, allowed, _again(plan, spec), signed)
     finally:
         client.close()
 
@@ -114,7 +123,12 @@ def _planned(client: Client, spec: LoadedSpec, namespace: str | None) -> Plan:
 
 
 def _walk(
-    client: Client, plan: Plan, journal: JournalOptions, allowed: Allowed, again: str
+    client: Client,
+    plan: Plan,
+    journal: JournalOptions,
+    allowed: Allowed,
+    again: str,
+    signed: Signed | None,
 ) -> ExitCode:
     from rollout.cli.advice import advise
     from rollout.cli.running import (
@@ -136,7 +150,7 @@ def _walk(
         click.echo("Nothing to do.")
         return ExitCode.DONE
     gates = GateChoices(allowed.settings_for(plan.gates))
-    session = begin(client, plan, journal.place, recover=journal.recover)
+    session = begin(client, plan, journal.place, recover=journal.recover, signed=signed)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
     inbox = Inbox()

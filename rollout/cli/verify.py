@@ -8,25 +8,30 @@ from typing import TYPE_CHECKING
 import click
 
 from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
-from rollout.errors import ExitCode
+from rollout.cli.signing import Signers, signers_options
+from rollout.errors import DocumentError, ExitCode
 
 if TYPE_CHECKING:
     from rollout.executor.precheck import Check
+    from rollout.planner.plan import Plan
 
 
 @click.command()
 @click.argument("plan", type=FILE)
 @output_option("table", "json")
+@signers_options
 @cluster_options
-def verify(*, plan: Path, output: str, cluster: ClusterOptions) -> int:
+def verify(*, plan: Path, output: str, signers: Signers, cluster: ClusterOptions) -> int:
     """Check that a saved PLAN still fits and may be applied; changes nothing.
 
     Compares the cluster with the plan, asks for each permission that 'apply' needs, names the
-    PodDisruptionBudgets that select the pods, and looks for the revision to go back to.
+    PodDisruptionBudgets that select the pods, and looks for the revision to go back to. With
+    --allowed-signers it also says who has signed the plan.
 
     \b
-    Example:
+    Examples:
       rollout verify plan.json
+      rollout verify plan.json --allowed-signers release-team
     """
     import msgspec
 
@@ -35,9 +40,10 @@ def verify(*, plan: Path, output: str, cluster: ClusterOptions) -> int:
     from rollout.report.table import text_table
 
     saved = read_plan(plan)
+    signature = _signature(saved, plan, signers)
     client = cluster.connect()
     try:
-        checks = run_checks(client, saved)
+        checks = [*signature, *run_checks(client, saved)]
     finally:
         client.close()
     if output == "json":
@@ -48,9 +54,23 @@ def verify(*, plan: Path, output: str, cluster: ClusterOptions) -> int:
     return _exit_code(checks)
 
 
+def _signature(saved: Plan, path: Path, signers: Signers) -> list[Check]:
+    """Return whether somebody who may has signed the plan; nothing where it needs no signature."""
+    from rollout.executor.precheck import Check
+
+    what = "the plan is signed"
+    try:
+        signed = signers.of_file(saved, path)
+    except DocumentError as error:
+        return [Check("signature", what, "failed", str(error))]
+    return [Check("signature", what, "ok", f"by {signed}")] if signed is not None else []
+
+
 def _exit_code(checks: list[Check]) -> ExitCode:
-    """Missing permissions weigh more than drift: without them nothing else could be tried."""
+    """A signature weighs most, and permissions more than drift: `apply` asks in this order."""
     failed = [check for check in checks if check.verdict == "failed"]
+    if any(check.kind == "signature" for check in failed):
+        return ExitCode.BAD_DOCUMENT
     if any(check.kind == "permission" for check in failed):
         return ExitCode.NOT_AUTHORISED
     return ExitCode.STALE if failed else ExitCode.DONE

@@ -34,6 +34,7 @@ from rollout.executor.wayback import go_back, goes_back, wants_back
 from rollout.executor.wishes import wishes_of
 from rollout.gates.settings import Settings
 from rollout.planner.plan import Plan
+from rollout.signature import Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def _run(
         session.keeper.write(record)
         for sentence in mark_others(run.client, plan, first):
             run.observer.warning(sentence)
-        why = _keep(run.client, plan)
+        why = _keep(run.client, plan, session.signed)
         if why:
             run.observer.warning(
                 f"the plan is not kept in the cluster ({why}): keep its file, "
@@ -200,13 +201,13 @@ def _times(first: RunRecord, counts_from: str) -> StoredTimes:
     return times_from(first.starts, counts_from, first.begun_since, first.word)
 
 
-def _keep(client: Client, plan: Plan) -> str:
+def _keep(client: Client, plan: Plan, signed: Signed | None) -> str:
     """Keep what the run needs to go on and to go back; says why not: it goes on all the same."""
     try:
         templates = old_templates(client, plan)
     except ClusterError as error:
         return str(error)
-    return keep_plan(client, plan, templates)
+    return keep_plan(client, plan, templates, signed.signature if signed is not None else b"")
 
 
 def _answered(record: RunRecord, answers: list[ev.Decided], at: str) -> RunRecord:

@@ -1,6 +1,7 @@
 """Keeps in the cluster what a run needs to go on without its plan's file, and to go back.
 
-The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed, and each
+The ConfigMap `rollout-NAME-plan` holds the very bytes of the sealed plan, compressed, the signature
+under which it was begun, and each
 template of before the run as a JSON patch that sets it, by which `kubectl` can go back as well.
 Reading proves by digests that they are those that the record names.
 When the run is over the bytes are taken out, the templates only when there is no way back any more;
@@ -29,6 +30,7 @@ from rollout.unreadable import UNREADABLE
 MOST_STORED = 900_000  # bytes, compressed and in base64; a ConfigMap holds 1 MiB
 STORE = "-plan"  # behind a record's name: the ConfigMap that holds its plan
 _KEY = "plan"
+_SIGNATURE = "signature"
 _TEMPLATE = "template-"  # before its digest
 _GZIP = 16 + zlib.MAX_WBITS  # the format of what is unfolded: that of `gunzip`
 
@@ -46,13 +48,16 @@ def store_name(plan_name: str) -> str:
     return f"{record_name(plan_name)}{STORE}"
 
 
-def keep_plan(client: Client, plan: Plan, templates: Mapping[str, JsonObject]) -> str:
+def keep_plan(
+    client: Client, plan: Plan, templates: Mapping[str, JsonObject], signature: bytes = b""
+) -> str:
     """Store the plan of a run that begins, and the way back.
 
     Args:
         client: of the cluster.
         plan: sealed.
         templates: of before the run, by `template_digest`.
+        signature: of the plan's bytes; empty where none was checked.
 
     Returns:
         Why it could not be stored; "" when it is. A run goes on all the same.
@@ -62,10 +67,13 @@ def keep_plan(client: Client, plan: Plan, templates: Mapping[str, JsonObject]) -
         for digest, template in templates.items()
     }
     content[_KEY] = _fold(encode(plan))
+    if signature:
+        content[_SIGNATURE] = base64.b64encode(signature).decode()
     size, why = sum(map(len, content.values())), ""
     if size > MOST_STORED:
         why = f"it has {size // 1000} kB compressed, a ConfigMap holds {MOST_STORED // 1000}"
         del content[_KEY]
+        content.pop(_SIGNATURE, None)
     try:
         return _write(client, plan.namespace, plan.name, content) or why
     except ClusterError as error:
@@ -144,6 +152,20 @@ def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
     if (plan.digest, plan.id) != (record.plan_digest, record.plan_id):
         raise StaleError(f"{where} holds plan {plan.id}, the run's is {record.plan_id}; {cure}")
     return plan
+
+
+def read_kept_signature(client: Client, namespace: str, plan_name: str) -> bytes | None:
+    """Return the signature that is kept beside a run's plan; None where there is none.
+
+    Raises:
+        ClusterError: when it can't be read.
+    """
+    found = client.get_or_none(_path(namespace, plan_name), ConfigMap)
+    try:
+        text = found.binary_data[_SIGNATURE] if found is not None else ""
+        return base64.b64decode(text, validate=True) or None
+    except (KeyError, binascii.Error):
+        return None
 
 
 def _fold(data: bytes) -> str:

@@ -24,6 +24,7 @@ from rollout.fleet.objects import format_time, parse_time
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
 from rollout.quantity import format_duration
+from rollout.signature import Signed
 
 
 class AlreadyApplied(StaleError):
@@ -49,6 +50,7 @@ class Session:
     resumed: bool
     place: Place  # of the journal
     recover: bool  # from a journal that cannot be written on
+    signed: Signed | None = None  # whose signature of the plan was checked
 
     @property
     def told(self) -> int:
@@ -64,7 +66,14 @@ class Session:
         return told_before(self.place, self.record, self.keeper.namespace, self.cluster_uid)
 
 
-def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) -> Session:
+def begin(
+    client: Client,
+    plan: Plan,
+    place: Place,
+    *,
+    recover: bool = False,
+    signed: Signed | None = None,
+) -> Session:
     """Look for an earlier run of this plan; nothing is written.
 
     Args:
@@ -72,6 +81,7 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
         plan: the plan.
         place: where the journal shall be.
         recover: a journal that cannot be written on is left, and another one begun.
+        signed: whose signature of the plan was checked; None: it needs none.
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
@@ -112,9 +122,15 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
-    record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
-    record = in_place_of(found, record)
-    return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
+    now, by = format_time(client.server_time()), str(signed) if signed is not None else ""
+    record = in_place_of(found, new_record(plan, secrets.token_hex(4), now, whoami(), by))
+    return Session(
+        *(keeper, record, cluster_uid),
+        resumed=False,
+        place=place,
+        recover=recover,
+        signed=signed,
+    )
 
 
 def require_valid(client: Client, plan: Plan) -> None:

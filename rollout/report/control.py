@@ -29,6 +29,7 @@ class RunState:
 
     run: str
     plan: str
+    signed_by: str  # whose signature of the plan was checked when it began; "": nobody's
     phase: str
     message: str
     why: str  # what it waits for at this moment, one sentence; "" when it is not at work
@@ -55,6 +56,7 @@ def run_state(record: RunRecord, why: str, *, interrupted: bool) -> RunState:
     return RunState(
         run=record.run_id,
         plan=record.plan_id,
+        signed_by=record.signed_by,
         phase="interrupted" if interrupted else record.phase,
         message=record.message,
         why=why,

@@ -191,6 +191,8 @@ def _run_sentence(
     if record is None or record.run_id != run:
         return f"Run {run} works on it and left no record here: half-updated, {progress}; {kept}."
     who = f"Run {run} of rollout {record.name} ({record.started_by}, {record.started_at})"
+    if record.signed_by:
+        who += f", of a plan signed by {record.signed_by},"
     more = ""
     if cleared:
         more = " The cause has cleared, every updated node is available: apply the plan again."
