@@ -63,7 +63,7 @@ PROOFS: Final = {
     43: r"'File too large' in said\[0\]",
     44: r"LARGEST|TOMBSTONES \+ 10",
     45: r"'rollout\.journal/v2' in refused\.err",
-    46: r"'was made for cluster' in",
+    46: r"'was made for cluster' in|\brefused\(|writes\(\)\) == before|made\.writes\(\)",
     47: r"unnoticed == \[\]",
     48: r"\.outcome is (outcome|Outcome\.NO_DATA|Outcome\.ERROR)",
     49: r"6 passed, 3 failed",

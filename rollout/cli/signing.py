@@ -129,7 +129,8 @@ signers_options = gathered(
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
         envvar="ROLLOUT_ALLOWED_SIGNERS",
-        help="Take only a plan that one of these has signed with ssh-keygen (ssh-keygen(1)).",
+        help="Take only a plan that one of these has signed, see ssh-keygen(1) (default: "
+        "ROLLOUT_ALLOWED_SIGNERS).",
     ),
     click.option("--signer", metavar="IDENTITY", default="", help="Who of them must have signed."),
     click.option(

@@ -374,4 +374,4 @@ def _expires_at(plan: Plan) -> str:
             return format_time(made + plan.valid_for_s)
     except (ValueError, OverflowError):
         pass
-    raise DocumentError(f"it expires, and its createdAt '{plan.created_at[:30]}' is no such time")
+    raise DocumentError(f"it expires, and its createdAt {plan.created_at[:30]!r} is no such time")

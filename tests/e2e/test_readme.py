@@ -27,7 +27,7 @@ from tests.e2e.world import environment, run
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PLANS_README = (ROOT / "plans" / "README.md").read_text()
-SYSTEM = {"cp", "export", "python3"}  # commands of the machine, in the examples
+SYSTEM = {"cp", "export", "python3", "ssh-keygen"}  # commands of the machine, in the examples
 BY_SIGNAL = {ExitCode.TERMINATED}  # 128 + the signal's number, so it's named nowhere
 
 

@@ -13,12 +13,19 @@ from msgspec.structs import replace
 
 from rollout.cluster.client import Client, PatchKind
 from rollout.errors import StaleError, UnknownOutcome
+from rollout.executor import planstore
 from rollout.executor.holding import Held
 from rollout.executor.keeper import Keeper
 from rollout.executor.leaseprotocol import Holder
 from rollout.executor.leases import LeaseName
 from rollout.executor.lock import Lock
-from rollout.executor.planstore import keep_plan, read_kept_plan, read_kept_template, store_name
+from rollout.executor.planstore import (
+    keep_plan,
+    read_kept_plan,
+    read_kept_signature,
+    read_kept_template,
+    store_name,
+)
 from rollout.executor.record import RunRecord, Superseded, new_record, record_name
 from rollout.executor.superseding import require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING
@@ -195,6 +202,19 @@ def test_another_plan_than_that_of_the_run_is_not_taken_for_it(tmp_path: Path, p
         other = seal(replace(plan, author="bob@ci"))
         with pytest.raises(StaleError, match=f"holds plan {plan.id}, the run's is {other.id}"):
             read_kept_plan(client, "logging", record_of(other))
+
+
+def test_a_signature_is_kept_beside_its_plan_and_never_alone(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cluster(tmp_path) as client:
+        assert keep_plan(client, plan, {}, b"signed") == ""
+        assert read_kept_plan(client, "logging", record_of(plan)) == plan
+        assert read_kept_signature(client, "logging", plan.name) == b"signed"
+
+        monkeypatch.setattr(planstore, "MOST_STORED", 100)
+        assert "a ConfigMap holds" in keep_plan(client, plan, {}, b"signed")
+        assert read_kept_signature(client, "logging", plan.name) is None
 
 
 def test_a_kept_template_that_somebody_has_changed_is_none(tmp_path: Path, plan: Plan) -> None:

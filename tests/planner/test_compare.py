@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from rollout.planner.compare import plan_changes
+from rollout.planner.plan import seal
 from tests.planner.worlds import NOW, make_fleet, make_item, make_spec, plan_of
 
 
 def test_plans_of_the_same_fleet_made_at_other_times_mean_the_same() -> None:
     assert plan_changes(plan_of(), plan_of(now=NOW + 60)) == []
+
+
+def test_how_long_a_run_may_begin_is_named() -> None:
+    old = plan_of()
+    new = seal(replace(plan_of(now=NOW + 60), valid_for_s=86400.0))
+
+    assert [(c.what, c.old, c.new) for c in plan_changes(old, new)] == [("valid for", "ever", "1d")]
+    later = seal(replace(plan_of(now=NOW + 120), valid_for_s=86400.0))
+    assert plan_changes(new, later) == []
 
 
 def test_a_node_that_joined_and_one_that_is_left_out_are_named_with_their_fates() -> None:
