@@ -1,4 +1,4 @@
-"""Fault 46: plans that have expired, or that nobody has signed who may, begin no run."""
+"""Fault 46: plans that expired, were changed, or are signed by nobody who may begin no run."""
 
 from __future__ import annotations
 
@@ -132,7 +132,13 @@ def test_a_time_to_be_valid_that_is_none_is_wrong_usage(cluster: World, given: s
     assert "--valid-for" in done.err
 
 
-# Signatures
+# Signatures, and the digest that stands for one where none is asked for
+
+
+def test_faults_46_a_plan_whose_digest_does_not_match_is_refused(cluster: World) -> None:
+    plan = cluster.plan(cluster.spec())
+    plan.write_bytes(plan.read_bytes().replace(NEW.encode(), b"log-agent:6.6"))
+    refused(cluster, cluster.rollout("apply", plan), 65, f"{plan}:1: ", "does not match")
 
 
 @dataclass(frozen=True)
