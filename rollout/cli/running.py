@@ -95,7 +95,8 @@ def carry_out_plan(
     """
     wave = _wave_number(plan, stop_at) if stop_at is not None else 0
     gates = GateChoices(allowed.settings_for(plan.gates))
-    session = begin(client, plan, journal.place, recover=journal.recover, signed=signed)
+    session = begin(client, plan, journal.place, recover=journal.recover)
+    session = replace(session, signed=signed)
     if ignore_windows:
         gates = _without_windows(gates, format_time(client.server_time()))
     reporter = reporter_for(output, session.told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -150,7 +151,8 @@ def _walk(
         click.echo("Nothing to do.")
         return ExitCode.DONE
     gates = GateChoices(allowed.settings_for(plan.gates))
-    session = begin(client, plan, journal.place, recover=journal.recover, signed=signed)
+    session = begin(client, plan, journal.place, recover=journal.recover)
+    session = replace(session, signed=signed)
     _show_earlier(session.record)
     reporter = LineReporter(write_line)
     inbox = Inbox()

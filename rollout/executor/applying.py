@@ -25,11 +25,12 @@ from rollout.executor.record import AT_WORK, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.saying import answered_at_prompt, speaker
-from rollout.executor.session import Session, require_valid
+from rollout.executor.session import Session
 from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.superseding import mark_others
 from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
+from rollout.executor.validity import require_valid
 from rollout.executor.wayback import go_back, goes_back, wants_back
 from rollout.executor.wishes import wishes_of
 from rollout.gates.settings import Settings
@@ -137,7 +138,7 @@ def _run(
     session = run.session
     first = session.record
     counts_from = first.counts_from if _was_killed(session) else run.now()
-    started = run.stamped(lambda record: _begun(record, gates, counts_from))
+    started = run.stamped(lambda record: _begun(record, gates, counts_from, session.signed))
     if session.resumed:
         run.log.intend_record(started(first))
         first = session.keeper.update(first.run_id, started)
@@ -222,8 +223,14 @@ def _was_killed(session: Session) -> bool:
     return session.resumed and session.record.phase in AT_WORK
 
 
-def _begun(record: RunRecord, gates: GateChoices, counts_from: str) -> RunRecord:
-    running = msgspec.structs.replace(_running(record), counts_from=counts_from)
+def _begun(
+    record: RunRecord, gates: GateChoices, counts_from: str, signed: Signed | None
+) -> RunRecord:
+    running = msgspec.structs.replace(
+        _running(record),
+        counts_from=counts_from,
+        signed_by=str(signed) if signed is not None else record.signed_by,
+    )
     return gates.override(running) if gates.override is not None else running
 
 

@@ -192,7 +192,7 @@ class RunRecord(Struct, frozen=True):
     claims: tuple[str, ...] = ()  # all nodes that it works on or wants, where others are at work
     beside: tuple[str, ...] = ()  # processes of other runs that it knows of (`claims`)
     word: int = 0  # number of the last write that was to claim something
-    signed_by: str = ""  # whose signature of the plan was checked when it began, and by which key
+    signed_by: str = ""  # whose signature of the plan was checked last, and by which key
     epoch: int = 0  # of the lock under which it was written; a run under a lower one stops (S9)
 
     @property
@@ -214,9 +214,7 @@ def record_name(plan_name: str) -> str:
     return f"rollout-{plan_name}"
 
 
-def new_record(
-    plan: Plan, run_id: str, started_at: str, started_by: str, signed_by: str = ""
-) -> RunRecord:
+def new_record(plan: Plan, run_id: str, started_at: str, started_by: str) -> RunRecord:
     """Return the record of a run that begins."""
     return RunRecord(
         schema_version=SCHEMA_VERSION,
@@ -227,7 +225,6 @@ def new_record(
         phase="running",
         started_at=started_at,
         started_by=started_by,
-        signed_by=signed_by,
         on_failure=plan.failure.on_failure,
         waves=name_runs(wave.name for wave in plan.waves),
         wave_count=len(plan.waves),

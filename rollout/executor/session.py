@@ -20,10 +20,10 @@ from rollout.executor.superseding import (
     require_no_open_question,
     require_not_superseded,
 )
-from rollout.fleet.objects import format_time, parse_time
+from rollout.executor.validity import require_valid
+from rollout.fleet.objects import format_time
 from rollout.journal.place import Place
 from rollout.planner.plan import Plan
-from rollout.quantity import format_duration
 from rollout.signature import Signed
 
 
@@ -50,7 +50,7 @@ class Session:
     resumed: bool
     place: Place  # of the journal
     recover: bool  # from a journal that cannot be written on
-    signed: Signed | None = None  # whose signature of the plan was checked
+    signed: Signed | None = None  # whose signature of the plan was checked; None: it needs none
 
     @property
     def told(self) -> int:
@@ -66,14 +66,7 @@ class Session:
         return told_before(self.place, self.record, self.keeper.namespace, self.cluster_uid)
 
 
-def begin(
-    client: Client,
-    plan: Plan,
-    place: Place,
-    *,
-    recover: bool = False,
-    signed: Signed | None = None,
-) -> Session:
+def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) -> Session:
     """Look for an earlier run of this plan; nothing is written.
 
     Args:
@@ -81,7 +74,6 @@ def begin(
         plan: the plan.
         place: where the journal shall be.
         recover: a journal that cannot be written on is left, and another one begun.
-        signed: whose signature of the plan was checked; None: it needs none.
 
     Raises:
         AlreadyApplied: when a run has completed this plan.
@@ -122,35 +114,9 @@ def begin(
     require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
-    now, by = format_time(client.server_time()), str(signed) if signed is not None else ""
-    record = in_place_of(found, new_record(plan, secrets.token_hex(4), now, whoami(), by))
-    return Session(
-        *(keeper, record, cluster_uid),
-        resumed=False,
-        place=place,
-        recover=recover,
-        signed=signed,
-    )
-
-
-def require_valid(client: Client, plan: Plan) -> None:
-    """Refuse to begin a run of a plan that has expired, by the cluster's clock.
-
-    One that was begun in time goes on: to stop half-way would be worse.
-
-    Raises:
-        StaleError: when it has expired.
-        ClusterError: when it expires, and the cluster's time is not known.
-    """
-    if plan.valid_for_s is None:
-        return
-    late_s = client.told_time() - parse_time(plan.expires_at)
-    if late_s >= 0:
-        raise StaleError(
-            f"plan {plan.id} expired at {plan.expires_at}, {format_duration(late_s)} ago by the "
-            f"clock of {client.server}: no run of it begins any more; plan again with 'rollout "
-            f"plan -f SPEC --valid-for {format_duration(plan.valid_for_s)} --out PLAN'"
-        )
+    record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
+    record = in_place_of(found, record)
+    return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)
 
 
 def _ended_word(record: RunRecord) -> str:

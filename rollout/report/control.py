@@ -29,7 +29,7 @@ class RunState:
 
     run: str
     plan: str
-    signed_by: str  # whose signature of the plan was checked when it began; "": nobody's
+    signed_by: str  # whose signature of the plan was checked last; "": nobody's
     phase: str
     message: str
     why: str  # what it waits for at this moment, one sentence; "" when it is not at work

@@ -13,7 +13,7 @@ PLANS: Final = (
     Guard(
         "expired-plan",
         "a run of an old plan begins",
-        "rollout/executor/session.py",
+        "rollout/executor/validity.py",
         "    if late_s >= 0:\n",
         "    if False:\n",
         (f"{_SIGNED}test_faults_46_an_expired_plan_is_refused_by_the_clock_of_the_cluster",),
@@ -29,7 +29,7 @@ PLANS: Final = (
     Guard(
         "expired-by-whose-clock",
         "a wrong clock of this machine decides whether a plan has expired",
-        "rollout/executor/session.py",
+        "rollout/executor/validity.py",
         "    late_s = client.told_time() - parse_time(plan.expires_at)\n",
         "    import time\n\n    late_s = time.time() - parse_time(plan.expires_at)\n",
         (
