@@ -22,8 +22,8 @@ PLANS: Final = (
         "expired-while-waiting",
         "a run of a plan begins that expired while it waited for a lock, a window or a gate",
         "rollout/executor/applying.py",
-        "        require_valid(run.client, plan)",
-        "        pass",
+        "require_valid(run.client, plan)",
+        "pass",
         (f"{_SIGNED}test_faults_46_a_plan_that_expires_while_the_run_waits_is_not_begun",),
     ),
     Guard(
