@@ -222,6 +222,18 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "pod-write-waits-until-the-record-is-stored",
+        "a pod is taken away while the record that says so is on its way",
+        "rollout/executor/run.py",
+        "            explained = self._announced().result\n"
+        "            self.writers.submit(self.writer.perform, action, explained, decided)\n",
+        "            self._announced()\n"
+        "            self.writers.submit(self.writer.perform, action, decided=decided)\n",
+        (
+            "tests/simulation/test_restarts.py::test_the_record_names_a_node_before_its_pod_is_taken_away",
+        ),
+    ),
+    Guard(
         "validation-goes-on-from-its-begin",
         "a restart of ours gives a gate its whole time again",
         "rollout/executor/gaterecord.py",

@@ -19,6 +19,7 @@ from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
+from rollout.sim.requests import Answer, Request
 from rollout.sim.resources import CONFIG_MAPS, PODS
 from tests.simulation import virtual
 from tests.simulation.driver import VirtualRun
@@ -443,8 +444,23 @@ def test_nodes_04_apply_killed_all_the_time_ends_at_the_deadline() -> None:
         assert world.judge.deletes.total() == 1
 
 
-def test_the_record_names_a_node_before_its_pod_is_taken_away() -> None:
+class SlowRecord:
+    """The server, where it takes its time before a record is stored."""
+
+    def __init__(self, world: virtual.World, seconds: float) -> None:
+        self._world, self._seconds = world, seconds
+        self._server = world.network.server
+
+    def handle(self, request: Request) -> Answer:
+        if request.method == "PUT" and "/configmaps/" in request.path:
+            self._world.machine.sleep(self._seconds)
+        return self._server.handle(request)
+
+
+@pytest.mark.parametrize("record_s", [0.0, 1.5], ids=["at once", "however long that takes"])
+def test_the_record_names_a_node_before_its_pod_is_taken_away(record_s: float) -> None:
     with virtual.World(default_fleet(4, 1), seed=3) as world:
+        world.network.server = SlowRecord(world, record_s)
         body = {"daemonSets": [item(1)], "waves": "fast", "health": {"soak": 1}}
         command = world.start("apply", world.save(world.plan(body)))
         named: list[tuple[str, ...]] = []
