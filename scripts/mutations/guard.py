@@ -9,10 +9,6 @@ BACK: Final = "tests/simulation/test_way_back.py::"
 BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 CLAIMS: Final = "tests/executor/test_claims.py::"
-CUTS: Final = (
-    "tests/simulation/test_crash_points.py::"
-    "test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end"
-)
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 DRIFT: Final = "tests/simulation/test_drift.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"

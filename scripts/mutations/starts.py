@@ -7,7 +7,6 @@ from typing import Final
 from scripts.mutations.guard import (
     BACK,
     BAKING,
-    CUTS,
     DEEDS,
     DRIFT,
     FAULTS,
@@ -342,7 +341,9 @@ STARTS: Final = (
         "rollout/executor/storedtimes.py",
         "    telling = [pod for pod in pods if pod.terminating] or pods\n",
         "    telling = pods\n",
-        (f"{CUTS}[hand-over back-after]",),
+        (
+            f"{BACK}test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken_back_is",
+        ),
     ),
     Guard(
         "drift-at-the-end",

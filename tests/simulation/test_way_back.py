@@ -91,3 +91,30 @@ def test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending() -> None:
         assert back.code == 4, back.text
         released = [line for line in world.judge.writes if "released-from" in line]
         assert len(released) >= 2, "the new pod was not handed over"
+
+
+def test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken_back_is() -> None:
+    """Where the newer pod still ends, its end began the step, and not the birth of the old one."""
+    surging = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    slow = {"log-agent:2.4": Behaviour(stop=Timing(20.0))}
+    fleet = replace(default_fleet(1, 1), images=slow)
+    with World(fleet) as world:
+        world.advance(600.0)
+        health = {"soak": 60, "nodeTimeout": "2m"}
+        path = world.save(world.plan({"daemonSets": [surging], "health": health}))
+        command = world.start("apply", path)
+        world.wait_until(lambda: len(world.pods()) == 2)
+        world.advance(10.0)
+        command.kill()
+        back = world.start("rollback", "sim", "-n", "logging")
+        world.wait_until(lambda: any("deletionTimestamp" in p["metadata"] for p in world.pods()))
+        back.kill()
+
+        again = world.run("rollback", "sim", "-n", "logging")
+
+        assert again.code == 4, again.text
+        assert images(world) == {"log-agent:2.3": 1}
