@@ -336,6 +336,16 @@ STARTS: Final = (
         (f"{WAITS}test_a_released_pod_that_ended_while_nobody_looked_is_not_waited_for",),
     ),
     Guard(
+        "return-closed",
+        "a node that comes back has its turn although its strategy is restored (S1)",
+        "rollout/executor/returning.py",
+        "        if run is not None and gone and ds.phase not in _CLOSED:\n",
+        "        if run is not None and gone:\n",
+        (
+            f"{STRANGERS}test_a_node_that_comes_back_when_its_strategy_is_restored_is_the_controllers",
+        ),
+    ),
+    Guard(
         "time-of-a-pod-taken-back",
         "a way back that goes on takes the age of an old pod for the time of its step",
         "rollout/executor/storedtimes.py",
