@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import COMMANDS, DEEDS, DRIFT, FAULTS, Guard
+from scripts.mutations.guard import CLEANING, COMMANDS, DEEDS, DRIFT, FAULTS, Guard
 
 WRITES: Final = (
     Guard(
@@ -92,6 +92,14 @@ WRITES: Final = (
         (
             "tests/executor/test_patches.py::test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version",
         ),
+    ),
+    Guard(
+        "cleanup-changed",
+        "a cleanup that is tried again overwrites the strategy that somebody has set meanwhile",
+        "rollout/executor/cleaning.py",
+        "                if _said(live) != said:\n",
+        "                if False:\n",
+        (f"{CLEANING}test_a_strategy_that_somebody_changes_meanwhile_is_not_written_over",),
     ),
     Guard(
         "patched-template",
