@@ -371,4 +371,14 @@ STARTS: Final = (
         '    if wish is not None and wish.verb == "never":\n',
         (f"{WAITS}test_an_abort_that_comes_while_the_end_is_written_is_how_the_run_ends",),
     ),
+    Guard(
+        "no-strategy-comes-back-under-another-try",
+        "the controller takes pods away beside a node that is tried again (S1)",
+        "rollout/executor/starting.py",
+        '_ready(book, "restore") if not book.retries.open else ()',
+        '_ready(book, "restore")',
+        (
+            "tests/simulation/test_gates_again.py::test_no_strategy_comes_back_while_a_node_is_tried_again",
+        ),
+    ),
 )
