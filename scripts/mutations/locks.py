@@ -269,4 +269,14 @@ LOCKS: Final = (
         "    if book.finished is not None:\n",
         ("tests/simulation/test_claiming.py::test_nothing_is_claimed_while_the_lock_is_in_doubt",),
     ),
+    Guard(
+        "the-oldest-lease-counts",
+        "a run of several DaemonSets writes on when one of its leases has run out (S5)",
+        "rollout/executor/lock.py",
+        "        self._deadline = min(ends, default=-math.inf)\n",
+        "        self._deadline = max(ends, default=-math.inf)\n",
+        (
+            "tests/executor/test_lock.py::test_several_leases_are_held_no_longer_than_the_one_that_was_renewed_longest_ago",
+        ),
+    ),
 )

@@ -196,6 +196,20 @@ def test_what_was_taken_is_given_back_when_the_user_stops_it(world: LeaseWorld) 
     assert world.holder(LEASE) is None
 
 
+def test_several_leases_are_held_no_longer_than_the_one_that_was_renewed_longest_ago(
+    tmp_path: Path,
+) -> None:
+    match = f"match: {{verbs: [update], resources: [leases*], names: [{OTHER.name}]}}"
+    with lease_world(tmp_path, f"faults: [{{{match}, error: 503}}]") as world:
+        lock = world.held(ANN, LEASE, OTHER)
+        world.time.now = 8.0
+        assert lock.renew() == 1.0  # one of them is renewed, and the other cannot be
+        world.time.now = 10.5
+
+        assert world.lease(LEASE)["spec"]["renewTime"] != world.lease(OTHER)["spec"]["renewTime"]
+        assert not lock.valid()
+
+
 # Keeping
 
 
