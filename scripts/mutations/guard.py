@@ -18,6 +18,7 @@ GATES: Final = "tests/simulation/test_gates.py::"
 LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
 STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
 WAITS: Final = "tests/simulation/test_guarded_waits.py::"
+RESTARTS: Final = "tests/simulation/test_restarts.py::"
 STRANGERS: Final = "tests/simulation/test_strangers.py::"
 
 

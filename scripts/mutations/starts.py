@@ -12,6 +12,7 @@ from scripts.mutations.guard import (
     FAULTS,
     GATES,
     LIMITS,
+    RESTARTS,
     STORIES,
     STRANGERS,
     WAITS,
@@ -380,5 +381,37 @@ STARTS: Final = (
         (
             "tests/simulation/test_gates_again.py::test_no_strategy_comes_back_while_a_node_is_tried_again",
         ),
+    ),
+    Guard(
+        "pods-are-listed-first",
+        "a run takes every node for one without a pod, and works on all at once (S1)",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[PodsListed]",),
+    ),
+    Guard(
+        "released-pods-are-listed-first",
+        "a run hands over the successor of a pod that it does not know to be handed over (S3)",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.listed and book.nodes_listed\n    )\n    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[ReleasedListed]",),
+    ),
+    Guard(
+        "nodes-are-listed-first",
+        "a pod is taken away on a node of which nothing is known",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.listed and ds.released_listed\n    )\n    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[NodesListed]",),
     ),
 )

@@ -278,4 +278,20 @@ WRITES: Final = (
             "tests/simulation/test_back_past_the_dead.py::test_a_node_that_died_with_the_new_pod_is_not_back_and_only_its_pod_is_named",
         ),
     ),
+    Guard(
+        "cleanup-looks-again-under-the-lock",
+        "a cleanup acts on what was so before it had the lock",
+        "rollout/executor/cleaning.py",
+        "        found = survey(client, scope, me.run_id)\n",
+        "        found = before\n",
+        (f"{CLEANING}test_all_is_looked_at_again_once_the_lock_is_held",),
+    ),
+    Guard(
+        "cleanup-under-the-lock",
+        "a cleanup writes beside a run that has taken its place (S5)",
+        "rollout/executor/cleaning.py",
+        "        yield client.guarded(lock.objection), lock.epoch\n",
+        "        yield client, lock.epoch\n",
+        (f"{CLEANING}test_nothing_is_written_when_the_lock_has_run_out",),
+    ),
 )

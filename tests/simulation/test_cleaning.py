@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rollout.errors import ExitCode
@@ -17,16 +18,38 @@ HERE = ("-n", "logging")
 
 
 class Beforehand:
-    """The server, where somebody is quicker than the first patch of the DaemonSet."""
+    """The server, where somebody is quicker than the first write of one kind."""
 
-    def __init__(self, world: World, deed: Callable[[], None]) -> None:
-        self._server, self._deeds = world.network.server, [deed]
+    def __init__(self, world: World, write: str, deed: Callable[[], None]) -> None:
+        self._server, self._write, self._deeds = world.network.server, write, [deed]
 
     def handle(self, request: Request) -> Answer:
-        if request.method == "PATCH" and request.path.endswith(f"/daemonsets/{NAME}"):
+        if request.method in ("PATCH", "PUT") and self._write in request.path:
             while self._deeds:
                 self._deeds.pop()()
         return self._server.handle(request)
+
+
+class Sluggish:
+    """The server, where each read of the DaemonSet outlasts a lease that is not renewed."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._server = world, world.network.server
+        self._held = False
+
+    def handle(self, request: Request) -> Answer:
+        renews = self._held and request.method == "PUT" and "/leases/" in request.path
+        reads = self._held and request.method == "GET" and request.path.endswith(f"/{NAME}")
+        if renews or reads:
+            self._world.machine.sleep(60.0 if renews else 20.0)
+        self._held = self._held or "/leases" in request.path and request.method != "GET"
+        return self._server.handle(request)
+
+
+def meanwhile(world: World, write: str, body: dict[str, Any]) -> None:
+    """Let somebody patch the DaemonSet right before the first write of one kind."""
+    patch = partial(world.patch, DAEMONSETS, NAME, body)
+    world.network.server = Beforehand(world, write, patch)
 
 
 def leave_flipped(world: World) -> None:
@@ -58,7 +81,7 @@ def test_a_strategy_that_somebody_changes_meanwhile_is_not_written_over() -> Non
         leave_flipped(world)
         theirs = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 7}}
         body = {"spec": {"updateStrategy": theirs}}
-        world.network.server = Beforehand(world, lambda: world.patch(DAEMONSETS, NAME, body))
+        meanwhile(world, "/daemonsets/", body)
 
         done = world.run("cleanup", "sim", *HERE, "--yes")
 
@@ -73,10 +96,36 @@ def test_a_status_that_is_written_meanwhile_keeps_no_strategy_from_coming_back()
         before = spec(world)["updateStrategy"]
         leave_flipped(world)
         body = {"metadata": {"annotations": {"somebody": "was here"}}}
-        world.network.server = Beforehand(world, lambda: world.patch(DAEMONSETS, NAME, body))
+        meanwhile(world, "/daemonsets/", body)
 
         done = world.run("cleanup", "sim", *HERE, "--yes")
 
         assert done.code == ExitCode.DONE, done.text
         assert spec(world)["updateStrategy"] == before
         assert not our_marks(world)
+
+
+def test_all_is_looked_at_again_once_the_lock_is_held() -> None:
+    """A strategy that comes back under a template of just now replaces all pods at once."""
+    with World(default_fleet(1, 1)) as world:
+        leave_flipped(world)
+        containers = [{"name": "agent", "image": "log-agent:9"}]
+        meanwhile(world, "/leases/", {"spec": {"template": {"spec": {"containers": containers}}}})
+
+        done = world.run("cleanup", "sim", *HERE, "--yes")
+
+        assert done.code == ExitCode.HELD, done.text
+        assert "would at once replace the pods" in done.text
+        assert spec(world)["updateStrategy"]["type"] == "OnDelete"
+
+
+def test_nothing_is_written_when_the_lock_has_run_out() -> None:
+    with World(default_fleet(1, 1)) as world:
+        leave_flipped(world)
+        world.network.server = Sluggish(world)
+
+        done = world.run("cleanup", "sim", *HERE, "--yes")
+
+        assert done.code == ExitCode.ERROR, done.text
+        assert "the lock was not renewed" in done.text
+        assert spec(world)["updateStrategy"]["type"] == "OnDelete"

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
+from rollout.executor import events as ev
 from rollout.executor.actions import Outcome
 from rollout.executor.record import RunRecord, Wish
 from rollout.executor.state import StepState
@@ -528,3 +529,33 @@ def test_a_node_on_the_way_back_fails_at_its_deadline_however_often_we_are_kille
         assert record.phase == "rollback incomplete"
         assert record.message.startswith("not back yet: node-000 (")
         assert world.judge.deletes.total() == 2
+
+
+@pytest.mark.parametrize("kind", [ev.PodsListed, ev.ReleasedListed, ev.NodesListed])
+def test_nothing_begins_before_the_first_list_of_each_kind(kind: type[ev.Event]) -> None:
+    """What is not listed yet would pass for what is not there: no pod, no node, no hand-over."""
+    world = World(6)
+    world.until_deletes(1)
+    world.run.kill()
+    begun = len(world.oracle.order)
+    world.advance(30.0)
+    late: list[ev.Event] = []
+    run = VirtualRun(world.cluster, world.plan, random.Random(7), resumed=True)
+    hear = run._take
+
+    def listening(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            late.append(event)
+        else:
+            hear(event)
+
+    run._take = listening  # type: ignore[method-assign]
+    run.start()
+    world.advance(30.0)
+    assert run.engine.daemon_sets["log-agent"].resolved
+    assert (run.engine.in_flight, len(world.oracle.order)) == (0, begun)
+
+    run._take = hear  # type: ignore[method-assign]
+    for event in late:
+        hear(event)
+    assert run.run().outcome is Outcome.DONE
