@@ -294,4 +294,20 @@ WRITES: Final = (
         "        yield client, lock.epoch\n",
         (f"{CLEANING}test_nothing_is_written_when_the_lock_has_run_out",),
     ),
+    Guard(
+        "cleanup-epoch",
+        "a run that wakes up behind a cleanup finds nothing above its own epoch (S9)",
+        "rollout/executor/cleaning.py",
+        "me, above=found.epoch, on_wait",
+        "me, on_wait",
+        (f"{CLEANING}test_a_cleanup_writes_under_an_epoch_above_all_that_a_record_names",),
+    ),
+    Guard(
+        "both-guards",
+        "a pod is deleted without a look at the lock, as its decision is fresh (S5)",
+        "rollout/cluster/sending.py",
+        "            guard=lambda: before() or guard(),\n",
+        "            guard=guard,\n",
+        ("tests/cluster/test_sending.py::test_a_client_that_is_guarded_twice_asks_both",),
+    ),
 )

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from rollout.errors import ExitCode
 from rollout.fleet import marks
 from rollout.sim.fleetfile import default_fleet
 from rollout.sim.requests import Answer, Request
-from rollout.sim.resources import DAEMONSETS
+from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS, LEASES
 from tests.simulation.virtual import World
+from tests.simulation.world import SOMEBODY
 
 NAME = "log-agent"
 HERE = ("-n", "logging")
@@ -42,7 +45,7 @@ class Sluggish:
         reads = self._held and request.method == "GET" and request.path.endswith(f"/{NAME}")
         if renews or reads:
             self._world.machine.sleep(60.0 if renews else 20.0)
-        self._held = self._held or "/leases" in request.path and request.method != "GET"
+        self._held = self._held or ("/leases" in request.path and request.method != "GET")
         return self._server.handle(request)
 
 
@@ -129,3 +132,20 @@ def test_nothing_is_written_when_the_lock_has_run_out() -> None:
         assert done.code == ExitCode.ERROR, done.text
         assert "the lock was not renewed" in done.text
         assert spec(world)["updateStrategy"]["type"] == "OnDelete"
+
+
+def test_a_cleanup_writes_under_an_epoch_above_all_that_a_record_names() -> None:
+    """Also where the lease is gone: a process that wakes up must know that its run is over."""
+    with World(default_fleet(1, 1)) as world:
+        leave_flipped(world)
+        world.cluster.registry.delete(LEASES, HERE[1], "rollout-log-agent", SOMEBODY)
+
+        done = world.run("cleanup", "sim", *HERE, "--yes")
+
+        assert done.code == ExitCode.DONE, done.text
+        (record,) = (
+            msgspec.json.decode(found["data"]["record"])
+            for found in world.cluster.store.scan(CONFIG_MAPS, HERE[1])
+            if "record" in found["data"]
+        )
+        assert (record["phase"], record["epoch"]) == ("cleaned up", 2)
