@@ -15,6 +15,7 @@ from scripts.mutations.guard import (
     RESTARTS,
     STORIES,
     STRANGERS,
+    SUPERSEDING,
     WAITS,
     Guard,
     Place,
@@ -413,5 +414,54 @@ STARTS: Final = (
         "    return min(",
         "        if ds.resolved and ds.listed and ds.released_listed\n    )\n    return min(",
         (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[NodesListed]",),
+    ),
+    Guard(
+        "open-approvals",
+        "a new plan passes over an approval that nobody gave",
+        "rollout/executor/superseding.py",
+        "    if found.waits_for or refused or",
+        "    if refused or",
+        (f"{SUPERSEDING}test_nobody_gets_past_an_open_approval_by_another_plan",),
+    ),
+    Guard(
+        "a-no-stays-a-no",
+        "a new plan passes over somebody's no",
+        "rollout/executor/superseding.py",
+        '    refused = found.wish is not None and found.wish.verb == "hold"\n',
+        "    refused = False\n",
+        (f"{SUPERSEDING}test_nobody_gets_past_a_no_by_another_plan",),
+    ),
+    Guard(
+        "failed-gates-stay-shut",
+        "a new plan passes over a gate that has failed (S8)",
+        "rollout/executor/superseding.py",
+        ' if gates else ""\n',
+        ' if False else ""\n',
+        (f"{SUPERSEDING}test_nobody_gets_past_a_gate_that_failed_by_another_plan",),
+    ),
+    Guard(
+        "another-release-may-go",
+        "the mended release waits for the approval of the broken one",
+        "rollout/executor/superseding.py",
+        "    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}:\n",
+        "    if False:\n",
+        (f"{SUPERSEDING}test_another_release_may_take_the_place_of_one_that_waits",),
+    ),
+    Guard(
+        "questions-of-another-life",
+        "a DaemonSet that was made anew waits for what its namesake waited for",
+        "rollout/executor/superseding.py",
+        "    if live is None or live.metadata.uid != ds.uid:\n",
+        "    if live is None:\n",
+        (f"{SUPERSEDING}test_what_a_daemon_set_waited_for_that_was_made_anew_counts_no_longer",),
+        (
+            Place(
+                "rollout/executor/superseding.py",
+                "{(ds.uid, ds.target_digest) for ds in found.daemon_sets}\n"
+                "    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}",
+                "{ds.target_digest for ds in found.daemon_sets}\n"
+                "    if aims != {ds.target.template_digest for ds in plan.daemon_sets}",
+            ),
+        ),
     ),
 )

@@ -522,4 +522,14 @@ VERDICTS: Final = (
             "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
         ),
     ),
+    Guard(
+        "a-slot-is-given-back-once",
+        "a failed node that gets well gives a slot back that it does not hold, and too many begin",
+        "rollout/executor/answering.py",
+        "    if step.state not in IN_FLIGHT:\n        return\n    book.release",
+        "    book.release",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod_stays",
+        ),
+    ),
 )

@@ -9,7 +9,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor import settling
-from rollout.executor.actions import Outcome, TakeBack
+from rollout.executor.actions import DeletePod, Outcome, TakeBack
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
@@ -342,3 +342,29 @@ def test_undo_of_a_killed_run_takes_its_released_pods_back() -> None:
         assert not any(
             marks.RELEASED_FROM in (pod["metadata"].get("labels") or {}) for pod in world.pods()
         )
+
+
+def test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod_stays() -> None:
+    """It holds none any more: a count of nodes in flight that is too low lets others begin (S1)."""
+    world = surging(surge=2, failure={"maxFailures": 0})
+    world.break_release("unpullable", "node-000")
+    world.break_release("never-ready", "node-001")
+    first, second = (world.step(name) for name in ("node-000", "node-001"))
+    call, refused = world.run._call, list[str]()
+
+    def refusing(action: Any) -> ev.Answered:
+        if isinstance(action, DeletePod):
+            refused.append(action.node)
+            return ev.Answered(action, ev.Answer.NOT_DONE, "the server is busy")
+        return call(action)
+
+    world.run._call = refusing  # type: ignore[method-assign]
+    world.until(lambda: first.state is StepState.FAILED)
+    assert (second.state, world.run.engine.in_flight) == (StepState.REPLACING, 1)
+    world.cluster.clear_image_faults()
+    world.break_release("never-ready", "node-001")
+    world.until(lambda: first.node in refused)
+    world.advance(0.5)
+
+    assert (first.state, second.state) == (StepState.FAILED, StepState.REPLACING)
+    assert world.run.engine.in_flight == 1
