@@ -279,4 +279,29 @@ LOCKS: Final = (
             "tests/executor/test_lock.py::test_several_leases_are_held_no_longer_than_the_one_that_was_renewed_longest_ago",
         ),
     ),
+    Guard(
+        "lease-uid",
+        "a renewal makes a lease anew that somebody has deleted (S5)",
+        "rollout/executor/leases.py",
+        'metadata |= {"uid": base.uid, "resourceVersion": base.version}',
+        'metadata |= {"uid": "", "resourceVersion": base.version}',
+        ("tests/executor/test_lock.py::test_a_renewal_names_the_very_lease_and_its_version",),
+    ),
+    Guard(
+        "a-lock-without-its-thread",
+        "a run waits for ever for a lock that nobody renews any more (L3)",
+        "rollout/executor/lock.py",
+        '            self._lose(f"the lock is not renewed any more: {error!r}")\n',
+        "",
+        ("tests/executor/test_lock.py::test_a_thread_that_cannot_go_on_says_so",),
+    ),
+    Guard(
+        "lease-without-a-namespace",
+        "a namespace that is not there passes for a lock that others contend for",
+        "rollout/executor/leases.py",
+        "            if attempt.base is None:  # it is the namespace that isn't there\n"
+        "                raise\n",
+        "",
+        ("tests/executor/test_lock.py::test_a_lock_in_a_namespace_that_is_not_there_says_so",),
+    ),
 )

@@ -141,7 +141,7 @@ def test_no_strategy_comes_back_while_a_node_is_tried_again() -> None:
     (ds,) = run.engine.daemon_sets.values()
     restore = run.engine.steps["restore/log-agent"]
     world.clock.run_until(lambda: restore.state is StepState.READY, 600.0)
-    assert ds.steps["node-001"].state is StepState.FAILED
+    assert run.engine.failures.total == 1
 
     world.cluster.clear_image_faults()
     healed.append(world.clock.now())
