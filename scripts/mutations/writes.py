@@ -310,4 +310,26 @@ WRITES: Final = (
         "            guard=guard,\n",
         ("tests/cluster/test_sending.py::test_a_client_that_is_guarded_twice_asks_both",),
     ),
+    Guard(
+        "unread-pods-are-read-again",
+        "a write without an answer is repeated on what the view shows, which may lag",
+        "rollout/executor/answering.py",
+        "    if event.answer is not ev.Answer.ACCEPTED:\n"
+        "        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadPod(write)))\n"
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_guards.py::test_a_delete_without_an_answer_is_not_repeated_while_nobody_can_read_its_pod",
+        ),
+    ),
+    Guard(
+        "take-back-without-an-answer",
+        "an old pod is taken for taken back whose patch was lost on its way",
+        "rollout/executor/answering.py",
+        "        undone = is_released\n",
+        "        undone = False\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_taking_back_is_tried_until_the_server_says_what_became_of_it",
+        ),
+    ),
 )

@@ -221,8 +221,14 @@ def test_an_old_pod_that_may_not_be_taken_back_is_named_with_who_can() -> None:
     assert "'rollout cleanup --daemonset log-agent -n logging'" in finish.message
 
 
-@pytest.mark.parametrize("answer", [ev.Answer.NOT_DONE, ev.Answer.UNKNOWN])
-def test_taking_back_is_tried_until_the_server_says_what_became_of_it(answer: ev.Answer) -> None:
+@pytest.mark.parametrize(
+    ("answer", "arrives"),
+    [(ev.Answer.NOT_DONE, False), (ev.Answer.UNKNOWN, True), (ev.Answer.UNKNOWN, False)],
+    ids=["refused", "lost behind the server", "lost before the server"],
+)
+def test_taking_back_is_tried_until_the_server_says_what_became_of_it(
+    answer: ev.Answer, *, arrives: bool
+) -> None:
     world = surging(failure={"maxFailures": 1})
     world.break_release("never-ready", "node-002")
     call = world.run._call
@@ -231,7 +237,7 @@ def test_taking_back_is_tried_until_the_server_says_what_became_of_it(answer: ev
     def losing(action: Any) -> ev.Answered:
         if isinstance(action, TakeBack) and len(lost) < 3:
             lost.append(action)
-            if answer is ev.Answer.UNKNOWN:
+            if arrives:
                 call(action)
             return ev.Answered(action, answer, "connection reset")
         return call(action)
