@@ -532,4 +532,24 @@ VERDICTS: Final = (
             "tests/simulation/test_hand_over_ends.py::test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod_stays",
         ),
     ),
+    Guard(
+        "gates-behind-the-first-lists",
+        "a gate is asked about a cluster that is not listed yet (S8)",
+        "rollout/executor/gating.py",
+        "    if not _sees_all(book):\n        return\n",
+        "",
+        (
+            "tests/simulation/test_gates_again.py::test_no_gate_is_asked_before_the_first_lists_are_there",
+        ),
+    ),
+    Guard(
+        "window-of-a-node-that-waits",
+        "a node whose gate passes late is begun when the window has closed",
+        "rollout/executor/gating.py",
+        "    if not controlling.may_start(book, run) or book.gating.shut(now) is not None:\n",
+        "    if not controlling.may_start(book, run):\n",
+        (
+            "tests/simulation/test_gates.py::test_a_node_whose_gate_passes_when_the_window_has_closed_waits_for_the_next",
+        ),
+    ),
 )

@@ -150,3 +150,28 @@ def test_no_strategy_comes_back_while_a_node_is_tried_again() -> None:
 
     assert ds.steps["node-001"].state is StepState.DONE
     assert run.run().outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("kind", [ev.PodsListed, ev.NodesListed, ev.DaemonSetSeen])
+def test_no_gate_is_asked_before_the_first_lists_are_there(kind: type[ev.Event]) -> None:
+    """A picture of what is not listed yet is one of a cluster that has nothing (S8)."""
+    world = World(gates=[gate("first", "preflight")])
+    script = Script(first=["ok"])
+    run = VirtualRun(world.cluster, world.plan, world.rng, look=script)
+    hear, late = run._take, list[ev.Event]()
+
+    def listening(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            late.append(event)
+        else:
+            hear(event)
+
+    run._take = listening  # type: ignore[method-assign]
+    run.start()
+    world.clock.advance(30.0)
+    assert not script.seen
+
+    run._take = hear  # type: ignore[method-assign]
+    for event in late:
+        hear(event)
+    assert run.run().outcome is Outcome.DONE
