@@ -552,4 +552,14 @@ VERDICTS: Final = (
             "tests/simulation/test_gates.py::test_a_node_whose_gate_passes_when_the_window_has_closed_waits_for_the_next",
         ),
     ),
+    Guard(
+        "a-zone-is-down-by-half",
+        "one other node that is down in its zone excuses what the release broke",
+        "rollout/executor/zones.py",
+        "    if not down or 2 * down < control:\n",
+        "    if not down:\n",
+        (
+            "tests/simulation/test_dead_nodes.py::test_a_node_that_goes_down_with_few_others_of_its_zone_speaks_against_the_release",
+        ),
+    ),
 )

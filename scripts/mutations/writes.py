@@ -332,4 +332,14 @@ WRITES: Final = (
             "tests/simulation/test_hand_over_ends.py::test_taking_back_is_tried_until_the_server_says_what_became_of_it",
         ),
     ),
+    Guard(
+        "release-without-an-answer",
+        "a pod is taken for handed over whose patch was lost on its way",
+        "rollout/executor/answering.py",
+        "        undone = pod is not None and not is_released\n",
+        "        undone = False\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_release_that_was_lost_before_the_server_is_made_after_all",
+        ),
+    ),
 )

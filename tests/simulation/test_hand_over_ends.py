@@ -9,7 +9,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor import settling
-from rollout.executor.actions import DeletePod, Outcome, TakeBack
+from rollout.executor.actions import DeletePod, Outcome, ReleasePod, TakeBack
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
@@ -374,3 +374,20 @@ def test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod
 
     assert (first.state, second.state) == (StepState.FAILED, StepState.REPLACING)
     assert world.run.engine.in_flight == 1
+
+
+def test_a_release_that_was_lost_before_the_server_is_made_after_all() -> None:
+    world = surging()
+    call, lost = world.run._call, list[ReleasePod]()
+
+    def losing(action: Any) -> ev.Answered:
+        if isinstance(action, ReleasePod) and not lost:
+            lost.append(action)
+            return ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
+        return call(action)
+
+    world.run._call = losing  # type: ignore[method-assign]
+
+    assert world.finish().outcome is Outcome.DONE
+    assert lost
+    assert world.oracle.deletes["log-agent", lost[0].node] == 1
