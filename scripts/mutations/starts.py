@@ -464,4 +464,30 @@ STARTS: Final = (
             ),
         ),
     ),
+    Guard(
+        "pace-without-a-stock",
+        "a run that has waited long takes pods away at any speed",
+        "rollout/executor/pacing.py",
+        "min(self._burst, self._tokens + (now - self._filled_at) * self._rate)",
+        "self._tokens + (now - self._filled_at) * self._rate",
+        (
+            "tests/executor/test_pacing.py::test_what_was_not_used_while_nothing_started_makes_no_longer_burst",
+        ),
+    ),
+    Guard(
+        "no-way-back-for-another-life",
+        "a way back patches a DaemonSet that was made anew (S2)",
+        "rollout/executor/planback.py",
+        "        if fleet.daemon_set.metadata.uid != ds.uid:\n",
+        "        if False:\n",
+        (f"{BACK}test_a_daemon_set_that_was_made_anew_is_no_way_back",),
+    ),
+    Guard(
+        "no-nodes-are-no-way-back",
+        "a way back is called complete as no node is listed",
+        "rollout/executor/planback.py",
+        "            if not nodes and fleet.pods:\n",
+        "            if False:\n",
+        (f"{BACK}test_nothing_is_called_back_while_no_node_is_listed",),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS
+from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES
 from tests.simulation.virtual import Command, World
+from tests.simulation.world import SOMEBODY
 
 
 def apply(world: World, path: Path, image: str, **more: Any) -> Command:
@@ -118,3 +121,48 @@ def test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken
 
         assert again.code == 4, again.text
         assert images(world) == {"log-agent:2.3": 1}
+
+
+def killed_in_the_middle(world: World) -> None:
+    item = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 1},
+    }
+    path = world.save(world.plan({"daemonSets": [item], "health": {"soak": 30}}))
+    command = world.start("apply", path)
+    world.wait_until(lambda: world.judge.deletes.total() == 1)
+    world.advance(10.0)
+    command.kill()
+    world.advance(60.0)
+
+
+def test_a_daemon_set_that_was_made_anew_is_no_way_back() -> None:
+    with World(default_fleet(3, 1)) as world:
+        spec = copy.deepcopy(world.daemon_set()["spec"])
+        killed_in_the_middle(world)
+        world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+        world.advance(60.0)
+        meta = {"name": "log-agent", "namespace": "logging"}
+        body = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}
+        world.cluster.registry.create(DAEMONSETS, "logging", body, SOMEBODY)
+        world.advance(60.0)
+        made = world.daemon_set()["metadata"]["generation"]
+
+        done = world.run("rollback", "sim", "-n", "logging")
+
+        assert done.code == ExitCode.STALE, done.text
+        assert "was recreated during the run; it is left alone" in done.text
+        assert world.daemon_set()["metadata"]["generation"] == made
+
+
+def test_nothing_is_called_back_while_no_node_is_listed() -> None:
+    with World(default_fleet(3, 1)) as world:
+        killed_in_the_middle(world)
+        for name in world.nodes():
+            world.cluster.registry.delete(NODES, "", name, SOMEBODY)
+
+        done = world.run("rollback", "sim", "-n", "logging")
+
+        assert done.code == ExitCode.ERROR, done.text
+        assert "lists no node, although pods of DaemonSet log-agent are there" in done.text
