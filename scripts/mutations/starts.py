@@ -490,4 +490,14 @@ STARTS: Final = (
         "            if False:\n",
         (f"{BACK}test_nothing_is_called_back_while_no_node_is_listed",),
     ),
+    Guard(
+        "ended-runs-stay-ended",
+        "the record of a run that had ended is written over by one of another name",
+        "rollout/executor/superseding.py",
+        "        if old is None or old.phase in ENDED:\n",
+        "        if old is None:\n",
+        (
+            f"{SUPERSEDING}test_a_run_that_has_ended_is_not_called_superseded_by_one_of_another_name",
+        ),
+    ),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
+
 from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
-from rollout.sim.resources import DAEMONSETS
+from rollout.sim.resources import CONFIG_MAPS, DAEMONSETS
 from tests.simulation.virtual import Command, World
 from tests.simulation.world import SOMEBODY
 
@@ -34,6 +36,12 @@ def plan(world: World, image: str = "log-agent:2.4", **more: Any) -> str:
 def wait_for_approval(world: World) -> None:
     done = world.run("apply", plan(world, waves=APPROVAL))
     assert done.code == ExitCode.PAUSED, done.text
+
+
+def phase(world: World, record: str) -> str:
+    found = world.cluster.store.get(CONFIG_MAPS, ("logging", record))
+    assert found is not None
+    return str(msgspec.json.decode(found["data"]["record"])["phase"])
 
 
 def was_refused(done: Command) -> bool:
@@ -94,3 +102,19 @@ def test_what_a_daemon_set_waited_for_that_was_made_anew_counts_no_longer() -> N
         done = world.run("apply", plan(world, waves="fast"))
 
         assert done.code == ExitCode.DONE, done.text
+
+
+def test_a_run_that_has_ended_is_not_called_superseded_by_one_of_another_name() -> None:
+    with World(default_fleet(3, 1)) as world:
+        wait_for_approval(world)
+        assert world.run("abort", *HERE).code == ExitCode.DONE
+        world.run("resume", *HERE)
+        ended = phase(world, "rollout-sim")
+        assert ended == "aborted"
+        item = {"name": "log-agent", "target": {"set": {"image": {"agent": "log-agent:2.5"}}}}
+        other = world.plan({"daemonSets": [item], "health": {"soak": 1}}, name="other")
+
+        done = world.run("apply", world.save(other))
+
+        assert done.code == ExitCode.DONE, done.text
+        assert phase(world, "rollout-sim") == ended
