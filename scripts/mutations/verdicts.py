@@ -562,4 +562,16 @@ VERDICTS: Final = (
             "tests/simulation/test_dead_nodes.py::test_a_node_that_goes_down_with_few_others_of_its_zone_speaks_against_the_release",
         ),
     ),
+    Guard(
+        "silent-while-blind",
+        "a run that sees nothing says that the controller does nothing",
+        "rollout/executor/guarding.py",
+        "    if not sight.can_judge(book, now):\n"
+        "        book.at(now + PATIENCE_S, lambda at: _overdue(book, ds, node, since, at))\n"
+        "    elif",
+        "    if",
+        (
+            "tests/simulation/test_guards.py::test_a_controller_is_not_called_silent_by_a_view_that_is_lost",
+        ),
+    ),
 )

@@ -438,3 +438,20 @@ def test_a_delete_without_an_answer_is_not_repeated_while_nobody_can_read_its_po
     world.until(lambda: len(reads) == 3)
 
     assert len(deletes) == 1
+
+
+def test_a_controller_is_not_called_silent_by_a_view_that_is_lost() -> None:
+    world = World(4, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
+    run, take = world.run, world.run._take
+
+    def cut(event: ev.Event) -> None:
+        if not isinstance(event, ev.PodSeen):
+            take(event)
+
+    world.until_deletes(1)
+    run._take = cut  # type: ignore[method-assign]
+    world.until(lambda: bool(run.engine.guards["log-agent"].bereft))
+    take(ev.ViewLost("pods/log-agent", "the line is cut"))
+    world.advance(120.0)
+
+    assert not any("controller-silent" in line for line in run.log)
