@@ -269,4 +269,12 @@ DOCUMENTS: Final = (
             "tests/cluster/test_transport.py::test_a_switch_of_the_current_context_does_not_move_us_to_another_cluster",
         ),
     ),
+    Guard(
+        "objects-that-are-said-back",
+        "the server's words about a spec tell the values of its variables",
+        "rollout/cluster/answers.py",
+        '        return _SAID_BACK.sub("Invalid value", said)\n',
+        "        return said\n",
+        ("tests/cluster/test_answers.py::test_an_object_that_the_server_says_back_is_not_said_on",),
+    ),
 )

@@ -9,10 +9,7 @@ BACK: Final = "tests/simulation/test_way_back.py::"
 BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
 CLAIMS: Final = "tests/executor/test_claims.py::"
-CUTS: Final = (
-    "tests/simulation/test_crash_points.py::"
-    "test_fault_38_a_kill_at_any_write_changes_nothing_of_the_end"
-)
+CLEANING: Final = "tests/simulation/test_cleaning.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 DRIFT: Final = "tests/simulation/test_drift.py::"
 FAULTS: Final = "tests/simulation/test_faults.py::"
@@ -20,7 +17,9 @@ COMMANDS: Final = "tests/simulation/test_stories.py::"
 GATES: Final = "tests/simulation/test_gates.py::"
 LIMITS: Final = "tests/simulation/test_guarded_limits.py::"
 STORIES: Final = "tests/simulation/test_scenarios.py::test_what_went_wrong_once_stays_mended"
+SUPERSEDING: Final = "tests/simulation/test_superseding.py::"
 WAITS: Final = "tests/simulation/test_guarded_waits.py::"
+RESTARTS: Final = "tests/simulation/test_restarts.py::"
 STRANGERS: Final = "tests/simulation/test_strangers.py::"
 
 

@@ -7,14 +7,15 @@ from typing import Final
 from scripts.mutations.guard import (
     BACK,
     BAKING,
-    CUTS,
     DEEDS,
     DRIFT,
     FAULTS,
     GATES,
     LIMITS,
+    RESTARTS,
     STORIES,
     STRANGERS,
+    SUPERSEDING,
     WAITS,
     Guard,
     Place,
@@ -337,12 +338,24 @@ STARTS: Final = (
         (f"{WAITS}test_a_released_pod_that_ended_while_nobody_looked_is_not_waited_for",),
     ),
     Guard(
+        "return-closed",
+        "a node that comes back has its turn although its strategy is restored (S1)",
+        "rollout/executor/returning.py",
+        "        if run is not None and gone and ds.phase not in _CLOSED:\n",
+        "        if run is not None and gone:\n",
+        (
+            f"{STRANGERS}test_a_node_that_comes_back_when_its_strategy_is_restored_is_the_controllers",
+        ),
+    ),
+    Guard(
         "time-of-a-pod-taken-back",
         "a way back that goes on takes the age of an old pod for the time of its step",
         "rollout/executor/storedtimes.py",
         "    telling = [pod for pod in pods if pod.terminating] or pods\n",
         "    telling = pods\n",
-        (f"{CUTS}[hand-over back-after]",),
+        (
+            f"{BACK}test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken_back_is",
+        ),
     ),
     Guard(
         "drift-at-the-end",
@@ -359,5 +372,132 @@ STARTS: Final = (
         '    if wish is not None and wish.verb == "abort" and finish.outcome in _UNFINISHED:\n',
         '    if wish is not None and wish.verb == "never":\n',
         (f"{WAITS}test_an_abort_that_comes_while_the_end_is_written_is_how_the_run_ends",),
+    ),
+    Guard(
+        "no-strategy-comes-back-under-another-try",
+        "the controller takes pods away beside a node that is tried again (S1)",
+        "rollout/executor/starting.py",
+        '_ready(book, "restore") if not book.retries.open else ()',
+        '_ready(book, "restore")',
+        (
+            "tests/simulation/test_gates_again.py::test_no_strategy_comes_back_while_a_node_is_tried_again",
+        ),
+    ),
+    Guard(
+        "pods-are-listed-first",
+        "a run takes every node for one without a pod, and works on all at once (S1)",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[PodsListed]",),
+    ),
+    Guard(
+        "released-pods-are-listed-first",
+        "a run hands over the successor of a pod that it does not know to be handed over (S3)",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.listed and book.nodes_listed\n    )\n    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[ReleasedListed]",),
+    ),
+    Guard(
+        "nodes-are-listed-first",
+        "a pod is taken away on a node of which nothing is known",
+        "rollout/executor/starting.py",
+        "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
+        "    )\n"
+        "    return min(",
+        "        if ds.resolved and ds.listed and ds.released_listed\n    )\n    return min(",
+        (f"{RESTARTS}test_nothing_begins_before_the_first_list_of_each_kind[NodesListed]",),
+    ),
+    Guard(
+        "open-approvals",
+        "a new plan passes over an approval that nobody gave",
+        "rollout/executor/superseding.py",
+        "    if found.waits_for or refused or",
+        "    if refused or",
+        (f"{SUPERSEDING}test_nobody_gets_past_an_open_approval_by_another_plan",),
+    ),
+    Guard(
+        "a-no-stays-a-no",
+        "a new plan passes over somebody's no",
+        "rollout/executor/superseding.py",
+        '    refused = found.wish is not None and found.wish.verb == "hold"\n',
+        "    refused = False\n",
+        (f"{SUPERSEDING}test_nobody_gets_past_a_no_by_another_plan",),
+    ),
+    Guard(
+        "failed-gates-stay-shut",
+        "a new plan passes over a gate that has failed (S8)",
+        "rollout/executor/superseding.py",
+        ' if gates else ""\n',
+        ' if False else ""\n',
+        (f"{SUPERSEDING}test_nobody_gets_past_a_gate_that_failed_by_another_plan",),
+    ),
+    Guard(
+        "another-release-may-go",
+        "the mended release waits for the approval of the broken one",
+        "rollout/executor/superseding.py",
+        "    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}:\n",
+        "    if False:\n",
+        (f"{SUPERSEDING}test_another_release_may_take_the_place_of_one_that_waits",),
+    ),
+    Guard(
+        "questions-of-another-life",
+        "a DaemonSet that was made anew waits for what its namesake waited for",
+        "rollout/executor/superseding.py",
+        "    if live is None or live.metadata.uid != ds.uid:\n",
+        "    if live is None:\n",
+        (f"{SUPERSEDING}test_what_a_daemon_set_waited_for_that_was_made_anew_counts_no_longer",),
+        (
+            Place(
+                "rollout/executor/superseding.py",
+                "{(ds.uid, ds.target_digest) for ds in found.daemon_sets}\n"
+                "    if aims != {(ds.uid, ds.target.template_digest) for ds in plan.daemon_sets}",
+                "{ds.target_digest for ds in found.daemon_sets}\n"
+                "    if aims != {ds.target.template_digest for ds in plan.daemon_sets}",
+            ),
+        ),
+    ),
+    Guard(
+        "pace-without-a-stock",
+        "a run that has waited long takes pods away at any speed",
+        "rollout/executor/pacing.py",
+        "min(self._burst, self._tokens + (now - self._filled_at) * self._rate)",
+        "self._tokens + (now - self._filled_at) * self._rate",
+        (
+            "tests/executor/test_pacing.py::test_what_was_not_used_while_nothing_started_makes_no_longer_burst",
+        ),
+    ),
+    Guard(
+        "no-way-back-for-another-life",
+        "a way back patches a DaemonSet that was made anew (S2)",
+        "rollout/executor/planback.py",
+        "        if fleet.daemon_set.metadata.uid != ds.uid:\n",
+        "        if False:\n",
+        (f"{BACK}test_a_daemon_set_that_was_made_anew_is_no_way_back",),
+    ),
+    Guard(
+        "no-nodes-are-no-way-back",
+        "a way back is called complete as no node is listed",
+        "rollout/executor/planback.py",
+        "            if not nodes and fleet.pods:\n",
+        "            if False:\n",
+        (f"{BACK}test_nothing_is_called_back_while_no_node_is_listed",),
+    ),
+    Guard(
+        "ended-runs-stay-ended",
+        "the record of a run that had ended is written over by one of another name",
+        "rollout/executor/superseding.py",
+        "        if old is None or old.phase in ENDED:\n",
+        "        if old is None:\n",
+        (
+            f"{SUPERSEDING}test_a_run_that_has_ended_is_not_called_superseded_by_one_of_another_name",
+        ),
     ),
 )

@@ -222,6 +222,18 @@ VERDICTS: Final = (
         ),
     ),
     Guard(
+        "pod-write-waits-until-the-record-is-stored",
+        "a pod is taken away while the record that says so is on its way",
+        "rollout/executor/run.py",
+        "            explained = self._announced().result\n"
+        "            self.writers.submit(self.writer.perform, action, explained, decided)\n",
+        "            self._announced()\n"
+        "            self.writers.submit(self.writer.perform, action, decided=decided)\n",
+        (
+            "tests/simulation/test_restarts.py::test_the_record_names_a_node_before_its_pod_is_taken_away",
+        ),
+    ),
+    Guard(
         "validation-goes-on-from-its-begin",
         "a restart of ours gives a gate its whole time again",
         "rollout/executor/gaterecord.py",
@@ -508,6 +520,58 @@ VERDICTS: Final = (
         "    told = storedtimes.told_by(pods)\n",
         (
             "tests/simulation/test_failure_policy.py::test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next",
+        ),
+    ),
+    Guard(
+        "a-slot-is-given-back-once",
+        "a failed node that gets well gives a slot back that it does not hold, and too many begin",
+        "rollout/executor/answering.py",
+        "    if step.state not in IN_FLIGHT:\n        return\n    book.release",
+        "    book.release",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod_stays",
+        ),
+    ),
+    Guard(
+        "gates-behind-the-first-lists",
+        "a gate is asked about a cluster that is not listed yet (S8)",
+        "rollout/executor/gating.py",
+        "    if not _sees_all(book):\n        return\n",
+        "",
+        (
+            "tests/simulation/test_gates_again.py::test_no_gate_is_asked_before_the_first_lists_are_there",
+        ),
+    ),
+    Guard(
+        "window-of-a-node-that-waits",
+        "a node whose gate passes late is begun when the window has closed",
+        "rollout/executor/gating.py",
+        "    if not controlling.may_start(book, run) or book.gating.shut(now) is not None:\n",
+        "    if not controlling.may_start(book, run):\n",
+        (
+            "tests/simulation/test_gates.py::test_a_node_whose_gate_passes_when_the_window_has_closed_waits_for_the_next",
+        ),
+    ),
+    Guard(
+        "a-zone-is-down-by-half",
+        "one other node that is down in its zone excuses what the release broke",
+        "rollout/executor/zones.py",
+        "    if not down or 2 * down < control:\n",
+        "    if not down:\n",
+        (
+            "tests/simulation/test_dead_nodes.py::test_a_node_that_goes_down_with_few_others_of_its_zone_speaks_against_the_release",
+        ),
+    ),
+    Guard(
+        "silent-while-blind",
+        "a run that sees nothing says that the controller does nothing",
+        "rollout/executor/guarding.py",
+        "    if not sight.can_judge(book, now):\n"
+        "        book.at(now + PATIENCE_S, lambda at: _overdue(book, ds, node, since, at))\n"
+        "    elif",
+        "    if",
+        (
+            "tests/simulation/test_guards.py::test_a_controller_is_not_called_silent_by_a_view_that_is_lost",
         ),
     ),
 )

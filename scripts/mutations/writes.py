@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import COMMANDS, DEEDS, DRIFT, FAULTS, Guard
+from scripts.mutations.guard import CLEANING, COMMANDS, DEEDS, DRIFT, FAULTS, Guard
 
 WRITES: Final = (
     Guard(
@@ -92,6 +92,14 @@ WRITES: Final = (
         (
             "tests/executor/test_patches.py::test_a_patch_of_the_daemon_set_names_the_very_object_and_its_version",
         ),
+    ),
+    Guard(
+        "cleanup-changed",
+        "a cleanup that is tried again overwrites the strategy that somebody has set meanwhile",
+        "rollout/executor/cleaning.py",
+        "                if _said(live) != said:\n",
+        "                if False:\n",
+        (f"{CLEANING}test_a_strategy_that_somebody_changes_meanwhile_is_not_written_over",),
     ),
     Guard(
         "patched-template",
@@ -268,6 +276,70 @@ WRITES: Final = (
         "    return open_ | missed(result)\n",
         (
             "tests/simulation/test_back_past_the_dead.py::test_a_node_that_died_with_the_new_pod_is_not_back_and_only_its_pod_is_named",
+        ),
+    ),
+    Guard(
+        "cleanup-looks-again-under-the-lock",
+        "a cleanup acts on what was so before it had the lock",
+        "rollout/executor/cleaning.py",
+        "        found = survey(client, scope, me.run_id)\n",
+        "        found = before\n",
+        (f"{CLEANING}test_all_is_looked_at_again_once_the_lock_is_held",),
+    ),
+    Guard(
+        "cleanup-under-the-lock",
+        "a cleanup writes beside a run that has taken its place (S5)",
+        "rollout/executor/cleaning.py",
+        "        yield client.guarded(lock.objection), lock.epoch\n",
+        "        yield client, lock.epoch\n",
+        (f"{CLEANING}test_nothing_is_written_when_the_lock_has_run_out",),
+    ),
+    Guard(
+        "cleanup-epoch",
+        "a run that wakes up behind a cleanup finds nothing above its own epoch (S9)",
+        "rollout/executor/cleaning.py",
+        "me, above=found.epoch, on_wait",
+        "me, on_wait",
+        (f"{CLEANING}test_a_cleanup_writes_under_an_epoch_above_all_that_a_record_names",),
+    ),
+    Guard(
+        "both-guards",
+        "a pod is deleted without a look at the lock, as its decision is fresh (S5)",
+        "rollout/cluster/sending.py",
+        "            guard=lambda: before() or guard(),\n",
+        "            guard=guard,\n",
+        ("tests/cluster/test_sending.py::test_a_client_that_is_guarded_twice_asks_both",),
+    ),
+    Guard(
+        "unread-pods-are-read-again",
+        "a write without an answer is repeated on what the view shows, which may lag",
+        "rollout/executor/answering.py",
+        "    if event.answer is not ev.Answer.ACCEPTED:\n"
+        "        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadPod(write)))\n"
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_guards.py::test_a_delete_without_an_answer_is_not_repeated_while_nobody_can_read_its_pod",
+        ),
+    ),
+    Guard(
+        "take-back-without-an-answer",
+        "an old pod is taken for taken back whose patch was lost on its way",
+        "rollout/executor/answering.py",
+        "        undone = is_released\n",
+        "        undone = False\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_taking_back_is_tried_until_the_server_says_what_became_of_it",
+        ),
+    ),
+    Guard(
+        "release-without-an-answer",
+        "a pod is taken for handed over whose patch was lost on its way",
+        "rollout/executor/answering.py",
+        "        undone = pod is not None and not is_released\n",
+        "        undone = False\n",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_a_release_that_was_lost_before_the_server_is_made_after_all",
         ),
     ),
 )

@@ -52,6 +52,23 @@ def test_causes_are_added_only_when_the_message_lacks_them() -> None:
     assert status.text() == "invalid: a must be b: c must be d"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"map[env:[map[name:TOKEN value:hunter2]]]"',
+        'core.EnvVar{Name:"TOKEN", Value:"hunter2", ValueFrom:(*core.EnvVarSource)(nil)}',
+        '&core.EnvVar{Name:"TOKEN", Value:"hunter2"}',
+        '{"env":[{"name":"TOKEN","value":"hunter2"}]}',
+    ],
+)
+def test_an_object_that_the_server_says_back_is_not_said_on(said: str) -> None:
+    """It holds the values of variables, which may be secrets."""
+    message = f"spec.template: Invalid value: {said}: field is immutable"
+    status = Status(kind="Status", code=422, reason="Invalid", message=message)
+
+    assert status.text() == "spec.template: Invalid value: field is immutable"
+
+
 def test_the_delay_is_read_from_seconds_dates_and_the_status() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=90)
     assert retry_after_s({"Retry-After": "5"}) == 5.0

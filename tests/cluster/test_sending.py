@@ -331,6 +331,19 @@ def test_a_guard_is_asked_behind_the_wait_for_the_rate_limit(tmp_path: Path) -> 
     assert world.count("DELETE") == 1
 
 
+def test_a_client_that_is_guarded_twice_asks_both(tmp_path: Path) -> None:
+    """The lock, and then whether a decision is too old: neither is in place of the other."""
+    why = {"lock": "", "age": ""}
+    with serve(replies(Reply(pod("a", 1)))) as world, talking_to(world.url, tmp_path) as client:
+        guarded = client.guarded(lambda: why["lock"]).guarded(lambda: why["age"])
+        for name in ("lock", "age"):
+            why[name] = f"the {name} is no good"
+            with pytest.raises(Withheld, match=f"the {name} is no good"):
+                guarded.delete(f"{PODS}/a", uid="u1")
+            why[name] = ""
+        assert not world.asked
+
+
 def test_a_guard_is_asked_again_behind_a_renewal_of_the_credentials(tmp_path: Path) -> None:
     answers = iter(["", "the lease ran out while the plugin ran"])
     with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -112,3 +113,71 @@ def test_a_run_whose_lease_had_run_out_before_costs_nothing() -> None:
     assert not claims.are_needed
     assert not claims.is_kept_from_us("n1")
     assert not claims.speak()
+
+
+THEIRS = OtherRun("logging/theirs", "r2", 1, nodes=frozenset({"n1"}), version="1")
+
+
+def beside(theirs: OtherRun) -> Claims:
+    """Return what a run knows that has its record, beside one that lives and knows of it."""
+    claims = Claims(joins=True)
+    claims.told(0, "run", 1)
+    claims.saw(replace(theirs, beside=frozenset({"run/1"})))
+    claims.looked(theirs.where, theirs.version, alive=True)
+    claims.unsaid = False
+    return claims
+
+
+def test_a_run_that_wrote_while_somebody_looked_is_not_dead_but_looked_at_again() -> None:
+    claims = Claims(joins=True)
+    claims.told(0, "run", 1)
+    assert claims.saw(THEIRS)
+    assert not claims.saw(replace(THEIRS, version="2"))  # somebody looks already
+
+    assert claims.looked(THEIRS.where, "1", alive=False)
+    assert claims.is_kept_from_us("n1")
+
+    assert not claims.looked(THEIRS.where, "2", alive=False)
+    assert not claims.is_kept_from_us("n1")
+
+
+def test_what_was_claimed_before_the_lock_lapsed_is_claimed_anew() -> None:
+    claims = beside(replace(THEIRS, nodes=frozenset()))
+    claims.want("n2")
+    assert claims.speak()
+    claims.told(1, "run", 1)
+    assert claims.settle(lambda _: True) == (["n2"], [])
+    assert "n2" in claims.ours
+
+    claims.lapsed()  # another run may have taken it for free meanwhile
+
+    assert claims.are_needed
+    assert "n2" not in claims.ours
+
+
+def test_a_node_that_was_lost_is_claimed_again_only_when_its_withdrawal_is_told() -> None:
+    """Whoever has lost it to our claim, which was itself lost, goes first."""
+    claims = beside(THEIRS)
+    claims.want("n1")
+    assert claims.speak()
+    claims.told(1, "run", 1)
+    assert claims.settle(lambda _: True) == ([], ["n1"])
+
+    claims.gone(THEIRS.where)
+    assert claims.is_kept_from_us("n1")
+
+    assert claims.speak()
+    claims.told(2, "run", 1)
+    assert not claims.is_kept_from_us("n1")
+    assert "n1" in claims.freed
+
+
+def test_one_claim_is_written_at_a_time() -> None:
+    claims = beside(THEIRS)
+    claims.want("n2")
+    assert claims.speak()
+
+    claims.want("n3")
+    assert not claims.speak()
+    claims.told(1, "run", 1)
+    assert claims.speak()

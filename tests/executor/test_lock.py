@@ -7,12 +7,15 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from rollout.cluster.client import PatchKind
-from rollout.errors import LockedError, PausedError, Withheld
+from rollout.cluster.client import Client, PatchKind
+from rollout.cluster.sending import Sender
+from rollout.errors import LockedError, NotFound, PausedError, Withheld
 from rollout.executor.leaseprotocol import Holder
+from rollout.executor.leases import LeaseName
 from rollout.executor.steadyclock import steady_clock
 from tests.executor.leaseworld import (
     ANN,
@@ -22,9 +25,11 @@ from tests.executor.leaseworld import (
     OTHER,
     LeaseWorld,
     Turnstile,
+    Unhurried,
     lease_world,
 )
 
+T = TypeVar("T")
 PODS = "/api/v1/namespaces/logging/pods"
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -196,6 +201,20 @@ def test_what_was_taken_is_given_back_when_the_user_stops_it(world: LeaseWorld) 
     assert world.holder(LEASE) is None
 
 
+def test_several_leases_are_held_no_longer_than_the_one_that_was_renewed_longest_ago(
+    tmp_path: Path,
+) -> None:
+    match = f"match: {{verbs: [update], resources: [leases*], names: [{OTHER.name}]}}"
+    with lease_world(tmp_path, f"faults: [{{{match}, error: 503}}]") as world:
+        lock = world.held(ANN, LEASE, OTHER)
+        world.time.now = 8.0
+        assert lock.renew() == 1.0  # one of them is renewed, and the other cannot be
+        world.time.now = 10.5
+
+        assert world.lease(LEASE)["spec"]["renewTime"] != world.lease(OTHER)["spec"]["renewTime"]
+        assert not lock.valid()
+
+
 # Keeping
 
 
@@ -283,6 +302,34 @@ def test_a_renewal_leaves_what_others_wrote(world: LeaseWorld) -> None:
     assert lease["metadata"]["annotations"] == {"team": "storage"}
     assert lease["metadata"]["labels"]["a"] == "b"
     assert lease["spec"]["acquireTime"] == began < lease["spec"]["renewTime"]
+
+
+class Noting(Unhurried):
+    """Keeps what it sends in place of an object."""
+
+    def __init__(self, sender: Sender, namespace: str, sent: list[dict[str, Any]]) -> None:
+        super().__init__(sender, namespace)
+        self.sent = sent
+
+    def urgent(self, total_s: float) -> Client:
+        return Noting(super().urgent(total_s)._sender, self.namespace, self.sent)
+
+    def replace(self, path: str, body: Any, type_: type[T]) -> T:
+        self.sent.append(body["metadata"])
+        return super().replace(path, body, type_)
+
+
+def test_a_renewal_names_the_very_lease_and_its_version(world: LeaseWorld) -> None:
+    """A server makes a lease anew from a PUT without a UID: that of a holder who has lost it."""
+    world.client = client = Noting(world.client._sender, world.client.namespace, [])
+    lock = world.held()
+    before = world.lease()["metadata"]
+
+    lock.renew()
+
+    (sent,) = client.sent
+    named = ("name", "uid", "resourceVersion")
+    assert [sent[key] for key in named] == [before[key] for key in named]
 
 
 def test_a_deleted_lease_is_lost_and_not_made_again(world: LeaseWorld) -> None:
@@ -390,6 +437,22 @@ def test_a_lock_that_cannot_be_renewed_ends_in_time_and_comes_back(
 
 
 # The thread
+
+
+def test_a_thread_that_cannot_go_on_says_so(world: LeaseWorld) -> None:
+    """Else the run would wait for ever for a lock that nobody renews any more (L3)."""
+    lock = world.held(wall=iter([world.time.wall()]).__next__)
+
+    with pytest.raises(StopIteration):
+        lock._keep()
+
+    assert "the lock is not renewed any more: StopIteration" in lock.lost
+    assert world.told == [lock.lost]
+
+
+def test_a_lock_in_a_namespace_that_is_not_there_says_so(world: LeaseWorld) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        world.lock(ANN, LeaseName("nowhere", "log-agent")).acquire()
 
 
 def test_with_renews_until_the_end_and_then_gives_back(world: LeaseWorld) -> None:

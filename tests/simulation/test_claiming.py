@@ -225,3 +225,17 @@ def test_a_run_that_says_nothing_and_whose_lease_may_not_be_read_is_not_waited_f
     world.clock.advance(10.0)
     world.alive(alive=None)
     assert world.run.run().outcome is Outcome.DONE
+
+
+def test_nothing_is_claimed_while_the_lock_is_in_doubt() -> None:
+    """Nothing may be written, and what was claimed before that is to be claimed anew."""
+    world = Beside()
+    world.begin(other())
+    world.run.hear(ev.ViewLost(ev.LOCK, "not renewed for 20 s"))
+    world.alive()
+    world.clock.advance(10.0)
+    assert world.run.claims == []
+
+    world.run.hear(ev.ViewBack(ev.LOCK))
+    world.clock.advance(10.0)
+    assert world.run.claims

@@ -157,6 +157,26 @@ def test_faults_37_a_zone_that_goes_down_is_not_held_against_the_release() -> No
     assert done == {n for n, z in zones.items() if z != zone}
 
 
+def test_a_node_that_goes_down_with_few_others_of_its_zone_speaks_against_the_release() -> None:
+    world = World(
+        fleet=default_fleet(12, 2),
+        daemonSets=[item(1)],
+        health={"soak": "2m", "nodeTimeout": "10m"},
+        failure={"maxUnreachable": "100%"},
+    )
+    world.until_deletes(1)
+    world.oracle.close()  # the other node is not ours to keep within the budget
+    zones = world.run.engine.daemon_sets["log-agent"].zones
+    (struck,) = world.oracle.order
+    other = next(n for n in reversed(zones) if zones[n] == zones[struck] and n != struck)
+    world.cluster.lose_node(other)  # one of five that were not updated
+    world.cluster.lose_node(struck)
+    world.until(lambda: world.step(struck).state is StepState.FAILED)
+
+    assert not world.step(struck).excused
+    assert world.finish().outcome is Outcome.HELD
+
+
 def test_commands_20_a_node_that_turns_not_ready_after_its_update_has_failed() -> None:
     world = World(6, daemonSets=[item(1)], health={"soak": "30s", "nodeTimeout": "2m"})
     world.break_release("kills-node", "node-000", after=5)  # found not ready when it has soaked

@@ -359,6 +359,22 @@ def test_a_window_that_closes_lets_nodes_in_flight_finish_and_the_rest_wait_for_
     assert any("window-open" in line for line in run.log)
 
 
+def test_a_node_whose_gate_passes_when_the_window_has_closed_waits_for_the_next() -> None:
+    """It holds its slot from before that, but its pod is there: it has not begun."""
+    world = World(gates=[gate("free", "before-node", interval="1m")], **WINDOW)
+    at_clock(world, 23, 50)
+    opens: list[float] = []
+    script = Script(free=[lambda _: "ok" if opens else "wait"])
+    run = world.start(script)
+    world.clock.advance(300.0)
+    assert (run.engine.in_flight, world.deletes) == (1, 0)
+    at_clock(world, 0, 5)
+    opens.append(world.clock.now())
+    world.clock.advance(3600.0)
+    assert (run.engine.in_flight, world.deletes) == (0, 0)
+    assert run.run(86400.0).outcome is Outcome.DONE
+
+
 def test_a_node_is_not_begun_with_too_little_of_the_window_left() -> None:
     world = World(
         gates=[{"name": "night", "kind": "window", "at": "before-node", "enough": "9m"} | WINDOW]

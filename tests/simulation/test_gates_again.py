@@ -11,8 +11,9 @@ from rollout.executor.actions import Outcome
 from rollout.executor.explain import explain
 from rollout.executor.gatestate import Carried
 from rollout.executor.record import Wish
-from rollout.executor.state import StepState
+from rollout.executor.state import Phase, StepState
 from rollout.executor.wishes import NONE, Wishes
+from rollout.sim.fleetfile import read_fault
 from tests.simulation.driver import VirtualRun
 from tests.simulation.gateworld import Script, World, gate
 from tests.simulation.test_missing_pods import take_pod
@@ -120,4 +121,57 @@ def test_nothing_passes_while_the_lock_is_in_doubt() -> None:
     assert len(script.seen["quiet"]) > 10
     assert world.deletes == 1
     run._take(BACK)
+    assert run.run().outcome is Outcome.DONE
+
+
+def test_no_strategy_comes_back_while_a_node_is_tried_again() -> None:
+    """The controller would take pods away beside us (S1)."""
+    world = World(
+        2,
+        zones=1,
+        waves="fast",
+        max_unavailable=2,
+        gates=[gate("all", "background")],
+        failure={"maxFailures": 1},
+        health={"soak": "1m", "nodeTimeout": "5m"},
+    )
+    world.cluster.set_image_fault("log-agent:2.4@node-001", read_fault("unpullable"))
+    healed: list[float] = []
+    run = world.start(Script(all=[lambda _: "ok" if healed else "wait"]))
+    (ds,) = run.engine.daemon_sets.values()
+    restore = run.engine.steps["restore/log-agent"]
+    world.clock.run_until(lambda: restore.state is StepState.READY, 600.0)
+    assert run.engine.failures.total == 1
+
+    world.cluster.clear_image_faults()
+    healed.append(world.clock.now())
+    run.say(Wishes(retried={"node-001": world.clock.now()}))
+    world.clock.run_until(lambda: ds.phase is not Phase.OPEN, 600.0)
+
+    assert ds.steps["node-001"].state is StepState.DONE
+    assert run.run().outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("kind", [ev.PodsListed, ev.NodesListed, ev.DaemonSetSeen])
+def test_no_gate_is_asked_before_the_first_lists_are_there(kind: type[ev.Event]) -> None:
+    """A picture of what is not listed yet is one of a cluster that has nothing (S8)."""
+    world = World(gates=[gate("first", "preflight")])
+    script = Script(first=["ok"])
+    run = VirtualRun(world.cluster, world.plan, world.rng, look=script)
+    hear, late = run._take, list[ev.Event]()
+
+    def listening(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            late.append(event)
+        else:
+            hear(event)
+
+    run._take = listening  # type: ignore[method-assign]
+    run.start()
+    world.clock.advance(30.0)
+    assert not script.seen
+
+    run._take = hear  # type: ignore[method-assign]
+    for event in late:
+        hear(event)
     assert run.run().outcome is Outcome.DONE

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
-from rollout.executor.actions import Action, DeletePod, Outcome, Prepare
+from rollout.executor.actions import Action, DeletePod, Outcome, Prepare, ReadPod
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.state import StepState
 from rollout.sim.errors import StatusError
@@ -408,3 +408,50 @@ def test_min_ready_seconds_count_as_they_are_now_for_what_is_available(seconds: 
     first, second = world.oracle.times[:2]
     assert second - first > 40 if seconds else second - first < 10
     assert any("min-ready-changed" in line for line in world.run.log)
+
+
+def test_a_delete_without_an_answer_is_not_repeated_while_nobody_can_read_its_pod() -> None:
+    """The view may lag as well: what it shows tells nothing of a write that may have been done."""
+    world = World(4, daemonSets=[item(1)])
+    call, take = world.run._call, world.run._take
+    deletes, reads = list[str](), list[float]()
+
+    def losing(action: Any) -> ev.Answered:
+        if isinstance(action, DeletePod) and not deletes:
+            call(action)
+            deletes.append(action.uid)
+            return ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
+        if isinstance(action, ReadPod) and len(reads) < 3:
+            reads.append(world.now)
+            return ev.Answered(action, ev.Answer.NOT_DONE, "connection refused")
+        if isinstance(action, DeletePod):
+            deletes.append(action.uid)
+        return call(action)
+
+    def lagging(event: ev.Event) -> None:
+        if len(reads) == 3 or not isinstance(event, ev.PodSeen | ev.PodGone):
+            take(event)
+
+    world.until(lambda: world.run.engine.daemon_sets["log-agent"].resolved)
+    world.run._call = losing  # type: ignore[method-assign]
+    world.run._take = lagging  # type: ignore[method-assign]
+    world.until(lambda: len(reads) == 3)
+
+    assert len(deletes) == 1
+
+
+def test_a_controller_is_not_called_silent_by_a_view_that_is_lost() -> None:
+    world = World(4, daemonSets=[item(1)], health={"soak": 1, "nodeTimeout": "10m"})
+    run, take = world.run, world.run._take
+
+    def cut(event: ev.Event) -> None:
+        if not isinstance(event, ev.PodSeen):
+            take(event)
+
+    world.until_deletes(1)
+    run._take = cut  # type: ignore[method-assign]
+    world.until(lambda: bool(run.engine.guards["log-agent"].bereft))
+    take(ev.ViewLost("pods/log-agent", "the line is cut"))
+    world.advance(120.0)
+
+    assert not any("controller-silent" in line for line in run.log)

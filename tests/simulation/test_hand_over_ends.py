@@ -9,7 +9,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor import settling
-from rollout.executor.actions import Outcome, TakeBack
+from rollout.executor.actions import DeletePod, Outcome, ReleasePod, TakeBack
 from rollout.executor.state import StepState
 from rollout.executor.wishes import Wishes
 from rollout.fleet import marks
@@ -221,8 +221,14 @@ def test_an_old_pod_that_may_not_be_taken_back_is_named_with_who_can() -> None:
     assert "'rollout cleanup --daemonset log-agent -n logging'" in finish.message
 
 
-@pytest.mark.parametrize("answer", [ev.Answer.NOT_DONE, ev.Answer.UNKNOWN])
-def test_taking_back_is_tried_until_the_server_says_what_became_of_it(answer: ev.Answer) -> None:
+@pytest.mark.parametrize(
+    ("answer", "arrives"),
+    [(ev.Answer.NOT_DONE, False), (ev.Answer.UNKNOWN, True), (ev.Answer.UNKNOWN, False)],
+    ids=["refused", "lost behind the server", "lost before the server"],
+)
+def test_taking_back_is_tried_until_the_server_says_what_became_of_it(
+    answer: ev.Answer, *, arrives: bool
+) -> None:
     world = surging(failure={"maxFailures": 1})
     world.break_release("never-ready", "node-002")
     call = world.run._call
@@ -231,7 +237,7 @@ def test_taking_back_is_tried_until_the_server_says_what_became_of_it(answer: ev
     def losing(action: Any) -> ev.Answered:
         if isinstance(action, TakeBack) and len(lost) < 3:
             lost.append(action)
-            if answer is ev.Answer.UNKNOWN:
+            if arrives:
                 call(action)
             return ev.Answered(action, answer, "connection reset")
         return call(action)
@@ -342,3 +348,46 @@ def test_undo_of_a_killed_run_takes_its_released_pods_back() -> None:
         assert not any(
             marks.RELEASED_FROM in (pod["metadata"].get("labels") or {}) for pod in world.pods()
         )
+
+
+def test_a_failed_node_that_gets_well_gives_no_slot_back_twice_where_its_old_pod_stays() -> None:
+    """It holds none any more: a count of nodes in flight that is too low lets others begin (S1)."""
+    world = surging(surge=2, failure={"maxFailures": 0})
+    world.break_release("unpullable", "node-000")
+    world.break_release("never-ready", "node-001")
+    first, second = (world.step(name) for name in ("node-000", "node-001"))
+    call, refused = world.run._call, list[str]()
+
+    def refusing(action: Any) -> ev.Answered:
+        if isinstance(action, DeletePod):
+            refused.append(action.node)
+            return ev.Answered(action, ev.Answer.NOT_DONE, "the server is busy")
+        return call(action)
+
+    world.run._call = refusing  # type: ignore[method-assign]
+    world.until(lambda: first.state is StepState.FAILED)
+    assert (second.state, world.run.engine.in_flight) == (StepState.REPLACING, 1)
+    world.cluster.clear_image_faults()
+    world.break_release("never-ready", "node-001")
+    world.until(lambda: first.node in refused)
+    world.advance(0.5)
+
+    assert (first.state, second.state) == (StepState.FAILED, StepState.REPLACING)
+    assert world.run.engine.in_flight == 1
+
+
+def test_a_release_that_was_lost_before_the_server_is_made_after_all() -> None:
+    world = surging()
+    call, lost = world.run._call, list[ReleasePod]()
+
+    def losing(action: Any) -> ev.Answered:
+        if isinstance(action, ReleasePod) and not lost:
+            lost.append(action)
+            return ev.Answered(action, ev.Answer.UNKNOWN, "connection reset")
+        return call(action)
+
+    world.run._call = losing  # type: ignore[method-assign]
+
+    assert world.finish().outcome is Outcome.DONE
+    assert lost
+    assert world.oracle.deletes["log-agent", lost[0].node] == 1

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
+from rollout.executor import events as ev
 from rollout.executor.actions import Outcome
 from rollout.executor.record import RunRecord, Wish
 from rollout.executor.state import StepState
@@ -19,6 +20,7 @@ from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.registry import DeleteOptions
+from rollout.sim.requests import Answer, Request
 from rollout.sim.resources import CONFIG_MAPS, PODS
 from tests.simulation import virtual
 from tests.simulation.driver import VirtualRun
@@ -443,8 +445,23 @@ def test_nodes_04_apply_killed_all_the_time_ends_at_the_deadline() -> None:
         assert world.judge.deletes.total() == 1
 
 
-def test_the_record_names_a_node_before_its_pod_is_taken_away() -> None:
+class SlowRecord:
+    """The server, where it takes its time before a record is stored."""
+
+    def __init__(self, world: virtual.World, seconds: float) -> None:
+        self._world, self._seconds = world, seconds
+        self._server = world.network.server
+
+    def handle(self, request: Request) -> Answer:
+        if request.method == "PUT" and "/configmaps/" in request.path:
+            self._world.machine.sleep(self._seconds)
+        return self._server.handle(request)
+
+
+@pytest.mark.parametrize("record_s", [0.0, 1.5], ids=["at once", "however long that takes"])
+def test_the_record_names_a_node_before_its_pod_is_taken_away(record_s: float) -> None:
     with virtual.World(default_fleet(4, 1), seed=3) as world:
+        world.network.server = SlowRecord(world, record_s)
         body = {"daemonSets": [item(1)], "waves": "fast", "health": {"soak": 1}}
         command = world.start("apply", world.save(world.plan(body)))
         named: list[tuple[str, ...]] = []
@@ -512,3 +529,33 @@ def test_a_node_on_the_way_back_fails_at_its_deadline_however_often_we_are_kille
         assert record.phase == "rollback incomplete"
         assert record.message.startswith("not back yet: node-000 (")
         assert world.judge.deletes.total() == 2
+
+
+@pytest.mark.parametrize("kind", [ev.PodsListed, ev.ReleasedListed, ev.NodesListed])
+def test_nothing_begins_before_the_first_list_of_each_kind(kind: type[ev.Event]) -> None:
+    """What is not listed yet would pass for what is not there: no pod, no node, no hand-over."""
+    world = World(6)
+    world.until_deletes(1)
+    world.run.kill()
+    begun = len(world.oracle.order)
+    world.advance(30.0)
+    late: list[ev.Event] = []
+    run = VirtualRun(world.cluster, world.plan, random.Random(7), resumed=True)
+    hear = run._take
+
+    def listening(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            late.append(event)
+        else:
+            hear(event)
+
+    run._take = listening  # type: ignore[method-assign]
+    run.start()
+    world.advance(30.0)
+    assert run.engine.daemon_sets["log-agent"].resolved
+    assert (run.engine.in_flight, len(world.oracle.order)) == (0, begun)
+
+    run._take = hear  # type: ignore[method-assign]
+    for event in late:
+        hear(event)
+    assert run.run().outcome is Outcome.DONE

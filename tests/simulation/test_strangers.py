@@ -155,15 +155,20 @@ def test_a_node_that_leaves_is_dropped_and_one_that_joins_is_reported() -> None:
     assert world.oracle.deletes["log-agent", "node-new"] == 0
 
 
-def register_anew(world: World, name: str, after: float) -> None:
-    """Delete a node, and let it join again under its name."""
-    registry = world.cluster.registry
+def remove(world: World, name: str) -> dict[str, Any]:
+    """Delete a node; returns how it joins again."""
     node = copy.deepcopy(world.cluster.store.get(NODES, ("", name)))
     assert node is not None
     node["metadata"] = {"name": name, "labels": node["metadata"]["labels"]}
-    registry.delete(NODES, "", name, SOMEBODY)
+    world.cluster.registry.delete(NODES, "", name, SOMEBODY)
+    return node
+
+
+def register_anew(world: World, name: str, after: float) -> None:
+    """Delete a node, and let it join again under its name."""
+    node = remove(world, name)
     world.advance(after)
-    registry.create(NODES, "", node, SOMEBODY)
+    world.cluster.registry.create(NODES, "", node, SOMEBODY)
 
 
 @pytest.mark.parametrize("waves", ["fast", [1, "100%"]], ids=["its turn had come", "it had not"])
@@ -193,6 +198,33 @@ def test_a_node_that_comes_back_without_a_pod_is_a_new_one() -> None:
 
     assert finish.outcome is Outcome.DONE
     assert world.run.engine.joined == {first}
+
+
+def test_a_node_that_comes_back_when_its_strategy_is_restored_is_the_controllers() -> None:
+    """Both would take pods away there, each by a budget of its own (S1)."""
+    names = ("log-agent", "net-agent")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image="log-agent:2.3") for name in names
+    )
+    fleet = msgspec.structs.replace(default_fleet(2, 1), daemon_sets=entries)
+    strategy = {"maxUnavailable": 1}
+    first, second = ({"name": n, "target": TARGET, "strategy": strategy} for n in names)
+    behind = second | {"after": {"daemonSet": "log-agent", "scope": "all"}}
+    world = World(fleet=fleet, daemonSets=[first, behind])
+    world.until_deletes(1)
+    (left,) = {node.name for node in world.plan.daemon_sets[0].nodes} - set(world.oracle.order)
+    node = remove(world, left)
+    restored = world.run.engine.daemon_sets["log-agent"]
+    world.until(lambda: restored.phase is Phase.RESTORED)
+    world.cluster.stop_controllers()  # else it takes the pod away at once, and so nobody else does
+    world.cluster.registry.create(NODES, "", node, SOMEBODY)
+    world.advance(5.0)
+
+    assert world.oracle.deletes["log-agent", left] == 0
+    assert not restored.view.held
+
+    world.cluster.start_controllers()
+    assert world.finish().outcome is Outcome.DONE
 
 
 def test_a_pod_that_somebody_deletes_by_hand_counts_as_done_and_is_not_deleted_again() -> None:

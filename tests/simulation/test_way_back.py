@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS
+from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES
 from tests.simulation.virtual import Command, World
+from tests.simulation.world import SOMEBODY
 
 
 def apply(world: World, path: Path, image: str, **more: Any) -> Command:
@@ -91,3 +94,75 @@ def test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending() -> None:
         assert back.code == 4, back.text
         released = [line for line in world.judge.writes if "released-from" in line]
         assert len(released) >= 2, "the new pod was not handed over"
+
+
+def test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken_back_is() -> None:
+    """Where the newer pod still ends, its end began the step, and not the birth of the old one."""
+    surging = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
+    }
+    slow = {"log-agent:2.4": Behaviour(stop=Timing(20.0))}
+    fleet = replace(default_fleet(1, 1), images=slow)
+    with World(fleet) as world:
+        world.advance(600.0)
+        health = {"soak": 60, "nodeTimeout": "2m"}
+        path = world.save(world.plan({"daemonSets": [surging], "health": health}))
+        command = world.start("apply", path)
+        world.wait_until(lambda: len(world.pods()) == 2)
+        world.advance(10.0)
+        command.kill()
+        back = world.start("rollback", "sim", "-n", "logging")
+        world.wait_until(lambda: any("deletionTimestamp" in p["metadata"] for p in world.pods()))
+        back.kill()
+
+        again = world.run("rollback", "sim", "-n", "logging")
+
+        assert again.code == 4, again.text
+        assert images(world) == {"log-agent:2.3": 1}
+
+
+def killed_in_the_middle(world: World) -> None:
+    item = {
+        "name": "log-agent",
+        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
+        "strategy": {"maxUnavailable": 1},
+    }
+    path = world.save(world.plan({"daemonSets": [item], "health": {"soak": 30}}))
+    command = world.start("apply", path)
+    world.wait_until(lambda: world.judge.deletes.total() == 1)
+    world.advance(10.0)
+    command.kill()
+    world.advance(60.0)
+
+
+def test_a_daemon_set_that_was_made_anew_is_no_way_back() -> None:
+    with World(default_fleet(3, 1)) as world:
+        spec = copy.deepcopy(world.daemon_set()["spec"])
+        killed_in_the_middle(world)
+        world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+        world.advance(60.0)
+        meta = {"name": "log-agent", "namespace": "logging"}
+        body = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}
+        world.cluster.registry.create(DAEMONSETS, "logging", body, SOMEBODY)
+        world.advance(60.0)
+        made = world.daemon_set()["metadata"]["generation"]
+
+        done = world.run("rollback", "sim", "-n", "logging")
+
+        assert done.code == ExitCode.STALE, done.text
+        assert "was recreated during the run; it is left alone" in done.text
+        assert world.daemon_set()["metadata"]["generation"] == made
+
+
+def test_nothing_is_called_back_while_no_node_is_listed() -> None:
+    with World(default_fleet(3, 1)) as world:
+        killed_in_the_middle(world)
+        for name in world.nodes():
+            world.cluster.registry.delete(NODES, "", name, SOMEBODY)
+
+        done = world.run("rollback", "sim", "-n", "logging")
+
+        assert done.code == ExitCode.ERROR, done.text
+        assert "lists no node, although pods of DaemonSet log-agent are there" in done.text
