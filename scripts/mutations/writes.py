@@ -254,8 +254,8 @@ WRITES: Final = (
         "strategy-from-the-record",
         "a way back leaves OnDelete behind where our annotation is gone (S11)",
         "rollout/executor/planback.py",
-        "        fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)\n",
-        "        fleets[ds.name] = fleet\n",
+        "_Found(replace(fleet, recorded_strategy=ds.original_strategy), ",
+        "_Found(fleet, ",
         (
             f"{DRIFT}test_the_way_back_knows_the_strategy_from_the_record_where_the_annotation_is_gone",
         ),
