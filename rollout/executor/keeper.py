@@ -22,13 +22,13 @@ from rollout.executor.record import (
     AT_WORK,
     AT_WORK_LABEL,
     DATA_KEY,
-    MANAGED_BY,
     ConfigMap,
     RunRecord,
     decode_record,
     encode_record,
     record_name,
 )
+from rollout.fleet.marks import MANAGED_BY
 from rollout.fleet.objects import JsonObject, Meta
 
 _ATTEMPTS = 5  # at a compare-and-swap that others get in between

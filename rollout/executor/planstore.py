@@ -20,7 +20,8 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, DocumentError, StaleError
-from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
+from rollout.executor.record import DATA_KEY, ConfigMap, RunRecord, record_name
+from rollout.fleet.marks import MANAGED_BY
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import MOST_READ, Plan, decode, encode

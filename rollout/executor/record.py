@@ -24,7 +24,6 @@ from rollout.unreadable import UNREADABLE
 
 SCHEMA_VERSION = 1
 DATA_KEY = "record"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
 
 AT_WORK_LABEL = "rollout/at-work"  # on the records of runs that are, or were killed
 
