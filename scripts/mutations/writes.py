@@ -114,9 +114,9 @@ WRITES: Final = (
     Guard(
         "record-swap",
         "a record that somebody else has written meanwhile is lost (S4)",
-        "rollout/executor/keeper.py",
-        "        if there.resource_version:\n",
-        "        if False:\n",
+        "rollout/executor/record.py",
+        'if key != "managedFields"}',
+        'if key not in {"managedFields", "resourceVersion"}}',
         (
             "tests/executor/test_keeper.py::test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten",
         ),
