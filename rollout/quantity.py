@@ -14,6 +14,8 @@ _PERCENT = re.compile(r"([0-9]+)%")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WHOLE = 100
+_SECOND_MS = 1000
+_ROUNDING = 1e-6  # thousandths; 0.29 s are 290 of them, and a hair less as a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,18 @@ def parse_duration(value: int | str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds the way `kubectl` shows ages: `45s`, `10m`, `3h5m`, `12d`."""
+    """Return how long something takes, or may take: as an age, and below a second `500ms`."""
+    thousandths = int(seconds * _SECOND_MS + _ROUNDING)
+    return (
+        f"{thousandths}ms" if 0 < thousandths < _SECOND_MS else format_age(thousandths / _SECOND_MS)
+    )
+
+
+def format_age(seconds: float) -> str:
+    """Return seconds the way `kubectl` shows ages: `45s`, `10m`, `3h5m`, `12d`.
+
+    What is shown again and again while it grows is shown like this: thousandths would flicker.
+    """
     total = max(0, int(seconds))
     days, rest = divmod(total, 86400)
     hours, rest = divmod(rest, 3600)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.quantity import Amount, cut, format_duration, parse_amount, parse_duration
+from rollout.quantity import Amount, cut, format_age, format_duration, parse_amount, parse_duration
 
 BASES = (0, 1, 2, 3, 4, 5, 7, 10, 11, 100, 101)
 # behaviour.md section 2.1, the whole table of executed vectors; but for 99% of 11, where the
@@ -111,6 +111,7 @@ def test_what_is_no_duration_is_refused_with_examples(value: int | str) -> None:
     [
         (-3, "0s"),
         (0.9, "0s"),
+        (1.9, "1s"),
         (45, "45s"),
         (60, "1m"),
         (200, "3m20s"),
@@ -122,7 +123,25 @@ def test_what_is_no_duration_is_refused_with_examples(value: int | str) -> None:
     ],
 )
 def test_durations_are_shown_as_kubectl_shows_ages(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
+    assert format_age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("0s", "0s"),
+        ("500ms", "500ms"),
+        ("1ms", "1ms"),
+        ("0.999s", "999ms"),
+        ("0.29s", "290ms"),
+        ("0.0001s", "0s"),
+        ("1s", "1s"),
+        ("1500ms", "1s"),
+        ("10m", "10m"),
+    ],
+)
+def test_what_takes_less_than_a_second_is_shown_in_thousandths(written: str, text: str) -> None:
+    assert format_duration(parse_duration(written)) == text
 
 
 @given(st.integers(0, 86399))

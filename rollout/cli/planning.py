@@ -31,6 +31,7 @@ from rollout.executor.runs import (
 )
 from rollout.fleet.objects import Node, Pod, format_time
 from rollout.fleet.revisions import template_digest
+from rollout.fleet.selecting import Selectors
 from rollout.fleet.snapshot import Fleet
 from rollout.memory import nothing_to_collect
 from rollout.planner.budget import update_limits
@@ -86,7 +87,7 @@ def make_plan(
         fleet = replace(fleet, recorded_strategy=before_run)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
         surges = update_limits(item, fleet, len(nodes)).max_surge.value
-        selecting = read_selecting(client, where) if surges else ()
+        selecting = read_selecting(client, where) if surges else Selectors()
         released = tuple(read_released(client, where, fleet.daemon_set.metadata.uid))
         completed = _completed(client, loaded, index, where, desired)
         runs = past_runs(records)

@@ -6,10 +6,14 @@ import secrets
 import signal
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rollout.errors import DocumentError, RolloutError, UsageError
+
+if TYPE_CHECKING:
+    from rollout.sim.fleetfile import Fleet
 
 
 @click.group()
@@ -69,35 +73,15 @@ def start(
     from rollout.sim.embedded import EmbeddedCluster
     from rollout.sim.errors import StatusError
     from rollout.sim.faultfile import read_faults
-    from rollout.sim.fleetfile import (
-        DEFAULT_NODES,
-        DEFAULT_ZONES,
-        default_fleet,
-        default_nodes,
-    )
-    from rollout.sim.fleetfile import read_fleet as read_fleet_file
 
-    seed = secrets.randbits(32)  # else every cluster would have the identity of all others
-    count, spread = nodes if nodes is not None else DEFAULT_NODES, zones or DEFAULT_ZONES
-    if fleet is not None:
-        described = read_fleet_file(fleet, nodes=count, zones=spread, seed=seed)
-        asked = nodes is not None or zones is not None
-        if asked and described.nodes != default_nodes(count, spread):
-            raise UsageError(f"{fleet} says which nodes there are; leave --nodes and --zones out")
-    else:
-        described = default_fleet(count, spread, seed=seed)
+    described = _described(nodes, zones, fleet)
     script = read_faults(faults) if faults is not None else None
     kubeconfigfile.check_place(kubeconfig)
     try:
         cluster = EmbeddedCluster(described, port=port, faults=script)
     except StatusError as error:  # an object that the API refuses, as a real one would
         raise DocumentError(f"{fleet or 'the fleet'}: {error}") from None
-    end, told = socket.socketpair()
-    told.setblocking(False)
-    # Behind Ctrl-Z another thread may get the signal, which ends no wait for a lock or an event.
-    signal.set_wakeup_fd(told.fileno())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+    end, _told = _ending()
     try:
         cluster.start()
     except OSError as error:
@@ -116,3 +100,37 @@ def start(
         kubeconfigfile.remove(kubeconfig, config, before)
     for line in cluster.fault_report():
         click.echo(line)
+
+
+def _described(nodes: int | None, zones: int | None, fleet: Path | None) -> Fleet:
+    """Return what the cluster starts with: by the file, or by the number of nodes."""
+    from rollout.sim.fleetfile import (
+        DEFAULT_NODES,
+        DEFAULT_ZONES,
+        default_fleet,
+        default_nodes,
+        read_fleet,
+    )
+
+    seed = secrets.randbits(32)  # else every cluster would have the identity of all others
+    count, spread = nodes if nodes is not None else DEFAULT_NODES, zones or DEFAULT_ZONES
+    if fleet is None:
+        return default_fleet(count, spread, seed=seed)
+    described = read_fleet(fleet, nodes=count, zones=spread, seed=seed)
+    asked = nodes is not None or zones is not None
+    if asked and described.nodes != default_nodes(count, spread):
+        raise UsageError(f"{fleet} says which nodes there are; leave --nodes and --zones out")
+    return described
+
+
+def _ending() -> tuple[socket.socket, socket.socket]:
+    """Let signals that ask for the end be read from a socket, the first of the pair.
+
+    Behind Ctrl-Z another thread may get the signal, which ends no wait for a lock or an event.
+    """
+    end, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return end, told

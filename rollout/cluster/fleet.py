@@ -22,7 +22,7 @@ from rollout.fleet.objects import (
     Pod,
 )
 from rollout.fleet.released import ReleasedPod
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import Selecting, Selectors
 from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 
@@ -160,20 +160,30 @@ class _Selecting(msgspec.Struct, frozen=True):
     spec: _SelectorSpec = _SelectorSpec()
 
 
-def read_selecting(client: Client, namespace: str) -> tuple[Selecting, ...]:
+def read_selecting(client: Client, namespace: str) -> Selectors:
     """Return what selects pods by labels: Services, NetworkPolicies, controllers and so on.
 
-    What may not be read, or is not served, is left out.
+    A kind that is not served has no objects; one that may not be listed is named as unseen.
     """
     found: list[Selecting] = []
+    unseen: list[str] = []
+
+    def listed(kind: str, version: str, plural: str, type_: type[T]) -> list[T]:
+        try:
+            return client.list(resource_path(version, plural, namespace=namespace), type_).items
+        except (NotFound, NotServed):
+            return []
+        except (Forbidden, Unreachable):
+            unseen.append(kind)
+            return []
+
     for kind, plural in (
         ("Service", "services"),
         ("ReplicationController", "replicationcontrollers"),
     ):
-        path = resource_path(CORE, plural, namespace=namespace)
         found += [
             Selecting(kind, item.metadata.name, LabelSelector(match_labels=item.spec.selector))
-            for item in _list_or_nothing(client, path, _ByLabels)
+            for item in listed(kind, CORE, plural, _ByLabels)
             if item.spec.selector
         ]
     for kind, version, plural in (
@@ -183,15 +193,7 @@ def read_selecting(client: Client, namespace: str) -> tuple[Selecting, ...]:
         ("ReplicaSet", APPS, "replicasets"),
         ("StatefulSet", APPS, "statefulsets"),
     ):
-        path = resource_path(version, plural, namespace=namespace)
-        for item in _list_or_nothing(client, path, _Selecting):
+        for item in listed(kind, version, plural, _Selecting):
             selector = item.spec.selector or item.spec.pod_selector or LabelSelector()
             found.append(Selecting(kind, item.metadata.name, selector))
-    return tuple(found)
-
-
-def _list_or_nothing(client: Client, path: str, type_: type[T]) -> list[T]:
-    try:
-        return client.list(path, type_).items
-    except (Forbidden, NotFound, NotServed, Unreachable):
-        return []
+    return Selectors(tuple(found), tuple(unseen))

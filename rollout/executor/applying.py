@@ -152,20 +152,8 @@ def _run(
             run.update(lambda record: _answered(record, [answer], run.now()))
 
     def start() -> None:
-        if session.resumed:
-            return
-        require_valid(run.client, plan)  # it may have waited long: for a lock, a window, a gate
-        record = _answered(started(first), early, run.now())
-        run.log.intend_record(record)
-        session.keeper.write(record)
-        for sentence in mark_others(run.client, plan, first):
-            run.observer.warning(sentence)
-        why = _keep(run.client, plan, session.signed)
-        if why:
-            run.observer.warning(
-                f"the plan is not kept in the cluster ({why}): keep its file, "
-                "'rollout resume' will ask for it"
-            )
+        if not session.resumed:
+            _begin(run, plan, _answered(started(first), early, run.now()))
 
     result = run_plan(
         run.client,
@@ -196,6 +184,21 @@ def _run(
     if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
         result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))
     return result, ended
+
+
+def _begin(run: Held, plan: Plan, record: RunRecord) -> None:
+    """Write the first record of a run, and what must be kept beside it."""
+    require_valid(run.client, plan)  # it may have waited long: for a lock, a window, a gate
+    run.log.intend_record(record)
+    run.session.keeper.write(record)
+    for sentence in mark_others(run.client, plan, record):
+        run.observer.warning(sentence)
+    why = _keep(run.client, plan, run.session.signed)
+    if why:
+        run.observer.warning(
+            f"the plan is not kept in the cluster ({why}): keep its file, "
+            "'rollout resume' will ask for it"
+        )
 
 
 def _times(first: RunRecord, counts_from: str) -> StoredTimes:

@@ -33,7 +33,6 @@ from rollout.executor.processes import has_ended
 from rollout.executor.record import (
     DATA_KEY,
     ENDED,
-    MANAGED_BY,
     NOTHING_LEFT,
     ConfigMap,
     RunRecord,
@@ -244,9 +243,8 @@ class _Surveyor:
         over |= {found.name for found in ending}
         known = {found.name for found in everything}
         path = resource_path(CORE, "configmaps", namespace=self._scope.namespace)
-        selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
         found = []
-        for item in self._client.list(path, ConfigMap, label_selector=selector).items:
+        for item in self._client.list(path, ConfigMap, label_selector=marks.MANAGED_BY_US).items:
             name = item.metadata.name
             if not name.endswith(STORE) or DATA_KEY in item.data:
                 continue

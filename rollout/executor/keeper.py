@@ -22,13 +22,14 @@ from rollout.executor.record import (
     AT_WORK,
     AT_WORK_LABEL,
     DATA_KEY,
-    MANAGED_BY,
     ConfigMap,
     RunRecord,
+    WholeConfigMap,
     decode_record,
     encode_record,
     record_name,
 )
+from rollout.fleet.marks import MANAGED_BY
 from rollout.fleet.objects import JsonObject, Meta
 
 _ATTEMPTS = 5  # at a compare-and-swap that others get in between
@@ -47,8 +48,7 @@ class Keeper:
         self._client = client
         self.namespace = namespace
         self._name = record_name(plan_name)
-        self._there: Meta | None = None  # of the ConfigMap; what others wrote into it stays
-        self._beside: dict[str, str] = {}  # what else is in the ConfigMap: it stays
+        self._there: WholeConfigMap | None = None  # what others wrote into it stays
         self._turn = threading.RLock()  # the run's loop and its scribe both write
         self.found: RunRecord | None = None  # what an earlier run left
 
@@ -64,10 +64,8 @@ class Keeper:
         Raises:
             StaleError: when the ConfigMap holds something else.
         """
-        found = self._client.get_or_none(self._path(), ConfigMap)
-        self._there = found.metadata if found else None
-        self._beside = dict(found.data) if found else {}
-        self.found = decode_record(found) if found else None
+        self._there = self._client.get_or_none(self._path(), WholeConfigMap)
+        self.found = decode_record(self._config_map()) if self._there is not None else None
         return self.found
 
     def write(self, record: RunRecord) -> None:
@@ -92,8 +90,7 @@ class Keeper:
                 if not tries_left:
                     raise
             else:
-                self._there = stored.metadata
-                self._beside = dict(stored.data)
+                self._there = stored
                 self.found = record
                 return
 
@@ -134,40 +131,43 @@ class Keeper:
             return self.found
         raise StaleError(f"ConfigMap {self.namespace}/{self._name} changes all the time; try again")
 
-    def _send(self, record: RunRecord) -> ConfigMap:
+    def _send(self, record: RunRecord) -> WholeConfigMap:
         body = self._body(record)
         if self._there is not None:
-            return self._client.replace(self._path(), body, ConfigMap)
+            return self._client.replace(self._path(), body, WholeConfigMap)
         collection = resource_path(CORE, "configmaps", namespace=self.namespace)
-        return self._client.create(collection, body, ConfigMap)
+        return self._client.create(collection, body, WholeConfigMap)
 
     def _path(self) -> str:
         return resource_path(CORE, "configmaps", namespace=self.namespace, name=self._name)
 
     def _body(self, record: RunRecord) -> JsonObject:
-        there = self._there or Meta(self._name)
+        there = self._there or WholeConfigMap({})
         labels = {k: v for k, v in there.labels.items() if k != AT_WORK_LABEL}
         at_work = {AT_WORK_LABEL: "true"} if record.phase in AT_WORK else {}
         metadata: JsonObject = {
+            **there.kept(),
             "name": self._name,
             "namespace": self.namespace,
             "labels": {**labels, **MANAGED_BY, **at_work},
-            "annotations": there.annotations,
-            "finalizers": there.finalizers,
         }
-        if there.resource_version:
-            metadata["resourceVersion"] = there.resource_version
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {**self._beside, **self._past(record), DATA_KEY: encode_record(record)},
+            "data": {**there.data, **self._past(record), DATA_KEY: encode_record(record)},
+            "binaryData": there.binary_data,
         }
+
+    def _config_map(self) -> ConfigMap:
+        """Return what is there, as those who read a record or a history take it."""
+        data = self._there.data if self._there is not None else {}
+        return ConfigMap(Meta(self._name, namespace=self.namespace), data)
 
     def _past(self, record: RunRecord) -> dict[str, str]:
         """Return the history of earlier runs, with the one whose place this record takes."""
         found = self.found
         if found is None or found.run_id == record.run_id:
             return {}
-        known = decode_history(ConfigMap(metadata=Meta(name=self._name), data=self._beside))
+        known = decode_history(self._config_map())
         return {HISTORY_KEY: encode_history(with_run(known, past_run(found)))}

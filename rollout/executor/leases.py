@@ -19,8 +19,8 @@ from rollout.cluster.client import Client
 from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, Conflict, NotFound, UnknownOutcome
 from rollout.executor.leaseprotocol import Attempt, Deleted, Found, LeaseState
-from rollout.executor.record import MANAGED_BY
 from rollout.executor.steadyclock import steady_clock
+from rollout.fleet.marks import MANAGED_BY, MANAGED_BY_US
 from rollout.fleet.objects import JsonObject, Meta, Struct, parse_time
 
 COORDINATION = "coordination.k8s.io/v1"
@@ -30,7 +30,6 @@ _MOST_SAID = 500  # characters of it
 _MICRO = 1_000_000
 _SLACK = 2.0  # a call may take so many times as long as the one before
 _OTHER_UID = "Precondition failed: UID"  # says the store itself: that object is no more
-_SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -122,7 +121,7 @@ class LeaseStore:
 
     def held(self, namespace: str) -> dict[LeaseName, LeaseState]:
         """Return all leases of ours in a namespace that somebody holds."""
-        found = self._client.list(_collection(namespace), dict, label_selector=_SELECTOR).items
+        found = self._client.list(_collection(namespace), dict, label_selector=MANAGED_BY_US).items
         leases = dict(self._understand(namespace, raw) for raw in found)
         return {name: lease for name, lease in leases.items() if lease.holder}
 

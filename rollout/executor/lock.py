@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -19,7 +20,9 @@ from rollout.errors import ClusterError, LockedError, PausedError, Unauthenticat
 from rollout.executor.leaseprotocol import (
     DURATION_S,
     Again,
+    Attempt,
     Busy,
+    Found,
     Holder,
     Kept,
     LeaseState,
@@ -44,6 +47,7 @@ from rollout.executor.processes import has_ended
 from rollout.executor.steadyclock import steady_clock
 
 RETRY_S = 1.0  # between two tries to renew while the cluster can't be reached
+_SIDE_BY_SIDE = 16  # renewals at a time; as many threads
 _RELEASED = "the lock was released"
 _ROUNDS = 5  # swaps lost in a row before something other than a run must be at it
 
@@ -197,6 +201,7 @@ class Lock:
             if pause_s > 0:
                 self._rest(pause_s)
             elif self._take_all(seen):
+                self._catch_up()
                 return
             else:
                 rounds += 1
@@ -263,6 +268,16 @@ class Lock:
         self._hold(taken)
         return True
 
+    def _catch_up(self) -> None:
+        """Renew what was taken so slowly, one after the other, that the first has lapsed again."""
+        if self.valid():
+            return
+        try:
+            self._renew_all()
+        except BaseException:
+            self._give_back(self._tenures)
+            raise
+
     def _take(self, name: LeaseName, lease: LeaseState | None, epoch: int) -> Tenure | None:
         attempt = taking(lease, epoch, self._me, self._store.stamp(), self._clock())
         return confirm(attempt, self._store.write(name, attempt))
@@ -291,25 +306,57 @@ class Lock:
         return max(sent + self._policy.renew_s - self._clock(), 0.0)
 
     def _renew_all(self) -> None:
-        for name in self._names:
-            self._renew(name)
+        """Renew all leases; raises the first error behind all answers, which count all the same."""
+        left = self._names
+        for _ in range(_ROUNDS):
+            left = self._renew_each(left)
+            if not left or self._lost:
+                break
+        else:
+            raise ClusterError(f"DaemonSet {left[0]}: its lease changes, or cannot be written")
         self._trouble = ""
         self._tell(self._lost or "the renewal of the lock took too long")
 
-    def _renew(self, name: LeaseName) -> None:
-        for _ in range(_ROUNDS):
-            tenure = self._tenures[name]
-            attempt = renewing(tenure, self._store.stamp(), self._clock())
-            match settle(tenure, attempt, self._store.write(name, attempt)):
+    def _renew_each(self, names: Sequence[LeaseName]) -> list[LeaseName]:
+        """Renew leases once, side by side; returns those that somebody else has written to.
+
+        One after the other, two would lapse on a server that takes nearly a renewal's spacing for
+        each answer. What came of it is taken in by the thread that renews, and no other.
+        """
+        attempts = {
+            name: renewing(self._tenures[name], self._store.stamp(), self._clock())
+            for name in names
+        }
+        again, errors = [], []
+        for (name, attempt), found in zip(attempts.items(), self._sent(attempts), strict=True):
+            if isinstance(found, ClusterError):
+                errors.append(found)
+                continue
+            match settle(self._tenures[name], attempt, found):
                 case Kept(kept):
                     self._hold({**self._tenures, name: kept})
-                    return
-                case Again(found):
-                    self._hold({**self._tenures, name: found})
+                case Again(other):
+                    self._hold({**self._tenures, name: other})
+                    again.append(name)
                 case Lost(why):
                     self._lose(f"the lease of {name} {why}")
-                    return
-        raise ClusterError(f"DaemonSet {name}: its lease changes, or cannot be written")
+        if errors and not self._lost:
+            raise errors[0]
+        return again
+
+    def _sent(self, attempts: Mapping[LeaseName, Attempt]) -> list[Found | ClusterError]:
+        """Return what there is after each write, or why that is not known."""
+        if len(attempts) == 1:
+            return [self._written(one) for one in attempts.items()]
+        most = min(len(attempts), _SIDE_BY_SIDE)
+        with ThreadPoolExecutor(most, thread_name_prefix="lease") as pool:
+            return list(pool.map(self._written, attempts.items()))
+
+    def _written(self, one: tuple[LeaseName, Attempt]) -> Found | ClusterError:
+        try:
+            return self._store.write(*one)
+        except ClusterError as error:
+            return error
 
     def _hold(self, tenures: Mapping[LeaseName, Tenure]) -> None:
         self._tenures = tenures

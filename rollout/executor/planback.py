@@ -18,7 +18,7 @@ from rollout.executor.oldtemplates import revision_to_go_to
 from rollout.executor.record import RecordedDaemonSet
 from rollout.executor.result import Result
 from rollout.executor.session import Session
-from rollout.fleet.objects import Node
+from rollout.fleet.objects import ControllerRevision, Node
 from rollout.fleet.released import ReleasedPod
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.plan import Plan
@@ -61,73 +61,97 @@ def plan_back(
         ClusterError: when the cluster cannot be read.
     """
     nodes = _nodes(client, rest)
-    fleets: dict[str, Fleet] = {}
-    targets = {}
-    released: dict[str, list[ReleasedPod]] = {}
-    unfinished: dict[str, frozenset[str]] = {}
-
-    def read(ds: RecordedDaemonSet) -> Fleet:
-        for _ in range(_LOOKS):
-            fleet = read_fleet(
-                client,
-                ds.namespace,
-                ds.name,
-                cluster_uid=session.cluster_uid,
-                nodes=nodes,
-                from_store=True,
-            )
-            if not nodes and fleet.pods:
-                raise Unreachable(
-                    f"{client.server} lists no node, although pods of DaemonSet {ds.name} are "
-                    "there; 'rollout rollback' goes on when it lists them"
-                )
-            if not _still_there(fleet, gone.get(ds.name, ())):
-                return fleet
-            if rest(AGAIN_S):
-                break
-        raise Unreachable(
-            f"{client.server} goes on listing pods of DaemonSet {ds.name} that were deleted; try "
-            "again when it has caught up: 'rollout rollback' goes on"
-        )
-
-    for ds in session.record.daemon_sets:
-        fleet = read(ds)
-        if fleet.daemon_set.metadata.uid != ds.uid:
-            raise StaleError(
-                f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
-            )
-        fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)
-        where = session.keeper.namespace
-        digest = ds.previous_digest
-        targets[ds.name] = revision_to_go_to(client, where, session.record.name, digest, fleet)
-        if ds.previous_digest == ds.target_digest and (_is_mixed(fleet) or _is_ill(fleet)):
-            raise StaleError(
-                f"DaemonSet {ds.namespace}/{ds.name}: nothing tells which template its nodes had "
-                "before the run, whose target was there already; 'rollout undo "
-                f"{ds.name} -n {ds.namespace} --to-revision N' goes to one that you name"
-            )
-        released[ds.name] = read_released(client, ds.namespace, ds.uid)
-        unfinished[ds.name] = _in_flight(fleet) | {pod.node for pod in released[ds.name]}
-    surges = [ds.name for ds in session.record.daemon_sets if ds.surges]
-    now = client.server_time()
-    version = client.server_version()[2]
-    name = session.record.name
-    selecting = {
-        ds.name: read_selecting(client, ds.namespace)
+    found = {
+        ds.name: _found(client, session, ds, nodes, gone.get(ds.name, ()), rest)
         for ds in session.record.daemon_sets
-        if ds.surges
     }
+    surging = [ds for ds in session.record.daemon_sets if ds.surges]
+    fleets = {name: one.fleet for name, one in found.items()}
+    now = client.server_time()
     plan = rollback_plan(
-        name,
+        session.record.name,
         list(fleets.values()),
-        targets,
-        version,
+        {name: one.target for name, one in found.items()},
+        client.server_version()[2],
         now,
-        surges,
-        unfinished,
-        selecting=selecting,
+        [ds.name for ds in surging],
+        {name: one.unfinished for name, one in found.items()},
+        selecting={ds.name: read_selecting(client, ds.namespace) for ds in surging},
     )
-    return WayBack(plan, fleets, released, now)
+    return WayBack(plan, fleets, {name: one.released for name, one in found.items()}, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is of one DaemonSet, and where it goes back to."""
+
+    fleet: Fleet
+    target: ControllerRevision
+    released: Sequence[ReleasedPod]
+
+    @property
+    def unfinished(self) -> frozenset[str]:
+        """The nodes that an earlier process has left half-way."""
+        return _in_flight(self.fleet) | {pod.node for pod in self.released}
+
+
+def _found(
+    client: Client,
+    session: Session,
+    ds: RecordedDaemonSet,
+    nodes: Sequence[Node],
+    gone: Collection[str],
+    rest: Callable[[float], bool],
+) -> _Found:
+    """Read one DaemonSet; raises `StaleError` where it is another one, or has nowhere to go to."""
+    fleet = _caught_up(client, session, ds, nodes, gone, rest)
+    if fleet.daemon_set.metadata.uid != ds.uid:
+        raise StaleError(
+            f"DaemonSet {ds.namespace}/{ds.name} was recreated during the run; it is left alone"
+        )
+    where, name = session.keeper.namespace, session.record.name
+    target = revision_to_go_to(client, where, name, ds.previous_digest, fleet)
+    if ds.previous_digest == ds.target_digest and (_is_mixed(fleet) or _is_ill(fleet)):
+        raise StaleError(
+            f"DaemonSet {ds.namespace}/{ds.name}: nothing tells which template its nodes had "
+            "before the run, whose target was there already; 'rollout undo "
+            f"{ds.name} -n {ds.namespace} --to-revision N' goes to one that you name"
+        )
+    released = read_released(client, ds.namespace, ds.uid)
+    return _Found(replace(fleet, recorded_strategy=ds.original_strategy), target, released)
+
+
+def _caught_up(
+    client: Client,
+    session: Session,
+    ds: RecordedDaemonSet,
+    nodes: Sequence[Node],
+    gone: Collection[str],
+    rest: Callable[[float], bool],
+) -> Fleet:
+    """Read a fleet that shows no old state; raises `Unreachable` where the server goes on so."""
+    for _ in range(_LOOKS):
+        fleet = read_fleet(
+            client,
+            ds.namespace,
+            ds.name,
+            cluster_uid=session.cluster_uid,
+            nodes=nodes,
+            from_store=True,
+        )
+        if not nodes and fleet.pods:
+            raise Unreachable(
+                f"{client.server} lists no node, although pods of DaemonSet {ds.name} are "
+                "there; 'rollout rollback' goes on when it lists them"
+            )
+        if not _still_there(fleet, gone):
+            return fleet
+        if rest(AGAIN_S):
+            break
+    raise Unreachable(
+        f"{client.server} goes on listing pods of DaemonSet {ds.name} that were deleted; try "
+        "again when it has caught up: 'rollout rollback' goes on"
+    )
 
 
 def _nodes(client: Client, rest: Callable[[float], bool]) -> list[Node]:

@@ -21,7 +21,8 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, DocumentError, StaleError
-from rollout.executor.record import DATA_KEY, MANAGED_BY, ConfigMap, RunRecord, record_name
+from rollout.executor.record import DATA_KEY, ConfigMap, RunRecord, WholeConfigMap, record_name
+from rollout.fleet.marks import MANAGED_BY
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import MOST_READ, Plan, decode, encode
@@ -183,20 +184,15 @@ def _unfold(text: str) -> bytes:
 def _write(client: Client, namespace: str, plan_name: str, content: dict[str, str]) -> str:
     """Create or replace the ConfigMap; never one that is not ours."""
     path, name = _path(namespace, plan_name), store_name(plan_name)
-    metadata: JsonObject = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
-    body: JsonObject = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "binaryData": content,
-    }
-    found = client.get_or_none(path, ConfigMap)
+    body: JsonObject = {"apiVersion": "v1", "kind": "ConfigMap", "binaryData": content}
+    found = client.get_or_none(path, WholeConfigMap)
     if found is None:
+        body["metadata"] = {"name": name, "namespace": namespace, "labels": MANAGED_BY}
         client.create(resource_path(CORE, "configmaps", namespace=namespace), body, ConfigMap)
         return ""
-    if not MANAGED_BY.items() <= found.metadata.labels.items() or DATA_KEY in found.data:
+    if not MANAGED_BY.items() <= found.labels.items() or DATA_KEY in found.data:
         return f"ConfigMap {namespace}/{name} is there already and is not ours"
-    metadata["resourceVersion"] = found.metadata.resource_version
+    body["metadata"] = found.kept()
     client.replace(path, body, ConfigMap)
     return ""
 

@@ -189,7 +189,7 @@ def _budgets(client: Client, ds: PlannedDaemonSet, fleet: Fleet) -> list[Check]:
             f"selects the pods of {ds.name}: pods are deleted, not evicted, so it is not asked; "
             "while they are replaced it counts them as down",
         )
-        for other in read_selecting(client, ds.namespace)
+        for other in read_selecting(client, ds.namespace).found
         if other.kind == "PodDisruptionBudget" and other.selects(labels)
     ]
 

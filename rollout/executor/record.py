@@ -24,7 +24,6 @@ from rollout.unreadable import UNREADABLE
 
 SCHEMA_VERSION = 1
 DATA_KEY = "record"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
 
 AT_WORK_LABEL = "rollout/at-work"  # on the records of runs that are, or were killed
 
@@ -207,6 +206,23 @@ class ConfigMap(msgspec.Struct, frozen=True, rename="camel"):
     metadata: Meta
     data: dict[str, str] = {}
     binary_data: dict[str, str] = {}  # base64
+
+
+class WholeConfigMap(msgspec.Struct, frozen=True, rename="camel"):
+    """The same with its metadata whole: who replaces the object leaves in it what others wrote."""
+
+    metadata: JsonObject
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.metadata.get("labels") or {}
+
+    def kept(self) -> JsonObject:
+        """Return its metadata for a replacement of exactly this version."""
+        return {key: value for key, value in self.metadata.items() if key != "managedFields"}
 
 
 def record_name(plan_name: str) -> str:

@@ -10,12 +10,11 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.cluster.client import Client
-from rollout.errors import ClusterError, ExitCode, StaleError
+from rollout.errors import ExitCode
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     Action,
@@ -31,6 +30,7 @@ from rollout.executor.actions import (
     ReleasePod,
     Restore,
 )
+from rollout.executor.announcing import Scribe, announce_all, keep_times
 from rollout.executor.claims import OtherRun
 from rollout.executor.engine import Engine
 from rollout.executor.explain import explain
@@ -53,7 +53,7 @@ from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.runs import is_carried_out
 from rollout.executor.state import DaemonSetRun
 from rollout.executor.steadyclock import steady_clock
-from rollout.executor.storedtimes import StoredTimes, announce
+from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
@@ -227,7 +227,8 @@ class _Loop:
         self.writer: Writer
         self.measurer: Measurer | None = None
         self.writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
-        self.scribe = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        scribes = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self.scribe = Scribe(scribes, lasting.keep, inbox.put)
         self.announcement: Future[None] = Future()  # nothing is sent before it is over
         self.kept_at = 0.0  # when a measurement was written into the record for its own sake
         self.said: int | None = None  # how many nodes were in flight when the record heard of it
@@ -290,7 +291,7 @@ class _Loop:
             self.measurer.close()
         # A write in flight must have ended before the lock is given back (S5).
         self.writers.shutdown(wait=True, cancel_futures=True)
-        self.scribe.shutdown(wait=True, cancel_futures=True)
+        self.scribe.thread.shutdown(wait=True, cancel_futures=True)
 
     def run(self) -> Result:
         """Loop until the engine says that nothing is left to do."""
@@ -368,7 +369,7 @@ class _Loop:
         if isinstance(action, Prepare | Restore | PodWrite | Claim):
             self._open_record()
         if isinstance(action, Claim):
-            self._tell_record(self.now())
+            self.announcement = announce_all(self.scribe, self.engine, self.now())
             return
         if isinstance(action, DeletePod | ReleasePod):
             decided = steady_clock() if self.engine.claiming.claims.are_needed else None
@@ -412,7 +413,7 @@ class _Loop:
             keeps = keeps or told.kind in _KEPT or self._has_its_turn(told)
         if keeps and self.plan.gates and (self.wrote or self.resumed):
             gates, wave = self._gates(), self._highest_wave()
-            self.scribe.submit(self.gatekeeping.keep, gates, wave)
+            self.scribe.thread.submit(self.gatekeeping.keep, gates, wave)
 
     def _gates(self) -> tuple[RecordedGate, ...]:
         return with_earlier(recorded_gates(self.engine.gates), self.gatekeeping.earlier)
@@ -439,46 +440,24 @@ class _Loop:
             return
         if self.engine.in_flight != self.said:
             self.said = self.engine.in_flight
-            self.scribe.submit(self.heed.say, explain(self.engine, self.now()))
+            self.scribe.thread.submit(self.heed.say, explain(self.engine, self.now()))
 
     def _keep_times(self) -> None:
         """Write down what a restart must not forget, once there is a record to write it into."""
         if self.wrote or self.resumed:
-            times = self.engine.times.take()
-            if times is not None:
-                self.scribe.submit(self._store_times, times)
+            keep_times(self.scribe, self.engine)
 
     def _announced(self) -> Future[None]:
         """Return what is over when the record says that pods are taken away from now on (S4)."""
         now = self.now()
         if self.engine.times.must_announce(now):
-            self._tell_record(now)
+            self.announcement = announce_all(self.scribe, self.engine, now)
         return self.announcement
-
-    def _tell_record(self, now: float) -> None:
-        """Let the record name all that was begun, and what is about to be."""
-        times = announce(self.engine, now)
-        self.announcement = self.scribe.submit(self._announce, times, now)
 
     def _look_for(self, other: OtherRun) -> None:
         """Run in a writer's thread: tell whether another run lives."""
         alive = is_carried_out(self.client, other.run_id, other.daemon_sets)
         self.inbox.put(ev.OtherLooked(other.where, other.version, alive))
-
-    def _announce(self, times: StoredTimes, began: float) -> None:
-        self._keep(times)
-        self.inbox.put(ev.TimesStored(began))
-
-    def _store_times(self, times: StoredTimes) -> None:
-        with suppress(ClusterError, StaleError):  # the engine asks for it again
-            self._keep(times)
-
-    def _keep(self, times: StoredTimes) -> None:
-        try:
-            self.lasting.keep(times)
-        except BaseException:
-            self.inbox.put(ev.TimesNotStored())
-            raise
 
     def _result(self, finish: Finish) -> Result:
         order = [step.id for step in self.plan.steps if step.kind == "update"]

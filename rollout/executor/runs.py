@@ -16,17 +16,15 @@ from rollout.executor.processes import has_ended
 from rollout.executor.record import (
     AT_WORK,
     DATA_KEY,
-    MANAGED_BY,
     NOTHING_LEFT,
     ConfigMap,
     RunRecord,
     decode_record,
     record_name,
 )
+from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject
 from rollout.printable import one_line
-
-_SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def read_records(client: Client, namespace: str) -> list[FoundRecord]:
         ClusterError: when the cluster cannot be read.
     """
     path = resource_path(CORE, "configmaps", namespace=namespace)
-    found = client.list(path, ConfigMap, label_selector=_SELECTOR).items
+    found = client.list(path, ConfigMap, label_selector=marks.MANAGED_BY_US).items
     return [_record(item) for item in found if DATA_KEY in item.data]
 
 

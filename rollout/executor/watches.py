@@ -17,7 +17,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import Broken, Listed, Reflector, Timing
 from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.inbox import Inbox
-from rollout.executor.record import AT_WORK_LABEL, MANAGED_BY, ConfigMap
+from rollout.executor.record import AT_WORK_LABEL, ConfigMap
 from rollout.executor.translating import CREATION_REFUSED
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
@@ -25,9 +25,7 @@ from rollout.fleet.selectors import selector_of
 from rollout.fleet.snapshot import Fleet, build_fleet
 from rollout.planner.plan import Plan
 
-_AT_WORK = ",".join(
-    f"{key}={value}" for key, value in {**MANAGED_BY, AT_WORK_LABEL: "true"}.items()
-)
+_AT_WORK = f"{marks.MANAGED_BY_US},{AT_WORK_LABEL}=true"
 _GOODBYE_S = 0.5  # for a watch that hangs; it is a daemon thread
 
 

@@ -1,4 +1,4 @@
-"""The annotations by which a DaemonSet says that a run works on it, and how to undo that.
+"""What marks objects as ours: how a DaemonSet says that a run works on it, and how to undo that.
 
 Idea 1 of the design: the original strategy is stored on the object itself (and in the run
 record), so that whoever finds the DaemonSet on OnDelete can put it back.
@@ -20,6 +20,10 @@ ORIGINAL_STRATEGY = "rollout/original-strategy"  # JSON of spec.updateStrategy b
 # On pods that were handed over (idea 2 of the design):
 RELEASED_FROM = "rollout/released-from"  # label: UID of the DaemonSet; by it they are found
 RELEASED_LABEL = "rollout/released-label"  # annotation: `key=value` that was taken away
+
+# On every object that we make; by it they are found:
+MANAGED_BY = {"app.kubernetes.io/managed-by": "rollout"}
+MANAGED_BY_US = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())  # as a selector
 
 ALL = (PLAN, RUN, ROLLOUT, ORIGINAL_STRATEGY)
 

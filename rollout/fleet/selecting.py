@@ -37,3 +37,11 @@ class Selecting:
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Whether pods with these labels are selected."""
         return selector_of(self.selector).matches(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """What selects the pods of a namespace, as far as it may be seen."""
+
+    found: tuple[Selecting, ...] = ()
+    unseen: tuple[str, ...] = ()  # kinds of which nobody let us see whether there are any

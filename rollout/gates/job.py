@@ -15,6 +15,7 @@ import msgspec
 
 from rollout.cluster.paths import resource_path
 from rollout.errors import Conflict, NotFound
+from rollout.fleet.marks import MANAGED_BY
 from rollout.fleet.objects import Condition, JsonObject, Meta, Pod, parse_time
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome, plain
@@ -31,7 +32,6 @@ IMAGE_TROUBLE = frozenset(
 GATE = "rollout/gate"  # annotation: the gate's id
 RUN = "rollout/run"  # label: the run's id, by which what was left behind is found
 NODE = "rollout/node"  # annotation
-_MANAGED = {"app.kubernetes.io/managed-by": "rollout"}
 
 
 class JobStatus(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ def job_body(gate: JobGate, context: Context) -> JsonObject:
         **({"ttlSecondsAfterFinished": LEFT_BEHIND_S} if gate.keep == "never" else {}),
         **gate.job,
     }
-    labels = {**_MANAGED, RUN: context.run or "none"}
+    labels = {**MANAGED_BY, RUN: context.run or "none"}
     template = {**gate.job["template"]}
     meta = {**(template.get("metadata") or {})}
     meta["labels"] = {**(meta.get("labels") or {}), **labels}

@@ -257,12 +257,35 @@ def _own(path: Path, descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.fchmod(descriptor, 0o600)
     except BlockingIOError:
-        raise LockedError(
-            f"{path}: another process writes this journal; wait until it has ended, or give "
-            "another place with --journal"
-        ) from None
+        raise LockedError(_locked_text(path, descriptor)) from None
     except OSError as error:
         raise JournalError(_failed(path, error)) from None
+
+
+def _locked_text(path: Path, descriptor: int) -> str:
+    """Say who writes the journal, and what to do: also behind `unlock`, which ends no process."""
+    pid = _writer(descriptor)
+    kill = f"'kill -KILL {pid}'" if pid else "kill -KILL"
+    return (
+        f"{path}: {f'process {pid}' if pid else 'another process'} of this machine writes this "
+        "journal until it has ended, also where 'rollout unlock' has taken the lock of the cluster "
+        f"from it, without which it writes nothing there; wait for its end, or end it ({kill}, "
+        "where it is stopped or hangs), or give another place with --journal"
+    )
+
+
+def _writer(descriptor: int) -> int | None:
+    """Return the process that has the file locked; None where the system does not tell (Linux)."""
+    status = os.fstat(descriptor)
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    # "1: FLOCK ADVISORY WRITE <pid> <file> 0 EOF"; the pid is 0 for a process of another container.
+    locks = [line.split() for line in lines]
+    pids = [int(lock[4]) for lock in locks if lock[1] == "FLOCK" and lock[5] == file]
+    return next((pid for pid in pids if pid > 0), None)
 
 
 def _continued(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rollout import __version__
 from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, Node, format_time
 from rollout.fleet.released import ReleasedPod
 from rollout.fleet.revisions import revision_hash, template_digest
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import ADOPTING, Selectors
 from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
 from rollout.planner import budget, gateplaces, graph, handover, nodetime, rules
@@ -46,7 +46,7 @@ class Subject:
 
     fleet: Fleet
     desired: Desired
-    selecting: tuple[Selecting, ...] = ()  # Services, controllers and others that select pods
+    selecting: Selectors = field(default_factory=Selectors)  # Services, controllers and others
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
     unfinished: frozenset[str] = frozenset()  # nodes under way, which this plan brings to their end
     led_from: str = ""  # digest of the template that an unfinished run to the live one came from
@@ -348,13 +348,13 @@ def _hand_over(loaded: LoadedSpec, part: _Part, limits: budget.Limits) -> HandOv
 def _release(subject: Subject) -> handover.Release | None:
     live = subject.fleet.daemon_set
     labels = (live.spec.template.get("metadata") or {}).get("labels") or {}
-    return handover.choose_release(live.spec.selector, labels, subject.selecting)
+    return handover.choose_release(live.spec.selector, labels, subject.selecting.found)
 
 
 def _counting_warnings(
     subjects: Sequence[Subject], daemon_sets: Sequence[PlannedDaemonSet]
 ) -> list[str]:
-    """Name the StatefulSets that select old pods while these are released."""
+    """Name who may take up old pods while these are released, and what of that is not known."""
     found: list[str] = []
     for subject, ds in zip(subjects, daemon_sets, strict=True):
         release = _release(subject)
@@ -365,6 +365,16 @@ def _counting_warnings(
             f"{other}, which takes over those that bear its name and a number"
             for other in release.counting
         ]
+        unseen = [f"{kind}s" for kind in subject.selecting.unseen if kind in ADOPTING]
+        if unseen:
+            where = subject.fleet.daemon_set.metadata.namespace
+            found.append(
+                f"DaemonSet {ds.name}: {' and '.join(unseen)} of namespace {where} may not be "
+                f"listed: one whose selector matches old pods without the label {release.label} "
+                "would take them over, and might end them; 'kubectl get "
+                f"{','.join(unseen).lower()} -n {where} -o wide' by somebody who may shows their "
+                "selectors"
+            )
     return found
 
 

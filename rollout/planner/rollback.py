@@ -14,7 +14,7 @@ from types import MappingProxyType
 from rollout.errors import DocumentError, StaleError
 from rollout.fleet.objects import ControllerRevision
 from rollout.fleet.revisions import previous_revision, template_digest
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import Selectors
 from rollout.fleet.snapshot import Fleet
 from rollout.notifyspec import Sink
 from rollout.planner.build import Subject, build_plan
@@ -92,7 +92,7 @@ def rollback_plan(
     surges: Collection[str] = (),
     unfinished: Mapping[str, frozenset[str]] = MappingProxyType({}),
     notify: tuple[Sink, ...] = (),
-    selecting: Mapping[str, tuple[Selecting, ...]] = MappingProxyType({}),
+    selecting: Mapping[str, Selectors] = MappingProxyType({}),
 ) -> Plan:
     """Plan the way back.
 
@@ -139,7 +139,7 @@ def rollback_plan(
                 labels={},
                 annotations={},
             ),
-            selecting=selecting.get(fleet.daemon_set.metadata.name, ()),
+            selecting=selecting.get(fleet.daemon_set.metadata.name, Selectors()),
             unfinished=unfinished.get(fleet.daemon_set.metadata.name, frozenset()),
         )
         for fleet in fleets

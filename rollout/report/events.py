@@ -18,7 +18,10 @@ SCHEMA = "rollout.events/v1"
 
 
 class EventStream:
-    """Numbers events and writes them.
+    """Numbers events and writes them, the first of them behind a line that names the schema.
+
+    A run that is refused before it has anything to tell writes nothing: the number after `start`
+    may be that of an event of the process that is at work.
 
     Args:
         write: takes one line, without its end.
@@ -28,10 +31,13 @@ class EventStream:
     def __init__(self, write: Callable[[str], None], start: int = 0) -> None:
         self.sequence = start
         self._write = write
-        self.emit("version", schema=SCHEMA, tool=__version__)
+        self._has_version = False
 
     def emit(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
         """Write one event; empty fields are left out."""
+        if not self._has_version:
+            self._has_version = True
+            self.emit("version", schema=SCHEMA, tool=__version__)
         self.sequence += 1
         event = {
             "seq": self.sequence,

@@ -10,7 +10,7 @@ from rollout.executor.record import Counts
 from rollout.executor.runs import KnownRun
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
-from rollout.quantity import format_duration
+from rollout.quantity import format_age
 from rollout.report.table import text_table
 
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -185,5 +185,5 @@ def _lock(known: KnownRun) -> str:
 
 
 def _holder(who: str, age_s: float | None) -> str:
-    silent = "at an unknown time" if age_s is None else f"{format_duration(age_s)} ago"
+    silent = "at an unknown time" if age_s is None else f"{format_age(age_s)} ago"
     return f"{who}, renewed {silent}"

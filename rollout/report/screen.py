@@ -25,7 +25,7 @@ from rollout.executor.result import Result
 from rollout.executor.steadyclock import steady_clock
 from rollout.planner.plan import Plan
 from rollout.printable import one_line
-from rollout.quantity import format_duration
+from rollout.quantity import format_age
 from rollout.report.gatelines import GateLine
 from rollout.report.liveview import Picture, Viewer, WaveLine
 from rollout.report.progress import sentence
@@ -144,7 +144,7 @@ class LiveReporter:
             shown, why = self._shown, self._why
         now = self._clock()
         if shown is None:
-            waited = format_duration(now - self._began)
+            waited = format_age(now - self._began)
             return Group(Text(self._title, "bold"), Text(f"{one_line(why)} ({waited})"))
         taken, picture = shown
         return frame(self._title, picture, now - taken, now - self._began)
@@ -175,9 +175,9 @@ def _head(title: str, picture: Picture, elapsed_s: float) -> Text:
     text.append(f"{picture.done} of {picture.total} done", "green")
     failed = f"   {picture.failed} failed (limit {picture.failed_limit})"
     text.append(failed, "red" if picture.failed else "dim")
-    text.append(f"   {format_duration(elapsed_s)}")
+    text.append(f"   {format_age(elapsed_s)}")
     if picture.eta_s is not None:
-        text.append(f"   about {format_duration(picture.eta_s)} left")
+        text.append(f"   about {format_age(picture.eta_s)} left")
     for budget in picture.budgets:
         text.append(f"   {budget}", "dim")
     return text
@@ -221,7 +221,7 @@ def _flying(picture: Picture, age_s: float) -> Table:
     nodes = [run.node for run in picture.flying]
     table = _table("NODE", "DAEMONSET", "PHASE", "AGE", names=nodes, wide="WAITS FOR")
     for run in picture.flying:
-        age = format_duration(max(0.0, picture.now + age_s - run.since))
+        age = format_age(max(0.0, picture.now + age_s - run.since))
         table.add_row(run.node, run.daemon_set, run.phase, age, Text(one_line(run.lacks)))
     if picture.flying_hidden:
         table.add_row(f"and {picture.flying_hidden} more")
@@ -245,4 +245,4 @@ def _next(line: GateLine, now: float) -> str:
         return "now"
     if line.next_at is None:
         return "-"
-    return f"in {format_duration(max(0.0, line.next_at - now))}"
+    return f"in {format_age(max(0.0, line.next_at - now))}"

@@ -16,7 +16,7 @@ from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.leftovers import find_leftovers, leftover_warnings
 from rollout.printable import by_lines
-from rollout.quantity import cut, format_duration
+from rollout.quantity import cut, format_age
 from rollout.report.control import RunState, doing, run_state, words_text
 from rollout.report.gates import results_text
 from rollout.report.table import text_table
@@ -241,7 +241,7 @@ def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
         fate="outdated" if fate.fate == "update" else fate.fate,
         pod=pod.metadata.name if pod else "-",
         revision=str(revision.revision) if revision else "-",
-        age=format_duration(now - parse_time(created)) if created else "-",
+        age=format_age(now - parse_time(created)) if created else "-",
         state=_pod_state(pod, available=fate.available),
         reason=fate.reason or _restarts(pod, available=fate.available),
     )

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from rollout.sim import negotiation, openapi
+from rollout.sim import negotiation, openapi, openapi2
 from rollout.sim.audit import AuditLog, Entry
 from rollout.sim.discovery import AGGREGATED, VERSION, Discovery
 from rollout.sim.encoding import Encoder
@@ -111,7 +111,7 @@ class Api:
         if path == "/version":
             return negotiation.answer(negotiation.shape_of(request), VERSION)
         if path.startswith("/openapi"):
-            return _openapi(path, self.discovery)
+            return _openapi(request, path, self.discovery)
         return self._discover(request, path)
 
     def _health(self, request: Request, prefix: str) -> Response:
@@ -178,7 +178,9 @@ def _aggregated_version(request: Request) -> str:
     return ""
 
 
-def _openapi(path: str, discovery: Discovery) -> Answer:
+def _openapi(request: Request, path: str, discovery: Discovery) -> Answer:
+    if path == openapi2.PATH:
+        return openapi2.answer(request, discovery)
     document = openapi.document(path, discovery)
     if document is None:
         raise NoSuchPath

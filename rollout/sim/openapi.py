@@ -1,7 +1,7 @@
 """OpenAPI v3 as far as clients ask for it: kubectl's checks before a write, patches, `explain`.
 
-Written from `schema`, so it says exactly what the decoder accepts; there are no descriptions. The
-second version is not served: kubectl takes the third. Kinds that `schema` does not describe have
+Written from `schema`, so it says exactly what the decoder accepts; there are no descriptions.
+`openapi2` makes the second version of it. Kinds that `schema` does not describe have
 paths but no schema.
 """
 
@@ -64,29 +64,30 @@ def _index(discovery: Discovery) -> dict[str, Any]:
 @cache
 def _document(group_version: str) -> bytes:
     resources = [r for r in RESOURCES if _root(r) == group_version]
-    schemas: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     for resource in resources:
-        _add_kind(schemas, resource)
+        described.update(schemas(resource))
         paths.update(_paths(resource))
     return encode(
         {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": f"v{DIGEST}"},
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": described},
         }
     )
 
 
-def _gvk(resource: Resource) -> dict[str, str]:
+def gvk(resource: Resource) -> dict[str, str]:
+    """Return what the kind is called where a document names one."""
     return {"group": resource.group, "kind": resource.kind, "version": resource.version}
 
 
 def _paths(resource: Resource) -> dict[str, Any]:
     place = "namespaces/{namespace}/" if resource.namespaced else ""
     collection = f"/{_root(resource)}/{place}{resource.plural}"
-    kind = {"x-kubernetes-group-version-kind": _gvk(resource)}
+    kind = {"x-kubernetes-group-version-kind": gvk(resource)}
     many: dict[str, Any] = {}
     one: dict[str, Any] = {}
     if "list" in resource.verbs:
@@ -122,12 +123,14 @@ def _parameter(name: str, type_: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": {"type": type_, "uniqueItems": True}}
 
 
-def _add_kind(schemas: dict[str, Any], resource: Resource) -> None:
+def schemas(resource: Resource) -> dict[str, Any]:
+    """Return the schema of a kind and those that it refers to, by name; {} where there is none."""
+    described: dict[str, Any] = {}
     type_ = schema.kind_type(resource.api_version, resource.kind)
-    if type_ is None:  # without a schema kubectl goes by what it was built with
-        return
-    _add_struct(schemas, type_.struct)
-    schemas[NAMES + type_.name]["x-kubernetes-group-version-kind"] = [_gvk(resource)]
+    if type_ is not None:  # without a schema kubectl goes by what it was built with
+        _add_struct(described, type_.struct)
+        described[NAMES + type_.name]["x-kubernetes-group-version-kind"] = [gvk(resource)]
+    return described
 
 
 def _add_struct(schemas: dict[str, Any], struct: Struct) -> None:

@@ -29,8 +29,7 @@ DOCUMENTS: Final = (
         "foreign-config-map",
         "a ConfigMap of somebody else is overwritten",
         "rollout/executor/planstore.py",
-        "    if not MANAGED_BY.items() <= found.metadata.labels.items() or DATA_KEY "
-        "in found.data:\n",
+        "    if not MANAGED_BY.items() <= found.labels.items() or DATA_KEY in found.data:\n",
         "    if False:\n",
         ("tests/executor/test_keeper.py::test_a_config_map_of_somebody_else_is_left_alone",),
     ),

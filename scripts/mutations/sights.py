@@ -143,7 +143,7 @@ SIGHTS: Final = (
         "pods-that-were-taken-away",
         "a way back believes in pods that the run has deleted",
         "rollout/executor/planback.py",
-        "if not _still_there(fleet, gone.get(ds.name, ())):",
+        "if not _still_there(fleet, gone):",
         "if True:",
         (
             "tests/simulation/test_old_states.py::test_updates_41_a_way_back_does_not_believe_in_pods_that_the_run_took_away",

@@ -122,9 +122,9 @@ WRITES: Final = (
     Guard(
         "record-swap",
         "a record that somebody else has written meanwhile is lost (S4)",
-        "rollout/executor/keeper.py",
-        "        if there.resource_version:\n",
-        "        if False:\n",
+        "rollout/executor/record.py",
+        'if key != "managedFields"}',
+        'if key not in {"managedFields", "resourceVersion"}}',
         (
             "tests/executor/test_keeper.py::test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten",
         ),
@@ -262,8 +262,8 @@ WRITES: Final = (
         "strategy-from-the-record",
         "a way back leaves OnDelete behind where our annotation is gone (S11)",
         "rollout/executor/planback.py",
-        "        fleets[ds.name] = replace(fleet, recorded_strategy=ds.original_strategy)\n",
-        "        fleets[ds.name] = fleet\n",
+        "_Found(replace(fleet, recorded_strategy=ds.original_strategy), ",
+        "_Found(fleet, ",
         (
             f"{DRIFT}test_the_way_back_knows_the_strategy_from_the_record_where_the_annotation_is_gone",
         ),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rollout.sim.images import Fault, FaultKind
 from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, Done, World, environment, fleet, world
@@ -271,6 +272,8 @@ class TestLooking:
     def test_fields_are_explained(self, shared: World) -> None:
         assert "rollingUpdate" in ok(shared, "explain", "ds.spec.updateStrategy").out
         assert "podSelector" in ok(shared, "explain", "netpol.spec").out
+        older = ("explain", "ds.spec.updateStrategy", "--output", "plaintext-openapiv2")
+        assert "rollingUpdate" in ok(shared, *older).out
 
 
 class TestManifests:
@@ -288,6 +291,31 @@ class TestManifests:
         assert value(own, "svc/edge", "-n", "web", "{.spec.clusterIP}").startswith("10.")
         assert table(ok(own, "get", "netpol", "-n", "web"))[0] == ["NAME", "POD-SELECTOR", "AGE"]
         assert "Max unavailable:  1" in ok(own, "describe", "pdb", "edge", "-n", "web").out
+
+    def test_a_list_is_checked_and_created_once_and_then_unchanged(self, own: World) -> None:
+        items = list(yaml.safe_load_all(EDGE))
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        created = ok(own, "apply", "-f", "-", stdin=listed).out.splitlines()
+        assert [line.split()[1] for line in created] == ["created"] * 6
+        again = ok(own, "apply", "-f", "-", stdin=listed)
+        assert [line.split()[1] for line in again.out.splitlines()] == ["unchanged"] * 6
+        there = ok(own, "get", "ds,svc,cm,pods,nodes,leases", "-A", "-o", "json").out
+        ok(own, "apply", "--dry-run=client", "-f", "-", stdin=there)
+
+    @pytest.mark.parametrize(
+        ("good", "bad", "message"),
+        [
+            ("readinessProbe", "readynessProbe", 'unknown field "readynessProbe"'),
+            ('"edge:1"', '["edge:1"]', 'Container.image: got "array", expected "string"'),
+        ],
+    )
+    def test_what_is_wrong_in_a_list_is_named_before_anything_is_sent(
+        self, shared: World, good: str, bad: str, message: str
+    ) -> None:
+        items = list(yaml.safe_load_all(EDGE))
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        assert message in refused(shared, "apply", "-f", "-", stdin=listed.replace(good, bad))
+        assert "web" not in ok(shared, "get", "namespaces", "-o", "name").out
 
     def test_a_changed_manifest_is_shown_tried_and_rolled_out(self, own: World) -> None:
         ok(own, "apply", "-f", "-", stdin=EDGE)

@@ -105,8 +105,8 @@ def test_the_table_of_exit_codes_is_what_commands_return() -> None:
 
 def test_the_schema_of_the_event_stream_is_named_on_its_first_line() -> None:
     lines: list[str] = []
-    EventStream(lines.append)
-    assert msgspec.json.decode(lines[0])["type"] == "version"
+    EventStream(lines.append).emit("run-started")
+    assert [msgspec.json.decode(line)["type"] for line in lines] == ["version", "run-started"]
 
 
 FOR_PROGRAMS = README.partition("\n## Output for programs\n")[2].partition("\n## ")[0]

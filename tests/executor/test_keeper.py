@@ -29,6 +29,7 @@ from rollout.executor.planstore import (
 from rollout.executor.record import RunRecord, Superseded, new_record, record_name
 from rollout.executor.superseding import require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING
+from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import template_digest
 from rollout.planner.plan import Plan, seal
 from rollout.sim.clock import VirtualClock
@@ -73,6 +74,29 @@ def stored(client: Client, plan: Plan) -> RunRecord | None:
     return Keeper(client, "logging", plan.name).read()
 
 
+def written_by_others() -> JsonObject:
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "portal", "uid": "u-1"}
+    return {
+        "metadata": {
+            "labels": {"team": "edge"},
+            "annotations": {"note": "look here"},
+            "finalizers": ["example.com/hold"],
+            "ownerReferences": [{**owner, "blockOwnerDeletion": False}],
+        },
+        "data": {"readme": "of the team"},
+        "binaryData": {"logo": "AAAA"},
+    }
+
+
+def require_kept(there: JsonObject, theirs: JsonObject) -> None:
+    metadata, wanted = there["metadata"], theirs["metadata"]
+    assert wanted["labels"].items() < metadata["labels"].items()
+    for field in ("annotations", "finalizers", "ownerReferences"):
+        assert metadata[field] == wanted[field]
+    for field in set(theirs) - {"metadata"}:
+        assert theirs[field].items() <= there[field].items()
+
+
 def test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten(
     tmp_path: Path, plan: Plan
 ) -> None:
@@ -104,15 +128,26 @@ def test_what_others_wrote_beside_the_record_stays(tmp_path: Path, plan: Plan) -
         mine = keeper(client, plan)
         mine.write(record_of(plan))
         path = f"{CONFIG_MAPS}/{record_name(plan.name)}"
-        marks = {"labels": {"team": "edge"}, "annotations": {"note": "look here"}}
-        client.patch(path, {"metadata": marks}, PatchKind.MERGE, dict)
+        theirs = written_by_others()
+        client.patch(path, theirs, PatchKind.MERGE, dict)
         mine.read()
 
         mine.update("run-1", lambda record: replace(record, phase="paused"))
+        mine.update("run-1", lambda record: replace(record, phase="held"))
 
-        there = client.get(path, dict)["metadata"]
-        assert marks["labels"].items() < there["labels"].items()
-        assert there["annotations"] == marks["annotations"]
+        require_kept(client.get(path, dict), theirs)
+
+
+def test_what_others_wrote_beside_a_kept_plan_stays(tmp_path: Path, plan: Plan) -> None:
+    with cluster(tmp_path) as client:
+        assert keep_plan(client, plan, {}) == ""
+        path = f"{CONFIG_MAPS}/{store_name(plan.name)}"
+        theirs = {"metadata": written_by_others()["metadata"]}
+        client.patch(path, theirs, PatchKind.MERGE, dict)
+
+        assert keep_plan(client, plan, {}) == ""
+
+        require_kept(client.get(path, dict), theirs)
 
 
 def test_a_run_writes_nothing_into_the_record_of_its_successor(tmp_path: Path, plan: Plan) -> None:

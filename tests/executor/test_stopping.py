@@ -23,7 +23,7 @@ def test_what_is_in_flight_is_awaited_for_the_grace_and_no_longer(tmp_path: Path
         result = applying.end()
         assert result.finish.outcome is Outcome.PAUSED
         assert result.finish.message == (
-            f"stopped by SIGINT; not awaited any longer: {node} (the grace of 0s is over)"
+            f"stopped by SIGINT; not awaited any longer: {node} (the grace of 200ms is over)"
         )
         record = world.record()
         assert record is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import stat
 import subprocess
@@ -102,8 +103,12 @@ def test_the_journal_of_another_run_is_not_written_on(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
     path = tmp_path / "r1.jsonl"
-    with opened(path), pytest.raises(LockedError, match="another process"):
+    with opened(path), pytest.raises(LockedError, match="writes this journal") as refused:
         open_journal(path, "r1")
+    assert "'rollout unlock' has taken the lock of the cluster" in str(refused.value)
+    if sys.platform == "linux":
+        assert f"process {os.getpid()} of this machine" in str(refused.value)
+        assert f"'kill -KILL {os.getpid()}'" in str(refused.value)
 
 
 def test_a_full_disk_is_told_at_once() -> None:

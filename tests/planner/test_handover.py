@@ -7,7 +7,7 @@ import pytest
 
 from rollout.errors import DocumentError
 from rollout.fleet.objects import LabelSelector
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import Selecting, Selectors
 from rollout.planner.build import Subject, build_plan
 from rollout.planner.desired import desired_state
 from rollout.planner.handover import choose_release, refusal
@@ -118,13 +118,14 @@ def test_a_stateful_set_adopts_by_name_only() -> None:
 def surge_plan(
     template: dict[str, Any] | None = None,
     others: tuple[Selecting, ...] = (SERVICE,),
+    unseen: tuple[str, ...] = (),
     **more: Any,
 ) -> Plan:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "10%"}}
     fleet = make_fleet(11, template=template, strategy=strategy, **more)
     spec = make_spec(make_item())
     wanted = desired_state(spec, 0, spec.spec.spec.daemon_sets[0], fleet, "")
-    return build_plan(spec, [Subject(fleet, wanted, others)], "v1.36.0", NOW)
+    return build_plan(spec, [Subject(fleet, wanted, Selectors(others, unseen))], "v1.36.0", NOW)
 
 
 def test_surge_is_planned_as_a_hand_over_with_its_budget_and_warnings() -> None:
@@ -159,3 +160,12 @@ def test_a_stateful_set_that_selects_old_pods_is_told_of() -> None:
     everything = Selecting("StatefulSet", "db", expression("gpu", "DoesNotExist"))
     (warning,) = surge_plan(others=(everything,)).warnings
     assert "old pods without the label app are selected by StatefulSet db" in warning
+
+
+def test_controllers_that_may_not_be_listed_are_warned_of_where_pods_are_handed_over() -> None:
+    unseen = ("Service", "DaemonSet", "ReplicaSet", "StatefulSet")
+    (warning,) = surge_plan(others=(), unseen=unseen).warnings
+    assert "DaemonSets and ReplicaSets of namespace logging may not be listed" in warning
+    assert "old pods without the label app" in warning
+    assert "'kubectl get daemonsets,replicasets -n logging -o wide'" in warning
+    assert surge_plan(others=(), unseen=("Service",)).warnings == ()

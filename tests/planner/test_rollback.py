@@ -7,7 +7,7 @@ import pytest
 from rollout.errors import StaleError
 from rollout.fleet.objects import LabelSelector
 from rollout.fleet.revisions import template_digest
-from rollout.fleet.selecting import Selecting
+from rollout.fleet.selecting import Selecting, Selectors
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import revision_before, revision_to_undo_to, rollback_plan
 from tests.planner.worlds import NOW, make_fleet, make_pod, make_revision, make_template
@@ -62,11 +62,11 @@ def test_a_way_back_that_cannot_hand_over_any_more_deletes_instead_of_refusing()
     fleet = make_fleet(2, pods, template=BAD, revisions=HISTORY, generation=2)
     target = revision_before(template_digest(OLD), fleet)
     nothing = LabelSelector(match_expressions=({"key": "gpu", "operator": "DoesNotExist"},))
-    others: dict[str, tuple[Selecting, ...]] = {
-        "agent": (Selecting("ReplicaSet", "greedy", nothing),)
+    others: dict[str, Selectors] = {
+        "agent": Selectors((Selecting("ReplicaSet", "greedy", nothing),))
     }
 
-    def back(selecting: dict[str, tuple[Selecting, ...]]) -> Plan:
+    def back(selecting: dict[str, Selectors]) -> Plan:
         surges = ["agent"]
         return rollback_plan(
             "r", [fleet], {"agent": target}, "v1.36.0", NOW, surges, selecting=selecting

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from rollout.sim.discovery import Discovery, storage_version_hash
-from rollout.sim.resources import EVENTS, NEW_EVENTS, PODS
+from rollout.sim.resources import EVENTS, NEW_EVENTS, PODS, RESOURCES
 from tests.sim.apiworld import ApiWorld
 
 
@@ -74,3 +77,29 @@ def test_openapi_says_how_patches_merge_containers(world: ApiWorld) -> None:
     containers = schemas["io.k8s.api.PodSpec"]["properties"]["containers"]
     assert containers["x-kubernetes-patch-merge-key"] == "name"
     assert containers["x-kubernetes-list-map-keys"] == ["name"]
+
+
+def references(described: Any) -> Iterator[str]:
+    """Yield what a document refers to."""
+    if isinstance(described, dict):
+        if "$ref" in described:
+            yield described["$ref"].removeprefix("#/definitions/")
+        for part in described.values():
+            yield from references(part)
+
+
+def test_the_second_version_of_openapi_defines_all_kinds_and_all_that_they_refer_to(
+    world: ApiWorld,
+) -> None:
+    definitions = world.get("/openapi/v2").body["definitions"]
+    assert set(references(definitions)) <= set(definitions)
+    kinds = {
+        (kind["group"], kind["version"], kind["kind"])
+        for one in definitions.values()
+        for kind in one.get("x-kubernetes-group-version-kind", ())
+    }
+    served = [r for r in RESOURCES if world.api.discovery.served(r)]
+    assert kinds == {(r.group, r.version, r.kind) for r in served}
+    assert definitions["io.k8s.api.DaemonSet"]["properties"]["kind"] == {"type": "string"}
+    unlike = definitions["io.k8s.api.apps.v1.StatefulSet"]
+    assert unlike["x-kubernetes-preserve-unknown-fields"] is True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +15,7 @@ from rollout.errors import ExitCode
 from rollout.fleet import marks
 from rollout.fleet.revisions import template_digest
 from rollout.sim.errors import StatusError
-from rollout.sim.fleetfile import DaemonSetEntry, default_fleet, read_fault
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes, read_fault
 from rollout.sim.podrequests import evict
 from rollout.sim.registry import DeleteOptions
 from rollout.sim.resources import (
@@ -531,3 +533,24 @@ def test_fault_56_the_number_of_nodes_may_change_in_mid_run() -> None:
 
         assert command.end() == ExitCode.DONE
         assert command.text.count("left the cluster") >= 3
+
+
+def test_fault_14_the_lock_of_several_daemon_sets_is_held_on_a_slow_api_server() -> None:
+    names = ("log-agent", "metrics-agent", "net-agent")
+    sets = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image=f"{name}:1") for name in names
+    )
+    script = faults("faults: [{name: slow, match: {resources: [leases]}, delay: 4500ms}]")
+    with World(Fleet(nodes=default_nodes(4, 1), daemon_sets=sets), faults=script) as world:
+        body = spec() | {
+            "daemonSets": [
+                {"name": name, "target": {"set": {"image": {"agent": f"{name}:2"}}}}
+                for name in names
+            ],
+            "health": {"soak": 20, "nodeTimeout": "5m"},
+        }
+        assert begin(world, body).end() == ExitCode.DONE
+        assert hits(world) > 3 * len(names)
+        (journal,) = Path(world.path("")).rglob("*.jsonl")
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert not [line for line in lines if line["type"] == "view-lost"]

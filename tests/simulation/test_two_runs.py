@@ -5,14 +5,17 @@ Whole `apply` commands on virtual time.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
 
+from rollout.errors import ExitCode
 from rollout.fleet.objects import Pod
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes, read_fault
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes, read_fault
 from rollout.sim.resources import CONFIG_MAPS
+from tests.simulation.faultworld import after_deletes, spec
 from tests.simulation.nodejudge import NodeJudge
 from tests.simulation.virtual import Command, World
 
@@ -135,3 +138,18 @@ def took(*names: str) -> float:
 
 def test_two_runs_on_other_nodes_do_not_wait_for_each_other() -> None:
     assert took(*SETS) < max(took(name) for name in SETS) + 1.0
+
+
+def test_an_apply_that_is_locked_out_writes_no_event_that_the_run_at_work_has_numbered() -> None:
+    with World(default_fleet(4, 1)) as world:
+        path = world.save(world.plan(spec()))
+        world.begin_faults()
+        first = world.start("apply", path, "-o", "jsonl")
+        after_deletes(world, 1)
+        second = world.run("apply", path, "-o", "jsonl")
+        assert second.code == ExitCode.LOCKED, second.text
+        assert first.end() == ExitCode.DONE
+        events = [json.loads(line) for line in first.text.splitlines()]
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        assert events[0]["type"] == "version"
+        assert not [line for line in second.text.splitlines() if line.startswith("{")]
