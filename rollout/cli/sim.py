@@ -6,10 +6,14 @@ import secrets
 import signal
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rollout.errors import DocumentError, RolloutError, UsageError
+
+if TYPE_CHECKING:
+    from rollout.sim.audit import AuditLog
 
 
 @click.group()
@@ -43,6 +47,11 @@ def sim() -> None:
     help="Make its context the current one in a file that has others; in a new file it is.",
 )
 @click.option(
+    "--audit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append the API server's audit log to this file: an audit.k8s.io/v1 event a line.",
+)
+@click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback (default: any)."
 )
 def start(
@@ -53,6 +62,7 @@ def start(
     faults: Path | None,
     kubeconfig: Path,
     use_context: bool,
+    audit: Path | None,
     port: int,
 ) -> None:
     """Run the embedded cluster in the foreground, on loopback, until Ctrl-C.
@@ -88,8 +98,10 @@ def start(
         described = default_fleet(count, spread, seed=seed)
     script = read_faults(faults) if faults is not None else None
     kubeconfigfile.check_place(kubeconfig)
+    log = _audit_log(audit)
+    click.get_current_context().call_on_close(log.close)
     try:
-        cluster = EmbeddedCluster(described, port=port, faults=script)
+        cluster = EmbeddedCluster(described, port=port, audit=log, faults=script)
     except StatusError as error:  # an object that the API refuses, as a real one would
         raise DocumentError(f"{fleet or 'the fleet'}: {error}") from None
     end, told = socket.socketpair()
@@ -116,3 +128,14 @@ def start(
         kubeconfigfile.remove(kubeconfig, config, before)
     for line in cluster.fault_report():
         click.echo(line)
+
+
+def _audit_log(path: Path | None) -> AuditLog:
+    """Open the audit log, which is in memory only where there is no path."""
+    from rollout.sim.audit import AuditLog
+
+    try:
+        return AuditLog(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RolloutError(f"{path}: cannot be written: {reason}; choose another place") from None

@@ -7,6 +7,7 @@ for each node.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from rollout.sim.rbac import AUTHENTICATED
@@ -31,6 +32,7 @@ def controller_caller(account: str, manager: str) -> Caller:
     return Caller(f"{_PREFIX}{account}", _ACCOUNTS, manager)
 
 
+@lru_cache(maxsize=8192)
 def kubelet_caller(node: str) -> Caller:
     """Return the kubelet of a node."""
     return Caller(f"system:node:{node}", _KUBELETS, "kubelet")
