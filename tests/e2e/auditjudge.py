@@ -30,6 +30,8 @@ Json = dict[str, Any]
 _READY: Final = "Ready"
 _FIELD: Final = "metadata.name"
 _SUCCESS: Final = range(200, 300)
+_CHANGING: Final = ("", "status", "binding", "eviction", "ephemeralcontainers", "resize")
+"""The subresources that change a pod; `exec`, `proxy` and their like do not."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def _writes(events: Iterable[Json]) -> Iterator[_Write]:
             continue
         if event["verb"] in ("get", "list", "watch") or event["stage"] != "ResponseComplete":
             continue
-        if event["responseStatus"].get("code") in _SUCCESS and not _dry(event):
+        if target.get("subresource", "") not in _CHANGING or _dry(event):
+            continue
+        if event["responseStatus"].get("code") in _SUCCESS:
             yield _write(event, target)
 
 

@@ -245,6 +245,7 @@ def test_what_was_refused_and_what_was_only_tried_changes_nothing(log: Log) -> N
     log.write("delete", log.pod("b-1"), sent={"dryRun": ["All"]})
     log.delete("c-1", stage="ResponseStarted")
     log.write("get", {"kind": "Pod"}, level="Metadata")
+    log.write("create", {}, subresource="proxy", name="a-1", level="Metadata")
     assert log.verdict().deletes == ()
     assert not log.verdict().down
 
