@@ -260,7 +260,10 @@ class Kubelets:
             record(pod, type_, reason, message)
 
     def remove(self, run: Life) -> None:
-        """Tell the server that a pod has ended."""
+        """Tell the server that a pod has ended, unless it is gone already."""
+        if self.live(run) is None:
+            self._forget(run.uid)
+            return
         options = DeleteOptions(grace_period_seconds=0, uid=run.uid)
         try:
             self._registry.delete(PODS, *run.key, kubelet_caller(run.node), options)

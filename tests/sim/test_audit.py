@@ -328,10 +328,11 @@ def test_what_the_parts_write_is_told_with_the_objects_behind_it() -> None:
     assert bound["responseObject"]["status"] == "Success"
     assert set(reported["requestObject"]) == {"metadata", "status"}
     assert reported["requestURI"].endswith("/status")
-    done = [e for e in pods if e["verb"] == "delete" and e["responseStatus"]["code"] == 200]
-    ends = [event for event in done if event["user"]["username"].startswith("system:node:")]
+    deletes = [event for event in pods if event["verb"] == "delete"]
+    ends = [event for event in deletes if event["user"]["username"].startswith("system:node:")]
     assert ends
     for event in ends:
+        assert event["responseStatus"]["code"] == 200, "once for each pod"
         uid = event["responseObject"]["metadata"]["uid"]
         assert event["requestObject"]["gracePeriodSeconds"] == 0
         assert event["requestObject"]["preconditions"] == {"uid": uid}
