@@ -84,7 +84,8 @@ class AuditedRegistry(Registry):
         """Store a new object."""
         write = _Write("create", caller, resource, namespace)
         return self._told(
-            *(write, lambda: _kind(resource, body)),
+            write,
+            lambda: _kind(resource, body),
             lambda: self._inner.create(resource, namespace, body, caller, dry_run=dry_run),
         )
 
@@ -102,9 +103,10 @@ class AuditedRegistry(Registry):
         """Replace an object."""
         write = _Write("update", caller, resource, namespace, name, subresource)
         return self._told(
-            *(write, lambda: _kind(resource, body)),
+            write,
+            lambda: _kind(resource, body),
             lambda: self._inner.update(
-                *(resource, namespace, name, body, caller), subresource=subresource, dry_run=dry_run
+                resource, namespace, name, body, caller, subresource=subresource, dry_run=dry_run
             ),
         )
 
@@ -114,9 +116,10 @@ class AuditedRegistry(Registry):
         """Replace the status; components patch that of a pod with what has changed."""
         meta = live["metadata"]
         verb = "patch" if resource is PODS else "update"
-        write = _Write(*(verb, caller, resource, meta.get("namespace", ""), meta["name"], "status"))
+        write = _Write(verb, caller, resource, meta.get("namespace", ""), meta["name"], "status")
         return self._told(
-            *(write, lambda: _status_sent(resource, live, status)),
+            write,
+            lambda: _status_sent(resource, live, status),
             lambda: self._inner.update_status(resource, live, status, caller),
         )
 
@@ -137,9 +140,15 @@ class AuditedRegistry(Registry):
         """Change an object by a patch."""
         write = _Write("patch", caller, resource, namespace, name, subresource)
         return self._told(
-            *(write, lambda: patch),
+            write,
+            lambda: patch,
             lambda: self._inner.patch(
-                *(resource, namespace, name, patch, patch_type, caller),
+                resource,
+                namespace,
+                name,
+                patch,
+                patch_type,
+                caller,
                 subresource=subresource,
                 force=force,
                 dry_run=dry_run,
@@ -153,7 +162,8 @@ class AuditedRegistry(Registry):
         """Bind a pod to a node."""
         write = _Write("create", caller, PODS, namespace, name, "binding")
         self._told(
-            *(write, lambda: _binding(namespace, name, node)),
+            write,
+            lambda: _binding(namespace, name, node),
             lambda: self._inner.bind(namespace, name, node, caller, dry_run=dry_run),
             lambda _: _BOUND,
         )
@@ -171,7 +181,8 @@ class AuditedRegistry(Registry):
         """Delete an object, or start its end."""
         write = _Write("delete", caller, resource, namespace, name)
         return self._told(
-            *(write, lambda: _options(options)),
+            write,
+            lambda: _options(options),
             lambda: self._inner.delete(resource, namespace, name, caller, options, dry_run=dry_run),
             lambda result: result[0],
         )
