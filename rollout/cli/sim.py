@@ -13,6 +13,7 @@ import click
 from rollout.errors import DocumentError, RolloutError, UsageError
 
 if TYPE_CHECKING:
+    from rollout.sim.audit import AuditLog
     from rollout.sim.fleetfile import Fleet
 
 
@@ -47,6 +48,11 @@ def sim() -> None:
     help="Make its context the current one in a file that has others; in a new file it is.",
 )
 @click.option(
+    "--audit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append the API server's audit log to this file: an audit.k8s.io/v1 event a line.",
+)
+@click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback (default: any)."
 )
 def start(
@@ -57,6 +63,7 @@ def start(
     faults: Path | None,
     kubeconfig: Path,
     use_context: bool,
+    audit: Path | None,
     port: int,
 ) -> None:
     """Run the embedded cluster in the foreground, on loopback, until Ctrl-C.
@@ -77,8 +84,10 @@ def start(
     described = _described(nodes, zones, fleet)
     script = read_faults(faults) if faults is not None else None
     kubeconfigfile.check_place(kubeconfig)
+    log = _audit_log(audit)
+    click.get_current_context().call_on_close(log.close)
     try:
-        cluster = EmbeddedCluster(described, port=port, faults=script)
+        cluster = EmbeddedCluster(described, port=port, audit=log, faults=script)
     except StatusError as error:  # an object that the API refuses, as a real one would
         raise DocumentError(f"{fleet or 'the fleet'}: {error}") from None
     end, _told = _ending()
@@ -134,3 +143,14 @@ def _ending() -> tuple[socket.socket, socket.socket]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     return end, told
+
+
+def _audit_log(path: Path | None) -> AuditLog:
+    """Open the audit log, which is in memory only where there is no path."""
+    from rollout.sim.audit import AuditLog
+
+    try:
+        return AuditLog(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RolloutError(f"{path}: cannot be written: {reason}; choose another place") from None

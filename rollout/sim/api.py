@@ -12,7 +12,8 @@ from typing import Final, Protocol
 import msgspec
 
 from rollout.sim import negotiation, openapi, openapi2
-from rollout.sim.audit import AuditLog, Entry
+from rollout.sim.audit import AuditLog
+from rollout.sim.auditing import RequestAuditor
 from rollout.sim.discovery import AGGREGATED, VERSION, Discovery
 from rollout.sim.encoding import Encoder
 from rollout.sim.errors import StatusError
@@ -20,7 +21,7 @@ from rollout.sim.handlers import Handlers, NoSuchPath
 from rollout.sim.lists import Lister
 from rollout.sim.logs import LogBook
 from rollout.sim.metrics import MetricsServer
-from rollout.sim.rbac import ADMIN, ANONYMOUS, Authorizer, User, attributes_of
+from rollout.sim.rbac import ADMIN, ANONYMOUS, Authorizer, User, attributes_of, forbidden
 from rollout.sim.registry import Registry
 from rollout.sim.requests import TEXT, Answer, Request, Response, Target, encode, refusal, target_of
 from rollout.sim.store import Object
@@ -43,7 +44,7 @@ class Api:
     Args:
         registry: where the objects are.
         tokens: bearer tokens and whose they are.
-        audit: gets an entry for every request.
+        audit: hears of every request.
         logs: what containers wrote.
         metrics: whether there is a metrics server.
         anonymous: who sends requests without credentials. kubectl sends none over plain HTTP,
@@ -71,6 +72,7 @@ class Api:
         self.authorizer = Authorizer(
             registry.store, dict(tokens or {"admin": ADMIN}), anonymous=anonymous
         )
+        self.auditor = RequestAuditor(self.audit, self.clock, self.authorizer)
         self.logs = logs or LogBook(registry.clock)
         self.metrics = MetricsServer(registry.store, registry.clock) if metrics else None
         rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -79,24 +81,20 @@ class Api:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request; refusals are answers too."""
-        target = target_of(request)
-        user = ANONYMOUS
+        received, target = self.clock.now(), target_of(request)
+        user, decision = ANONYMOUS, None
         try:
             user = self.authorizer.authenticate(request.headers)
-            self.authorizer.require(user, attributes_of(target))
+            decision = self.authorizer.decide(user, attributes_of(target))
+            if not decision.allowed:
+                raise forbidden(user, attributes_of(target))
             answer = self._route(request, target, user)
         except StatusError as error:
             answer = refusal(error)
         except NoSuchPath:
             answer = Response(404, NOT_FOUND_TEXT, TEXT)
-        self._record(request, target, user, answer)
+        self.auditor.answered(request, target, user, answer, received=received, decision=decision)
         return answer
-
-    def _record(self, request: Request, target: Target, user: User, answer: Answer) -> None:
-        status = answer.status if isinstance(answer, Response) else 200
-        path = request.target
-        uid = _bound_to(request) if target.verb == "delete" else ""
-        self.audit.record(Entry(self.clock.now(), user.name, target.verb, path, status, uid=uid))
 
     def _route(self, request: Request, target: Target, user: User) -> Answer:
         resource = target.resource
@@ -145,23 +143,6 @@ class Api:
             case ["apis", group, version]:
                 return self.discovery.resources(group, version)
         return None
-
-
-class _Preconditions(msgspec.Struct, frozen=True):
-    uid: str | None = None
-
-
-class _DeleteOptions(msgspec.Struct, frozen=True):
-    preconditions: _Preconditions | None = None
-
-
-def _bound_to(request: Request) -> str:
-    """Return the UID that a delete names, "" where it names none that can be read."""
-    try:
-        options = msgspec.json.decode(request.body, type=_DeleteOptions)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # another form; the answer says what of it
-        return ""
-    return (options.preconditions and options.preconditions.uid) or ""
 
 
 def _root_paths() -> Object:

@@ -1,15 +1,27 @@
-"""What was asked of the API server, by whom, and how it answered."""
+"""What was asked of the API server, by whom, and how it answered.
+
+Every request leaves a compact entry in memory. Where a file or a consumer asks for it there is the
+whole event as well, in the form of `audit.k8s.io/v1` (`auditevents` builds it): nobody pays for
+objects that nobody reads.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final
 
 import msgspec
 
+from rollout.sim.store import Object
+
 KEPT: Final = 500_000  # entries in memory
+_APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+Consumer = Callable[[Object], None]
+"""Gets each audit event, under the cluster's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +48,50 @@ class Entry:
 
 
 class AuditLog:
-    """Keeps the last entries, and writes all of them to a file when there is one.
+    """Keeps the last requests in memory, and hands audit events to a file and to consumers.
 
     Args:
-        path: a file that gets one JSON object per line.
+        path: a file that gets one event per line, behind what is there; mode 0600 when it is new,
+            for pods are in it as they were sent.
+
+    Raises:
+        OSError: when the file cannot be opened.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: deque[Entry] = deque(maxlen=KEPT)
-        self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        self._consumers: list[Consumer] = []
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            self._file = os.fdopen(os.open(path, _APPEND, 0o600), "ab")
+            self._consumers.append(self._write)
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether anybody wants audit events."""
+        return bool(self._consumers)
+
+    def subscribe(self, consumer: Consumer) -> None:
+        """Give a consumer all events from now on."""
+        self._consumers.append(consumer)
 
     def record(self, entry: Entry) -> None:
-        """Add an entry."""
+        """Remember a request."""
         self.entries.append(entry)
-        if self._file is not None:
-            self._file.write(msgspec.json.encode(entry).decode() + "\n")
-            self._file.flush()
+
+    def tell(self, event: Object) -> None:
+        """Hand an event to all who asked."""
+        for consumer in self._consumers:
+            consumer(event)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what ends later leaves no line."""
         if self._file is not None:
+            self._consumers.remove(self._write)
             self._file.close()
             self._file = None
+
+    def _write(self, event: Object) -> None:
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(event) + b"\n")
+            self._file.flush()

@@ -182,6 +182,18 @@ def patch_body(request: Request, patch_type: PatchType) -> Any:  # noqa: ANN401 
         raise StatusError(400, "BadRequest", _go_syntax_error(text, error)) from None
 
 
+def read_body(media_type: str, text: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Return what a body says, before any rule; None where there is none that can be read."""
+    try:
+        if media_type == protobuf.MEDIA_TYPE:
+            return protobuf.decode(text)
+        if media_type in (PatchType.APPLY.value, YAML):
+            return _yaml(_check_size(text))
+        return parse_json(text)[0]
+    except (ValueError, StatusError):
+        return None
+
+
 def _check_size(text: bytes) -> bytes:
     if len(text) > MAX_BODY:
         message = f"Request entity too large: limit is {MAX_BODY}"

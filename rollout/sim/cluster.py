@@ -15,7 +15,10 @@ from typing import Final, Protocol
 
 from rollout.memory import nothing_to_collect
 from rollout.sim.admission import Admission
+from rollout.sim.audit import AuditLog
+from rollout.sim.auditedregistry import AuditedRegistry
 from rollout.sim.clock import Clock
+from rollout.sim.components import DAEMON_SET_CONTROLLER, controller_caller
 from rollout.sim.controllers.daemonset import DaemonSetController
 from rollout.sim.controllers.disruption import DisruptionController
 from rollout.sim.controllers.events import EventRecorder
@@ -28,7 +31,7 @@ from rollout.sim.controllers.tainteviction import TaintEviction
 from rollout.sim.fleetfile import ZONE_LABEL, Fleet, default_fleet
 from rollout.sim.heartbeats import Heartbeats
 from rollout.sim.images import Behaviour, Fault, Images
-from rollout.sim.kubelet import KUBELET, AddressPool, Kubelets
+from rollout.sim.kubelet import AddressPool, Kubelets
 from rollout.sim.nodeobjects import node_body
 from rollout.sim.podindex import PodIndex
 from rollout.sim.registry import Caller, Registry
@@ -37,16 +40,17 @@ from rollout.sim.scheduler import Scheduler
 from rollout.sim.steadystate import ADMIN, SteadyState
 from rollout.sim.store import Object, Store
 
-CONTROLLERS: Final = (
-    "daemonset",
-    "garbage",
-    "disruption",
-    "namespaces",
-    "podgc",
-    "nodelifecycle",
-    "tainteviction",
-    "jobs",
-)
+CONTROLLERS: Final = {
+    "daemonset": DAEMON_SET_CONTROLLER,
+    "garbage": "generic-garbage-collector",
+    "disruption": "disruption-controller",
+    "namespaces": "namespace-controller",
+    "podgc": "pod-garbage-collector",
+    "nodelifecycle": "node-controller",
+    "tainteviction": "node-controller",
+    "jobs": "job-controller",
+}
+"""The controllers of the controller manager, and their service accounts."""
 EVERYTHING: Final = frozenset((*CONTROLLERS, "scheduler", "kubelet"))
 
 
@@ -95,6 +99,7 @@ class Cluster:
         clock: Clock,
         fleet: Fleet | None = None,
         settings: Settings | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         """Build the cluster in its steady state; nothing moves before `start`.
 
@@ -102,6 +107,7 @@ class Cluster:
             clock: its time.
             fleet: what it holds (default: `default_fleet()`); its seed decides all chance.
             settings: how it is built.
+            audit: gets what the parts of the cluster write, as the requests that they would be.
         """
         self.clock = clock
         self.fleet = fleet or default_fleet()
@@ -115,17 +121,16 @@ class Cluster:
             admission_rules=self.settings.admission,
             track_managers=self.settings.track_managers,
         )
-        self._manager = Caller(
-            "system:kube-controller-manager", ("system:masters",), self.settings.manager
-        )
         addresses = AddressPool()
-        steady = SteadyState(self.registry, self._manager, addresses, self.images, clock.now())
+        maker = controller_caller(DAEMON_SET_CONTROLLER, self.settings.manager)
+        steady = SteadyState(self.registry, maker, addresses, self.images, clock.now())
         with nothing_to_collect():
             down = steady.build(self.fleet)
         self.index = PodIndex(self.store)
-        self._recorder = EventRecorder(self.registry, clock, enabled=self.settings.events)
+        self._line = self.registry if audit is None else AuditedRegistry(self.registry, audit)
+        self._recorder = EventRecorder(self._line, clock, enabled=self.settings.events)
         self.kubelets = Kubelets(
-            self.registry,
+            self._line,
             clock,
             self._random("kubelet"),
             self.images,
@@ -135,7 +140,7 @@ class Cluster:
             boot=self.settings.boot,
         )
         self.scheduler = Scheduler(
-            self.registry, clock, self._recorder, self.index, latency=self.settings.latency
+            self._line, clock, self._recorder, self.index, latency=self.settings.latency
         )
         for node in down:
             self.kubelets.lose_node(node)
@@ -151,7 +156,7 @@ class Cluster:
             if "kubelet" in self.settings.parts:
                 self.kubelets.start()
             if self.settings.heartbeats:
-                Heartbeats(self.registry, self.clock, KUBELET, self.kubelets.lost).start()
+                Heartbeats(self._line, self.clock, self.kubelets.lost).start()
             if "scheduler" in self.settings.parts:
                 self.scheduler.start()
             self.start_controllers()
@@ -181,7 +186,8 @@ class Cluster:
 
     def _make(self, name: str) -> Controller:
         """Return a fresh controller of the controller manager."""
-        registry, clock, caller = self.registry, self.clock, self._manager
+        registry, clock = self._line, self.clock
+        caller = controller_caller(CONTROLLERS[name], self.settings.manager)
         recorder, latency = self._recorder, self.settings.latency
         rng = self._random(f"{name}/{self._restarts}")
         match name:
@@ -199,20 +205,20 @@ class Cluster:
                 return JobController(registry, clock, recorder, caller, latency=latency)
             case "tainteviction":
                 return TaintEviction(registry, clock, recorder, caller, self.index, latency=latency)
-        return self._node_lifecycle()
+        return self._node_lifecycle(caller)
 
-    def _node_lifecycle(self) -> NodeLifecycle:
-        controller = NodeLifecycle(
-            self.registry,
+    def _node_lifecycle(self, caller: Caller) -> NodeLifecycle:
+        lifecycle = NodeLifecycle(
+            self._line,
             self.clock,
             self._recorder,
-            self._manager,
+            caller,
             self.index,
             self.kubelets.lost,
             latency=self.settings.latency,
         )
-        self.kubelets.on_silence = controller.fell_silent
-        return controller
+        self.kubelets.on_silence = lifecycle.fell_silent
+        return lifecycle
 
     def _random(self, purpose: str) -> random.Random:
         """Return the generator of one part: parts do not disturb each other's chance."""
@@ -233,11 +239,11 @@ class Cluster:
         self._nodes_made += 1
         if spec_taints := list(taints):
             body = {**body, "spec": {**body["spec"], "taints": spec_taints}}
-        return self.registry.create(NODES, "", body, ADMIN)
+        return self._line.create(NODES, "", body, ADMIN)
 
     def remove_node(self, name: str) -> None:
         """Delete a node and switch it off, as an autoscaler does."""
-        self.registry.delete(NODES, "", name, ADMIN)
+        self._line.delete(NODES, "", name, ADMIN)
 
     def lose_node(self, name: str) -> None:
         """Cut a node off: nothing happens on it and nothing is heard of it."""

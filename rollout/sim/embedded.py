@@ -27,7 +27,7 @@ class EmbeddedCluster:
     Args:
         fleet: what it holds at the start.
         port: 0 takes a free one.
-        audit: gets an entry for every request.
+        audit: hears of every request, and of what the parts of the cluster write.
         settings: how the cluster is built.
         faults: what goes wrong, measured from the start on.
     """
@@ -45,7 +45,7 @@ class EmbeddedCluster:
         self.audit = audit or AuditLog()
         self._clock = RealClock(self.lock)
         self._token = secrets.token_urlsafe(24)
-        self.cluster = Cluster(self._clock, fleet, settings)
+        self.cluster = Cluster(self._clock, fleet, settings, self.audit)
         tokens = {self._token: ADMIN}
         tokens.update({user.token: User(user.name, user.groups) for user in fleet.users})
         self.api = Api(

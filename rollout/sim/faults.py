@@ -21,7 +21,6 @@ import msgspec
 from rollout.quantity import Amount
 from rollout.sim import watchfaults
 from rollout.sim.api import Api
-from rollout.sim.audit import Entry
 from rollout.sim.errors import StatusError
 from rollout.sim.faultfile import CLUSTER_ACTIONS, WATCH_ACTIONS, Fault, Match, Script
 from rollout.sim.images import Fault as ImageFault
@@ -42,6 +41,7 @@ from rollout.sim.watches import Watch
 SAMPLE_PERIOD: Final = 1.0  # seconds between two marks of which version was when
 OK: Final = 200
 NOT_FOUND: Final = 404
+NO_ANSWER: Final = 0
 COUNTERS_PATH: Final = "/debug/faults"
 GONE_LIST: Final = "The provided resource version is too old."
 
@@ -232,6 +232,7 @@ class Injector:
 
     def _instead(self, fault: Fault, request: Request, user: User) -> Answer | None:
         """Return the answer of a fault that keeps the request from the API."""
+        auditor = self.api.auditor
         match fault.action:
             case "error":
                 error = fault.value
@@ -243,17 +244,13 @@ class Injector:
             case "expire" if not request.flag("watch"):
                 refused = StatusError(410, "Expired", GONE_LIST)
             case "refuse":
-                self._record(request, user, 0, fault)
+                auditor.remember(request, target_of(request), user, NO_ANSWER, fault.name)
                 return Response(503, b"", lost=True)
             case _:
                 return None
-        self._record(request, user, refused.code, fault)
-        return refusal(refused)
-
-    def _record(self, request: Request, user: User, status: int, fault: Fault) -> None:
-        verb = target_of(request).verb
-        now = self._clock.now()
-        self.audit.record(Entry(now, user.name, verb, request.target, status, fault.name))
+        answer, now = refusal(refused), self._clock.now()
+        auditor.answered(request, target_of(request), user, answer, received=now, fault=fault.name)
+        return answer
 
     def _answer(self, request: Request, struck: list[Fault]) -> Answer:
         stale = next((fault for fault in struck if fault.action == "stale"), None)

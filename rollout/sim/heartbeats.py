@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Final
 
 from rollout.sim.clock import Clock
+from rollout.sim.components import kubelet_caller
 from rollout.sim.errors import StatusError
-from rollout.sim.registry import Caller, Registry
+from rollout.sim.registry import Registry
 from rollout.sim.resources import LEASES, NODES
 from rollout.sim.store import Object
 from rollout.sim.timestamps import rfc3339_micro
@@ -24,12 +25,9 @@ DURATION: Final = 40
 class Heartbeats:
     """Renews the lease of every node that is not silent."""
 
-    def __init__(
-        self, registry: Registry, clock: Clock, caller: Caller, silent: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, registry: Registry, clock: Clock, silent: Callable[[str], bool]) -> None:
         self._registry = registry
         self._clock = clock
-        self._caller = caller
         self._silent = silent
 
     def start(self) -> None:
@@ -41,14 +39,15 @@ class Heartbeats:
 
     def _renew(self, node: Object) -> None:
         name = node["metadata"]["name"]
+        caller = kubelet_caller(name)
         now = rfc3339_micro(self._clock.now())
         lease = self._registry.store.get(LEASES, (NAMESPACE, name))
         try:
             if lease is None:
-                self._registry.create(LEASES, NAMESPACE, _lease(node, now), self._caller)
+                self._registry.create(LEASES, NAMESPACE, _lease(node, now), caller)
                 return
             spec = {**lease["spec"], "renewTime": now}
-            self._registry.update(LEASES, NAMESPACE, name, {**lease, "spec": spec}, self._caller)
+            self._registry.update(LEASES, NAMESPACE, name, {**lease, "spec": spec}, caller)
         except StatusError:
             return  # the next beat is another try
 

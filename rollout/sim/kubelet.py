@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from rollout.sim.clock import Clock
+from rollout.sim.components import kubelet_caller
 from rollout.sim.controllers.events import EventRecorder
 from rollout.sim.errors import StatusError
 from rollout.sim.images import Images
@@ -20,12 +21,11 @@ from rollout.sim.podhost import Life
 from rollout.sim.podindex import PodIndex
 from rollout.sim.podrun import PodRun
 from rollout.sim.podstatus import conditions
-from rollout.sim.registry import Caller, DeleteOptions, Registry
+from rollout.sim.registry import DeleteOptions, Registry
 from rollout.sim.resources import NODES, PODS
 from rollout.sim.store import Event, Object
 from rollout.sim.timestamps import rfc3339
 
-KUBELET: Final = Caller("system:node", ("system:nodes", "system:authenticated"), "kubelet")
 NOTICE: Final = 0.01  # seconds from a change in the API to the kubelet's reaction
 """How long a kubelet takes to see a change."""
 
@@ -63,7 +63,7 @@ class Kubelets:
         self._registry = registry
         self._index = index
         self._boot = boot
-        self._record = recorder.recorder("kubelet", KUBELET)
+        self._recorder = recorder
         self._runs: dict[str, PodRun] = {}
         self._lost: dict[str, list[Callable[[], None]]] = {}
         self._addresses = addresses
@@ -153,7 +153,7 @@ class Kubelets:
         if node is None:
             return
         status = with_conditions(node.get("status") or {}, reported, rfc3339(self.clock.now()))
-        self._registry.update_status(NODES, node, status, KUBELET)
+        self._registry.update_status(NODES, node, status, kubelet_caller(name))
 
     def _on_node(self, event: Event) -> None:
         name = event.key[1]
@@ -256,13 +256,17 @@ class Kubelets:
         """Write an event about a pod."""
         pod = self.live(run)
         if pod is not None:
-            self._record(pod, type_, reason, message)
+            record = self._recorder.recorder("kubelet", kubelet_caller(run.node))
+            record(pod, type_, reason, message)
 
     def remove(self, run: Life) -> None:
-        """Tell the server that a pod has ended."""
+        """Tell the server that a pod has ended, unless it is gone already."""
+        if self.live(run) is None:
+            self._forget(run.uid)
+            return
         options = DeleteOptions(grace_period_seconds=0, uid=run.uid)
         try:
-            self._registry.delete(PODS, *run.key, KUBELET, options)
+            self._registry.delete(PODS, *run.key, kubelet_caller(run.node), options)
         except StatusError:
             self._forget(run.uid)
 
@@ -275,7 +279,7 @@ class Kubelets:
         status = self._status(run, pod, phase, sandbox=sandbox)
         if reason:
             status |= {"reason": reason, "message": message}
-        self._registry.update_status(PODS, pod, status, KUBELET)
+        self._registry.update_status(PODS, pod, status, kubelet_caller(run.node))
 
     def _status(self, run: Life, pod: Object, phase: str, *, sandbox: bool) -> Object:
         now, before = rfc3339(self.clock.now()), pod["status"]

@@ -1,28 +1,13 @@
-"""The two requests that only pods take: to be bound to a node, and to be evicted."""
+"""Evictions: a pod is deleted if its disruption budget allows it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from rollout.sim import admission, deletion, podactions, selectors
+from rollout.sim import deletion, podactions, selectors
 from rollout.sim.deletion import DeleteOptions
 from rollout.sim.registry import DEFAULT_OPTIONS, Caller, Registry
 from rollout.sim.resources import PDBS, PODS
-
-
-def bind(
-    registry: Registry, namespace: str, name: str, node: str, *, dry_run: bool = False
-) -> None:
-    """Bind a pod to a node, as a scheduler does; that changes no field manager, whoever asks.
-
-    Raises:
-        StatusError: 404; 409 when it is bound already or terminating.
-    """
-    pod = registry.get(PODS, namespace, name)
-    labels = admission.topology_labels(registry.store, registry.admission, node)
-    bound = podactions.bound(pod, node, labels, registry.clock.now())
-    if not dry_run:
-        registry.store.put(PODS, (namespace, name), bound)
 
 
 def evict(

@@ -109,7 +109,7 @@ class Authorizer:
         Raises:
             StatusError: 401 for a token that nobody has, 403 when impersonating is not allowed.
         """
-        user = self._token_owner(headers.get("authorization", ""))
+        user = self.sender(headers)
         impersonated = headers.get("impersonate-user")
         if not impersonated:
             return user
@@ -120,7 +120,13 @@ class Authorizer:
             self.require(user, Attributes("impersonate", resource="groups", name=group))
         return User(impersonated, (*named, AUTHENTICATED))
 
-    def _token_owner(self, authorization: str) -> User:
+    def sender(self, headers: Mapping[str, str]) -> User:
+        """Return whose token came with a request.
+
+        Raises:
+            StatusError: 401 for a token that nobody has.
+        """
+        authorization = headers.get("authorization", "")
         if not authorization:
             return self.anonymous
         scheme, _, token = authorization.partition(" ")

@@ -21,6 +21,7 @@ from rollout.sim import (
     managedfields,
     ownmetadata,
     patches,
+    podactions,
     refusals,
     strategies,
     timestamps,
@@ -32,7 +33,7 @@ from rollout.sim.clock import Clock
 from rollout.sim.deletion import DeleteOptions
 from rollout.sim.errors import StatusError
 from rollout.sim.refusals import not_found
-from rollout.sim.resources import NAMESPACES, Resource
+from rollout.sim.resources import NAMESPACES, PODS, Resource
 from rollout.sim.store import Key, Object, Store
 
 __all__ = ["Caller", "DeleteOptions", "PatchType", "Registry", "not_found"]
@@ -372,6 +373,26 @@ class Registry:
             now=timestamps.rfc3339(self.clock.now()),
         )
         return ownmetadata.with_managers(new, managers)
+
+    def bind(
+        self,
+        namespace: str,
+        name: str,
+        node: str,
+        caller: Caller,  # noqa: ARG002 - every write says who asks; this one changes no manager
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        """Bind a pod to a node, as a scheduler does.
+
+        Raises:
+            StatusError: 404; 409 when it is bound already or terminating.
+        """
+        pod = self.get(PODS, namespace, name)
+        labels = admission.topology_labels(self.store, self.admission, node)
+        bound = podactions.bound(pod, node, labels, self.clock.now())
+        if not dry_run:
+            self.store.put(PODS, (namespace, name), bound)
 
     # Deleting
 

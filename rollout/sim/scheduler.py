@@ -15,19 +15,16 @@ from rollout.amounts import parse_amount
 from rollout.fleet.eligibility import Requirements, Toleration, evaluate
 from rollout.fleet.objects import Taint
 from rollout.sim.clock import Clock, Timer
+from rollout.sim.components import SCHEDULER
 from rollout.sim.controllers.decisions import affinity_target
 from rollout.sim.controllers.events import EventRecorder
 from rollout.sim.errors import StatusError
 from rollout.sim.podindex import PodIndex
-from rollout.sim.podrequests import bind
-from rollout.sim.registry import Caller, Registry
+from rollout.sim.registry import Registry
 from rollout.sim.resources import NODES, PODS
 from rollout.sim.store import Event, Key, Object
 from rollout.sim.timestamps import rfc3339
 
-SCHEDULER: Final = Caller(
-    "system:kube-scheduler", ("system:masters", "system:authenticated"), "kube-scheduler"
-)
 NAME: Final = "default-scheduler"
 ANYWHERE: Final = ""
 _AFFINITY: Final = "node(s) didn't match Pod's node affinity/selector"
@@ -200,7 +197,7 @@ class Scheduler:
 
     def _bind(self, key: Key, pod: Object, node: str) -> None:
         try:
-            bind(self._registry, *key, node)
+            self._registry.bind(*key, node, SCHEDULER)
         except StatusError:
             return
         message = f"Successfully assigned {key[0]}/{key[1]} to {node}"

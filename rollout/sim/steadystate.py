@@ -14,6 +14,7 @@ from typing import Any, Final
 from rollout.fleet.eligibility import compile_requirements, evaluate
 from rollout.fleet.objects import TEMPLATE_GENERATION_ANNOTATION, parse_time
 from rollout.sim.clock import VirtualClock
+from rollout.sim.components import SCHEDULER, kubelet_caller
 from rollout.sim.controllers.daemoncache import node_facts
 from rollout.sim.controllers.daemonstatus import next_status
 from rollout.sim.controllers.daemonview import Totals
@@ -22,10 +23,9 @@ from rollout.sim.controllers.podtemplate import PodTemplate, node_affinity_to
 from rollout.sim.controllers.revisions import RevisionHistory
 from rollout.sim.fleetfile import ZONE_LABEL, DaemonSetEntry, Fleet, NodeGroup, User
 from rollout.sim.images import Images
-from rollout.sim.kubelet import KUBELET, AddressPool
+from rollout.sim.kubelet import AddressPool
 from rollout.sim.nodeobjects import CAPACITY, REGION_LABEL, node_body
 from rollout.sim.nodestatus import ready_conditions, unknown_conditions, with_conditions
-from rollout.sim.podrequests import bind
 from rollout.sim.podstatus import (
     conditions,
     container_id,
@@ -263,7 +263,7 @@ class SteadyState:
         template = PodTemplate(daemon_set, target)
         pod = self._registry.create(PODS, namespace, template.for_node(node), self._controller)
         name = pod["metadata"]["name"]
-        bind(self._registry, namespace, name, node)
+        self._registry.bind(namespace, name, node, SCHEDULER)
         pod = self._registry.get(PODS, namespace, name)
         stamp = rfc3339(self._clock.now())
         runs = read_runs(pod)
@@ -282,7 +282,7 @@ class SteadyState:
             "startTime": stamp,
             "containerStatuses": [container_status(run, pod["metadata"]["uid"]) for run in runs],
         }
-        return self._registry.update_status(PODS, pod, status, KUBELET)
+        return self._registry.update_status(PODS, pod, status, kubelet_caller(node))
 
     def _status(self, daemon_set: Object, nodes: Sequence[str], updated: Sequence[str]) -> None:
         alive = [node for node in nodes if node not in self._lost]

@@ -55,7 +55,7 @@ class Subresources:
         if resource.group == POD_METRICS.group:
             return self._metrics(request, target, resource)
         if resource is _BINDINGS:
-            return self._bind(request, target)
+            return self._bind(request, target, user)
         if target.subresource in ("", "status"):
             return self.handlers.handle(request, target, resource, user)
         return self._subresource(request, target, resource, user)
@@ -67,7 +67,7 @@ class Subresources:
             raise NoSuchPath
         match (resource.plural, target.subresource, target.verb):
             case ("pods", "binding", "create"):
-                return self._bind(request, target)
+                return self._bind(request, target, user)
             case ("pods", "eviction", "create"):
                 return self._evict(request, target, user)
             case ("pods", "log", "get"):
@@ -82,13 +82,14 @@ class Subresources:
 
     # Pods
 
-    def _bind(self, request: Request, target: Target) -> Answer:
+    def _bind(self, request: Request, target: Target, user: User) -> Answer:
         body = FieldValidation.of(request).object(_BINDINGS, request)
         name = target.name or (body.get("metadata") or {}).get("name", "")
         node = (body.get("target") or {}).get("name", "")
         if not node:
             raise _node_required(name)
-        podrequests.bind(self.registry, target.namespace, name, node, dry_run=is_dry_run(request))
+        caller, dry_run = caller_of(request, user), is_dry_run(request)
+        self.registry.bind(target.namespace, name, node, caller, dry_run=dry_run)
         return Response(CREATED, status_body(CREATED))
 
     def _evict(self, request: Request, target: Target, user: User) -> Answer:

@@ -13,7 +13,7 @@ from rollout.sim.resources import PODS
 from tests.e2e.world import NAME, NAMESPACE, NEW, World, fleet, world
 
 QUOTA = 'pods "log-agent" is forbidden: exceeded quota: small, used: pods=8, limited: pods=8'
-CONTROLLER = "system:kube-controller-manager"
+CONTROLLER = "system:serviceaccount:kube-system:daemon-set-controller"
 
 
 @contextmanager

@@ -16,7 +16,15 @@ import yaml
 from kubernetes import client as kubernetes_client
 from kubernetes import config as kubernetes_config
 
-from tests.e2e.world import Done, Running, environment, kubectl, run
+from tests.e2e.auditjudge import judge, read_log
+from tests.e2e.world import (
+    Done,
+    Running,
+    environment,
+    kubectl,
+    run,
+    spec_document,
+)
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is missing")
 FLEET = """
@@ -179,6 +187,37 @@ def test_every_cluster_has_an_identity_of_its_own(tmp_path: Path) -> None:
             cluster.send(signal.SIGINT)
             cluster.end()
     assert len(uids) == 2
+
+
+def test_its_audit_log_tells_who_replaced_which_pod(tmp_path: Path) -> None:
+    path, log, spec = (tmp_path / name for name in ("kubeconfig", "audit.jsonl", "spec.yaml"))
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(FLEET)
+    spec.write_text(yaml.safe_dump(spec_document()))
+    with started("--fleet", fleet, "--kubeconfig", path, "--audit", log) as cluster:
+        done = run("apply", "-f", spec, "--yes", "--kubeconfig", path)
+        cluster.send(signal.SIGINT)
+        assert cluster.end().code == 0
+    assert done.code == 0, done.err
+    events = read_log(log)
+    owners = {
+        owner["uid"]
+        for event in events
+        if event["verb"] == "create" and event["objectRef"]["resource"] == "pods"
+        for owner in event["responseObject"]["metadata"].get("ownerReferences", ())
+    }
+    verdict = judge(events, *owners)
+    assert [delete.bound for delete in verdict.deletes_by("kubernetes-admin")] == [True, True]
+    assert verdict.created == 2
+    assert len(verdict.down) == 1
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_an_audit_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere" / "audit.jsonl"
+    refused = sim_start(tmp_path, "--audit", missing)
+    assert refused.code == 1
+    assert f"{missing}: cannot be written: No such file or directory" in refused.err
 
 
 def test_the_port_is_the_one_that_was_asked_for(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
 from rollout.sim.fleetfile import Fleet, UpdateStrategy
-from tests.e2e.watcher import watching
-from tests.e2e.world import NAME, NAMESPACE, NEW, OLD, fleet, world
+from rollout.sim.rbac import ADMIN
+from tests.e2e.auditjudge import Json, judge
+from tests.e2e.world import NAME, NEW, OLD, audit_into, fleet, world
 
 ZONE = "topology.kubernetes.io/zone"
 CANARY = [{"name": "canary", "size": 3, "spread": ZONE}, {"name": "rest"}]
@@ -16,26 +16,24 @@ CANARY = [{"name": "canary", "size": 3, "spread": ZONE}, {"name": "rest"}]
 
 def test_fifty_nodes_at_ten_percent_are_updated_within_the_limit(tmp_path: Path) -> None:
     strategy = UpdateStrategy(max_unavailable="7%")
-    with ExitStack() as stack:
-        cluster = stack.enter_context(world(fleet(50, 3, strategy=strategy), tmp_path))
-        before = cluster.daemon_set()["spec"]["updateStrategy"]
+    described, events = fleet(50, 3, strategy=strategy), list[Json]()
+    with world(described, tmp_path, audit=audit_into(events)) as cluster:
+        before = cluster.daemon_set()
         old_pods = cluster.pod_names()
         plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": "10%"}, waves=CANARY))
-        watcher = stack.enter_context(watching(cluster.cluster.server.address, NAMESPACE))
         done = cluster.rollout("apply", plan)
-        deleted = cluster.deleted_pods()
         after, images = cluster.daemon_set(), cluster.images()
-        cluster.cluster.server.stop()
 
+    verdict = judge(events, before["metadata"]["uid"])
+    deletes = verdict.deletes_by(ADMIN.name)
     assert done.code == 0, done.err
     assert "50 of 50 nodes updated" in done.out
     assert set(images.values()) == {NEW}
     assert len(images) == 50
-    assert Counter(deleted) == Counter(old_pods.values())
-    assert watcher.changes > 200
-    assert watcher.most_down == 5
-    assert set(watcher.touched[:3]) == {"node-000", "node-001", "node-002"}
-    assert after["spec"]["updateStrategy"] == before
+    assert Counter(delete.pod for delete in deletes) == Counter(old_pods.values())
+    assert {delete.node for delete in deletes[:3]} == {"node-000", "node-001", "node-002"}
+    assert len(verdict.down) == 5
+    assert after["spec"]["updateStrategy"] == before["spec"]["updateStrategy"]
     assert not {key for key in after["metadata"].get("annotations", {}) if "rollout" in key}
 
 

@@ -25,7 +25,7 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from rollout.sim.audit import Entry
+from rollout.sim.audit import AuditLog, Entry
 from rollout.sim.embedded import EmbeddedCluster
 from rollout.sim.fleetfile import (
     DaemonSetEntry,
@@ -235,7 +235,7 @@ class World:
     # What the cluster knows
 
     def entries(self) -> list[Entry]:
-        """Return the audit log so far."""
+        """Return the requests so far."""
         with self.cluster.lock:
             return list(self.cluster.audit.entries)
 
@@ -389,10 +389,17 @@ def fleet(
     )
 
 
+def audit_into(events: list[Json]) -> AuditLog:
+    """Return an audit log whose events are appended to a list."""
+    audit = AuditLog()
+    audit.subscribe(events.append)
+    return audit
+
+
 @contextmanager
-def world(described: Fleet, directory: Path) -> Iterator[World]:
+def world(described: Fleet, directory: Path, *, audit: AuditLog | None = None) -> Iterator[World]:
     """Run a cluster for the length of a test."""
-    with EmbeddedCluster(described) as cluster:
+    with EmbeddedCluster(described, audit=audit) as cluster:
         made = World(cluster, directory, directory / "kubeconfig")
         made.write_kubeconfig("kubeconfig")
         yield made

@@ -12,14 +12,19 @@ import yaml
 
 import rollout.sim
 from rollout.sim import faultfile, fleetfile
+from rollout.sim.auditevents import METADATA, REQUEST_RESPONSE, Asked
+from rollout.sim.cluster import CONTROLLERS
+from rollout.sim.components import SCHEDULER, kubelet_caller
 from rollout.sim.faultfile import CLUSTER_ACTIONS, REQUEST_ACTIONS, WATCH_ACTIONS, read_faults
 from rollout.sim.fleetfile import read_fleet
 from rollout.sim.images import FaultKind
+from rollout.sim.resources import PODS
 
 TEXT = (Path(rollout.sim.__file__).parent / "README.md").read_text()
 ROOT = Path(__file__).parents[2]
 FLEET = TEXT.partition("\n## The fleet file\n")[2].partition("\n## ")[0]
 FAULTS = TEXT.partition("\n## The fault file\n")[2].partition("\n## ")[0]
+AUDIT = TEXT.partition("\n## The audit log\n")[2].partition("\n## ")[0]
 NOT_IN_THE_FILE = {"Fleet", "Fault", "Script"}  # what becomes of it
 
 
@@ -91,3 +96,21 @@ def test_the_bad_release_of_the_readme_is_one(tmp_path: Path) -> None:
     assert spec["spec"]["daemonSets"][0]["target"]["set"]["image"] == {"agent": "log-agent:2.4"}
     assert spec["metadata"]["name"] in section
     assert [f.action for f in read_faults(None, faults).faults] == ["lose", "throttle"]
+
+
+def test_it_names_all_who_stand_in_the_audit_log() -> None:
+    accounts = set(re.findall(r":([a-z-]+)`", AUDIT))
+    assert accounts == {*CONTROLLERS.values(), "kube-scheduler"}
+    assert SCHEDULER.user in AUDIT
+    assert kubelet_caller("NAME").user in AUDIT
+
+
+def test_its_audit_policy_is_the_one_that_is_followed() -> None:
+    policy = yaml.safe_load(AUDIT.partition("```yaml\n")[2].partition("```")[0])
+    whole, rest = policy["rules"]
+    assert rest == {"level": METADATA}
+    assert whole["level"] == REQUEST_RESPONSE
+    assert whole["resources"] == [{"group": "", "resources": ["pods", "pods/*"]}]
+    verbs = {*whole["verbs"], "get", "list", "watch"}
+    told = {verb for verb in verbs if Asked(0.0, verb, "/", {}, "", PODS).whole}
+    assert told == set(whole["verbs"])

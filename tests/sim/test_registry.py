@@ -339,7 +339,7 @@ def test_a_bound_pod_takes_the_zone_of_its_node(world: ApiWorld) -> None:
         TESTER,
     )
     world.pod("p", labels={"app": "a"})
-    podrequests.bind(world.registry, "default", "p", "n")
+    world.registry.bind("default", "p", "n", TESTER)
     pod = world.registry.get(PODS, "default", "p")
     assert pod["spec"]["nodeName"] == "n"
     assert pod["metadata"]["labels"] == {"app": "a", "topology.kubernetes.io/zone": "z1"}
@@ -348,8 +348,8 @@ def test_a_bound_pod_takes_the_zone_of_its_node(world: ApiWorld) -> None:
 
 def test_a_bound_pod_is_not_bound_again(world: ApiWorld) -> None:
     world.pod("p")
-    podrequests.bind(world.registry, "default", "p", "n")
-    error = refused(lambda: podrequests.bind(world.registry, "default", "p", "m"))
+    world.registry.bind("default", "p", "n", TESTER)
+    error = refused(lambda: world.registry.bind("default", "p", "m", TESTER))
     assert error.message == (
         'Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n"'
     )

@@ -136,7 +136,7 @@ def test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted
         limits={"replacementsPerSecond": 0.5},
         health={"soak": 1, "nodeTimeout": "10m"},
     )
-    undo = refuse(world, "create", "system:kube-controller-manager", QUOTA)
+    undo = refuse(world, "create", "system:serviceaccount:kube-system:daemon-set-controller", QUOTA)
     world.until(lambda: any("pods-refused" in line for line in world.run.log))
     begun = world.run.engine.in_flight
     assert begun < 4
@@ -152,7 +152,7 @@ def test_faults_10_and_36_pods_that_are_refused_stop_the_deleting_and_are_quoted
 
 def test_a_refusal_that_lasts_fails_the_node_with_the_servers_words() -> None:
     world = World(8, events=True, daemonSets=[item(2)], health={"soak": 1, "nodeTimeout": "1m"})
-    undo = refuse(world, "create", "system:kube-controller-manager", QUOTA)
+    undo = refuse(world, "create", "system:serviceaccount:kube-system:daemon-set-controller", QUOTA)
 
     finish = world.finish()
 
