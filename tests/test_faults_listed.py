@@ -50,7 +50,7 @@ PROOFS: Final = {
     30: STRUCK,
     31: r"== \{'node-008', 'node-009'\}",  # those went first, for they were down
     32: STRUCK,
-    33: r"lost\.text|forget_revisions\(world\)",
+    33: rf"{STRUCK}|forget_revisions\(world\)|left_half_way\(world|pruned\.numbers == \[1\]",
     34: r"'kube-controller-manager may be down",
     35: r"len\(unscheduled\) == 1",
     36: r"undo\(\) > 0|times\(\) > 0",

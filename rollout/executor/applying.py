@@ -202,10 +202,10 @@ def _times(first: RunRecord, counts_from: str) -> StoredTimes:
 def _keep(client: Client, plan: Plan) -> str:
     """Keep what the run needs to go on and to go back; says why not: it goes on all the same."""
     try:
-        templates = old_templates(client, plan)
+        found = old_templates(client, plan)
     except ClusterError as error:
         return str(error)
-    return keep_plan(client, plan, templates)
+    return keep_plan(client, plan, {digest: old.template for digest, old in found.items()})
 
 
 def _answered(record: RunRecord, answers: list[ev.Decided], at: str) -> RunRecord:

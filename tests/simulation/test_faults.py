@@ -379,15 +379,37 @@ def test_fault_33_the_way_back_is_pinned_in_the_plan_and_verified_before_the_run
     with World(default_fleet(3, 1)) as world:
         plan = world.plan(spec())
         path = world.save(plan)
-        known = world.run("verify", path)
         forget_revisions(world)
-        lost = world.run("verify", path)
+        known = world.run("verify", path)
 
         digest = template_digest(world.daemon_set()["spec"]["template"])
-        assert [ds.current.template_digest for ds in plan.daemon_sets] == [digest]
-        assert (known.code, lost.code) == (ExitCode.DONE, ExitCode.STALE)
-        assert "to revision 1" in known.text
-        assert f"no revision holds the template of now (digest {digest})" in lost.text
+        assert [ds.stable.template_digest for ds in plan.daemon_sets] == [digest]
+        assert known.code == ExitCode.DONE
+        assert "to the template of now, which the run keeps" in known.text
+
+
+def test_fault_33_a_revision_that_is_deleted_in_mid_run_costs_no_untouched_node_its_pod() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        touched = {node for _, node in world.judge.deletes}
+        before = {_node(pod): pod["metadata"]["uid"] for pod in world.pods()}
+        (old,) = (r for r in world.cluster.store.scan(CONTROLLER_REVISIONS) if r["revision"] == 1)
+        name, registry = old["metadata"]["name"], world.cluster.registry
+        strike(
+            world,
+            command,
+            lambda: registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY),
+        )
+        command.interrupt()
+        assert command.end() == ExitCode.PAUSED
+        touched |= {node for _, node in world.judge.deletes}
+
+        assert world.run("rollback", "sim", *THERE).code == ExitCode.ROLLED_BACK
+        assert {pod["spec"]["containers"][0]["image"] for pod in world.pods()} == {"log-agent:2.3"}
+        after = {_node(pod): pod["metadata"]["uid"] for pod in world.pods()}
+        assert {node for node in after if after[node] != before[node]} == touched
+        assert len(touched) < 4
 
 
 def test_fault_33_without_the_old_template_nothing_is_taken_back_and_it_is_said() -> None:
