@@ -242,3 +242,22 @@ def test_fault_33_a_target_that_is_live_already_and_a_history_that_is_gone_leave
 
         assert "nothing tells which template its nodes had before" in shown.text
         assert "there is no way back from this plan; 'rollout undo log-agent" in shown.text
+
+
+def test_fault_33_a_run_that_ends_with_failed_nodes_keeps_the_template_before_it(
+    tmp_path: Path,
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        pruned = Pruned(world, limit=0)
+        for bad in ("log-agent:2.4@node-001", "log-agent:2.5"):
+            world.cluster.set_image_fault(bad, read_fault("unpullable"))
+        file = tmp_path / "spec.yaml"
+        whole = {"waves": [{"name": "all"}], "failure": {"maxFailures": 1}}
+        assert "failed nodes" in apply(world, file, "log-agent:2.4", **whole).text
+        world.advance(5.0)
+        assert pruned.numbers == [1]
+
+        done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
+
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}
