@@ -322,6 +322,21 @@ def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
         assert world.judge.deletes.total() == 4
 
 
+def test_fault_30_while_the_successor_of_what_a_human_deleted_is_down_nothing_is_deleted() -> None:
+    with World(default_fleet(6, 1)) as world:
+        world.cluster.set_image_fault(f"{NEW}@node-005", read_fault("never-ready"))
+        command = begin(world, spec(health={"soak": 1, "nodeTimeout": "30m"}))
+        after_deletes(world, 1)
+        strike(world, command, partial(delete_pod, world, "node-005"))
+        world.advance(120.0)
+        assert world.judge.deletes.total() == 1, "the budget of one is used up"
+        assert not command.over
+        world.cluster.set_image_fault(f"{NEW}@node-005", None)
+
+        assert command.end() == ExitCode.DONE
+        assert sorted(world.judge.deletes.values()) == [1] * 5
+
+
 def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
     with World(default_fleet(6, 1)) as world:
         command = begin(world)

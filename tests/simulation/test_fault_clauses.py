@@ -1,0 +1,99 @@
+"""What a numbered fault promises beside the run's end, clause by clause."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from rollout.errors import ExitCode
+from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.registry import PatchType
+from rollout.sim.resources import PODS
+from tests.simulation.faultworld import NEW, after_deletes, begin, pod_on, spec, strike
+from tests.simulation.virtual import SOMEBODY, World
+
+
+def test_fault_24_a_node_that_joins_is_listed_in_the_report_and_counts_in_no_budget() -> None:
+    with World(default_fleet(4, 1)) as world:
+        path = world.save(world.plan(spec()))
+        command = world.start("apply", path, "-o", "jsonl")
+        after_deletes(world, 1)
+        strike(world, command, lambda: world.cluster.join_node("node-new", zone="zone-a"))
+
+        assert command.end() == ExitCode.DONE
+        *_, last = map(json.loads, command.text.splitlines())
+        assert last["joined"] == ["node-new"]
+        assert "node-new" not in {node["node"] for node in last["nodes"]}
+
+
+def test_fault_31_while_others_use_up_the_budget_the_run_waits_and_fails_nothing() -> None:
+    """Updated nodes whose pods others take down are nothing that it could replace."""
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world, spec(1, health={"soak": 1, "nodeTimeout": "30m"}))
+        after_deletes(world, 2)
+        world.advance(3.0)
+        done = next(node for _, node in world.judge.deletes)
+        assert pod_on(world, done)["spec"]["containers"][0]["image"] == NEW
+        down = read_fault({"kind": "never-ready"})
+        world.cluster.set_image_fault(f"{NEW}@{done}", down)
+        name = pod_on(world, done)["metadata"]["name"]
+        strike(world, command, lambda: evicted(world, name))
+        world.advance(10.0)
+        before = world.judge.deletes.total()
+        world.advance(120.0)
+        assert world.judge.deletes.total() == before < 6, "the budget is used up by others"
+        assert not command.over
+        world.cluster.set_image_fault(f"{NEW}@{done}", None)
+
+        assert command.end() == ExitCode.DONE, command.text
+        assert "FAILED" not in command.text
+
+
+def evicted(world: World, name: str) -> None:
+    """Let a pod end as the kubelet ends one under pressure."""
+    status = {"status": {"phase": "Failed", "reason": "Evicted"}}
+    world.cluster.registry.patch(
+        PODS, "logging", name, status, PatchType.MERGE, SOMEBODY, subresource="status"
+    )
+
+
+def test_fault_35_an_image_that_no_registry_gives_away_stops_at_the_canary() -> None:
+    with World(default_fleet(12, 1)) as world:
+        world.cluster.set_image_fault(NEW, read_fault("unpullable"))
+        waves = [{"name": "canary", "size": 2}, {"name": "rest"}]
+        command = begin(world, spec(4, waves=waves))
+
+        assert command.end() == ExitCode.HELD
+        exposed = [p for p in world.pods() if p["spec"]["containers"][0]["image"] == NEW]
+        assert 0 < len(exposed) == world.judge.deletes.total() <= 2
+        assert "ErrImagePull" in command.text or "ImagePullBackOff" in command.text
+
+
+@pytest.mark.parametrize("good", [5, 9])
+def test_fault_43_a_disk_that_cannot_sync_is_asked_no_second_time(
+    monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    real, calls = os.fsync, []
+
+    def failing(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > good:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    with World(default_fleet(6, 1)) as world:
+        path = world.save(world.plan(spec()))
+        monkeypatch.setattr(os, "fsync", failing)
+        command = world.start("apply", path)
+
+        assert command.end() == ExitCode.HELD
+        assert len(calls) == good + 1, "what failed once is not asked again"
+        assert "Input/output error; nothing is written to the cluster without it" in command.text
+        before = world.judge.deletes.total()
+        assert 0 < before < 6
+        monkeypatch.setattr(os, "fsync", real)
+        assert world.run("apply", path).code == ExitCode.DONE
+        assert sorted(world.judge.deletes.values()) == [1] * 6
