@@ -48,11 +48,11 @@ PROOFS: Final = {
     28: r"second\.code == 10|deletes\(world\) == \[429\]",
     29: r"cluster_time\.asked > 0|ahead_s = jump_s",
     30: STRUCK,
-    31: r"== \{'node-008', 'node-009'\}",  # those went first, for they were down
+    31: rf"{STRUCK}|== \{{'node-008', 'node-009'\}}",  # those went first, for they were down
     32: STRUCK,
     33: rf"{STRUCK}|forget_revisions\(world\)|left_half_way\(world|pruned\.numbers == \[1\]",
     34: r"'kube-controller-manager may be down",
-    35: r"len\(unscheduled\) == 1",
+    35: r"len\(unscheduled\) == 1|'ErrImagePull' in",
     36: r"undo\(\) > 0|times\(\) > 0",
     37: r"f'zone \{zone\} is down: '",
     38: r"range\(1, ideal\.(writes|lines) \+ 1\)|kills >= 4",
@@ -60,7 +60,7 @@ PROOFS: Final = {
     40: r"'File too large' in done\.out",
     41: r"\.torn == len\(lines\[-1\]\) - 7",
     42: r"the chain is broken' in checked\.err|'are missing' in other\.found",
-    43: r"'File too large' in said\[0\]",
+    43: r"'File too large' in said\[0\]|len\(calls\) == good \+ 1",
     44: r"LARGEST|TOMBSTONES \+ 10",
     45: r"'rollout\.journal/v2' in refused\.err",
     46: r"'was made for cluster' in",
@@ -73,7 +73,7 @@ PROOFS: Final = {
     53: r"not back\.over|begin\(world\)\.end\(\) == ExitCode\.HELD|'deletionTimestamp' in",
     54: rf"{STRUCK}|'as asked for' in|'out of plan' in",
     55: r"most == 1|'a -> b -> a' in text",
-    56: rf"{STRUCK}|max_unavailable\.value == most",
+    56: rf"{STRUCK}|max_unavailable\.value == most|remove_node\(current\)",
 }
 _NAME = re.compile(r"test_faults?_(\d+(?:_and_\d+)*)_")
 

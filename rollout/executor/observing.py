@@ -138,9 +138,8 @@ def take_nodes(book: Book, nodes: Collection[Node], now: float) -> None:
         node_gone(book, name, now)
     for node in nodes:
         node_seen(book, node, now)
-    for step in book.steps.values():
-        if step.node and step.node not in listed:
-            node_gone(book, step.node, now)
+    for name in sorted(book.planned_nodes - listed):
+        node_gone(book, name, now)
     book.nodes_listed = True
 
 
@@ -172,7 +171,7 @@ def node_gone(book: Book, name: str, now: float) -> None:
     book.unreachable.since.pop(name, None)
     book.gone_nodes.add(name)
     for ds in book.daemon_sets.values():
-        ds.view.drop_node(name)
+        ds.node_left(name)
         ds.control.note_readiness(name, ready=True)
         step = ds.steps.get(name)
         if step is not None and step.state not in OVER:

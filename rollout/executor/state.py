@@ -160,6 +160,8 @@ class DaemonSetRun:
         self.target_hash = ""
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
+        self._base = {node.name for node in planned.nodes if node.fate != "ineligible"}
+        self._left: set[str] = set()  # nodes of the base that left the cluster
         self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
 
     @property
@@ -283,10 +285,30 @@ class DaemonSetRun:
 
     # Budget
 
+    def node_left(self, node: str) -> None:
+        """A node left the cluster: it is in no budget, and in the base of none."""
+        self.view.drop_node(node)
+        if node in self._base:
+            self._left.add(node)
+
+    def node_is_back(self, node: str, now: float) -> None:
+        """A node that left the cluster is back with its pod."""
+        self.view.take_node_back(node, now)
+        self._left.discard(node)
+
+    def as_it_is(self, limit: Limit) -> Limit:
+        """Return a limit of the plan, taken of the nodes that are left (updates.md 15)."""
+        return limit.without(len(self._left))
+
+    @property
+    def budget_text(self) -> str:
+        """The budget as a sentence: `maxUnavailable 10% of 37 = 4`."""
+        return f"{self.planned.budget_name} {self.as_it_is(self.planned.budget).text}"
+
     def budget(self, wave_limit: Limit | None) -> int:
         """Nodes that may be unavailable at once."""
-        own = self.planned.budget.value
-        return own if wave_limit is None else min(own, wave_limit.value)
+        own = self.as_it_is(self.planned.budget).value
+        return own if wave_limit is None else min(own, self.as_it_is(wave_limit).value)
 
     def has_room(self, run: StepRun, wave_limit: Limit | None) -> bool:
         """Whether starting the step keeps the budget (S1).

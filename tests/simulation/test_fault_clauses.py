@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from functools import partial
 
 import pytest
 
@@ -97,3 +98,43 @@ def test_fault_43_a_disk_that_cannot_sync_is_asked_no_second_time(
         monkeypatch.setattr(os, "fsync", real)
         assert world.run("apply", path).code == ExitCode.DONE
         assert sorted(world.judge.deletes.values()) == [1] * 6
+
+
+def test_fault_56_a_share_of_nodes_is_one_of_those_that_are_left() -> None:
+    """As Kubernetes resolves it at each look, but never more than the plan has said."""
+    with World(default_fleet(9, 1)) as world:
+        waves = [{"name": "canary", "size": 1}, {"name": "rest"}]
+        command = begin(world, spec("34%", waves=waves))
+        after_deletes(world, 1)
+        for number in range(4, 9):
+            strike(world, command, partial(world.cluster.remove_node, f"node-{number:03d}"))
+        most = 0
+
+        def over() -> bool:
+            nonlocal most
+            most = max(most, len(world.judge._by_us))
+            return command.over
+
+        world.wait_until(over)
+        assert command.code == ExitCode.DONE
+        assert most == 2, "34% of 4; it were 4 of the 9 before"
+        assert world.judge.deletes.total() == 4
+
+
+def test_fault_56_a_node_that_left_while_nobody_was_at_work_uses_up_no_budget() -> None:
+    """It was of the target already, so that the plan has no step for it."""
+    with World(default_fleet(6, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 3)
+        first.interrupt()
+        assert first.end() == ExitCode.PAUSED
+        second = begin(world)
+        after_deletes(world, 4)
+        second.kill()
+        current = next(node for _, node in world.judge.deletes)
+        world.cluster.remove_node(current)
+        world.advance(60.0)
+        again = world.run(*second.arguments)
+
+        assert again.code == ExitCode.DONE, again.text
+        assert world.judge.deletes.total() == 6
