@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,12 +72,18 @@ def test_fault_29_a_clock_that_is_set_in_mid_run_moves_no_deadline(
     assert result.duration_s < 300
 
 
+@dataclass
+class _OurClock:
+    ahead_s: float = 0.0
+    asked: int = 0
+
+
 @pytest.mark.parametrize("jump_s", [300.0, 86_400.0, -86_400.0])
 def test_fault_29_our_own_clock_that_is_set_in_mid_run_moves_no_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
 ) -> None:
     """Neither a deadline nor the soak nor the lease: all go by the monotonic clock."""
-    real, ours = time.time, SimpleNamespace(ahead_s=0.0, asked=0)
+    real, ours = time.time, _OurClock()
 
     def now() -> float:
         ours.asked += 1
