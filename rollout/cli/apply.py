@@ -15,6 +15,7 @@ from rollout.cli.options import (
     Forgiving,
     JournalOptions,
     cluster_options,
+    enforce_strategy_option,
     forgiving_options,
     grace_option,
     ignore_window_option,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @journal_option
 @allow_options
 @ignore_window_option
+@enforce_strategy_option
 @cluster_options
 def apply(
     *,
@@ -75,6 +77,7 @@ def apply(
     journal: JournalOptions,
     allowed: Allowed,
     ignore_window: bool,
+    enforce_strategy: bool,
     cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
@@ -111,6 +114,7 @@ def apply(
             journal,
             allowed,
             ignore_windows=ignore_window,
+            enforces_strategy=enforce_strategy,
             on_drift=on_drift,
             stop_at=stop_at,
             grace_s=grace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rollout.executor import guarding, returning, unreachable
+from rollout.executor import guarding, reasserting, returning, unreachable
 from rollout.executor.actions import ReadDaemonSet
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
@@ -199,6 +199,7 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     drift = ds.drift(seen)
     if drift:
         book.stop_for_drift(drift)
+        reasserting.drifted(book, ds, seen, now)
     elif ds.is_prepared(seen):  # before that, our own patch may yet set it
         _heed_min_ready(book, ds, float(seen.spec.min_ready_seconds), now)
     resolve(book, ds, now)

@@ -153,6 +153,7 @@ class DaemonSetRun:
         self.resolved = False  # the target revision is known
         self.unprepared = False  # it is restored as the plan found it, with no patch before
         self.patch_is_unsure = False  # no answer told what became of the last one
+        self.reasserted = self.reasserting = False  # OnDelete was set again, or is being set
         self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
         self.released_listed = False  # the handed-over pods are known
@@ -222,6 +223,19 @@ class DaemonSetRun:
             template_digest(seen.spec.template) == self.planned.target.template_digest
             and seen.spec.update_strategy == self.planned.final_strategy
             and not any(mark in seen.metadata.annotations for mark in marks.ALL)
+        )
+
+    def is_turned_back(self, seen: DaemonSet) -> bool:
+        """Whether nothing of what the run has set is changed but the OnDelete of its own."""
+        meta = seen.metadata
+        return (
+            not self.planned.owner_on_delete
+            and (meta.uid, meta.deletion_timestamp) == (self.planned.uid, None)
+            and template_digest(seen.spec.template) == self.planned.target.template_digest
+            and meta.annotations.get(marks.PLAN) == self._plan_digest
+            and marks.ORIGINAL_STRATEGY in meta.annotations
+            and seen.strategy_type != ON_DELETE
+            and self.phase not in (Phase.PREPARING, Phase.RESTORING, Phase.RESTORED)
         )
 
     def drift(self, seen: DaemonSet) -> str:
