@@ -284,7 +284,8 @@ SIGHTS: Final = (
         "enforced-as-left",
         "OnDelete is enforced over what somebody else has edited (S9)",
         "rollout/executor/state.py",
-        "            and template_digest(seen.spec.template) == self.planned.target.template_digest\n",
+        "            and template_digest(seen.spec.template) == "
+        "self.planned.target.template_digest\n",
         "",
         (f"{ENFORCING}test_fault_27_a_template_that_somebody_edits_is_nothing_to_enforce",),
     ),
