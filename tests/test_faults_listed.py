@@ -53,7 +53,7 @@ PROOFS: Final = {
     33: rf"{STRUCK}|forget_revisions\(world\)|left_half_way\(world|pruned\.numbers == \[1\]",
     34: r"'kube-controller-manager may be down",
     35: r"len\(unscheduled\) == 1|'ErrImagePull' in",
-    36: r"undo\(\) > 0|times\(\) > 0",
+    36: rf"{STRUCK}|undo\(\) > 0|times\(\) > 0",
     37: r"f'zone \{zone\} is down: '",
     38: r"range\(1, ideal\.(writes|lines) \+ 1\)|kills >= 4",
     39: r"early\.code == ExitCode\.LOCKED",

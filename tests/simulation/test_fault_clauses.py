@@ -12,7 +12,7 @@ import pytest
 from rollout.errors import ExitCode
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.registry import PatchType
-from rollout.sim.resources import PODS
+from rollout.sim.resources import NAMESPACES, PODS
 from tests.simulation.faultworld import NEW, after_deletes, begin, pod_on, spec, strike
 from tests.simulation.virtual import SOMEBODY, World
 
@@ -138,3 +138,37 @@ def test_fault_56_a_node_that_left_while_nobody_was_at_work_uses_up_no_budget() 
 
         assert again.code == ExitCode.DONE, again.text
         assert world.judge.deletes.total() == 6
+
+
+def test_fault_36_a_namespace_that_goes_away_ends_the_run_with_its_cause() -> None:
+    with World(default_fleet(6, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        registry = world.cluster.registry
+        strike(world, command, lambda: registry.delete(NAMESPACES, "", "logging", SOMEBODY))
+        began = world.clock.now()
+
+        assert command.end() == ExitCode.STALE, command.text
+        assert world.clock.now() - began < 60.0
+        assert "FAILED" not in command.text
+        assert "DaemonSet log-agent" in command.text.partition("stopping: ")[2]
+        assert world.judge.deletes.total() <= 2
+
+
+def test_fault_51_a_fleet_that_is_already_unhealthy_is_not_touched() -> None:
+    with World(default_fleet(20, 1)) as world:
+        world.cluster.set_image_fault("log-agent:2.3@node-007", read_fault("never-ready"))
+        world.advance(30.0)
+        down = pod_on(world, "node-007")
+        assert not any(
+            c["type"] == "Ready" and c["status"] == "True" for c in down["status"]["conditions"]
+        )
+        gate = {"name": "baseline", "kind": "pods", "at": "preflight", "deadline": "1m"}
+        command = begin(world, spec(gates=[gate]))
+
+        assert command.end() == ExitCode.HELD, command.text
+        assert "already unhealthy: 1 of 20 pods are unavailable before the start" in command.text
+        assert not world.judge.writes
+        world.cluster.set_image_fault("log-agent:2.3@node-007", None)
+        world.advance(30.0)
+        assert world.run(*command.arguments).code == ExitCode.DONE
