@@ -238,7 +238,7 @@ def test_fault_15_a_list_from_the_past_is_refused(tmp_path: Path) -> None:
         assert world.hits("past") == world.hits("gone") == 1
         all_done_once(world, result)
         asked = [e for e in world.entries() if e.verb == "list" and "/pods?" in e.path]
-        # Both watches of pods begin with one; behind `gone` comes the old one, and one in its place.
+        # Both watches of pods begin with one; behind `gone` comes the old one, and another.
         assert sum(e.user == "runner" for e in asked) >= 4
 
 
