@@ -15,6 +15,7 @@ from rollout.cli.options import (
     Forgiving,
     JournalOptions,
     cluster_options,
+    enforce_strategy_option,
     forgiving_options,
     grace_option,
     ignore_window_option,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 @allow_options
 @signers_options
 @ignore_window_option
+@enforce_strategy_option
 @cluster_options
 def apply(
     *,
@@ -79,6 +81,7 @@ def apply(
     allowed: Allowed,
     signers: Signers,
     ignore_window: bool,
+    enforce_strategy: bool,
     cluster: ClusterOptions,
 ) -> int:
     """Carry out a saved PLAN, or plan a spec (-f) and carry that out.
@@ -116,6 +119,7 @@ def apply(
             journal,
             allowed,
             ignore_windows=ignore_window,
+            enforces_strategy=enforce_strategy,
             on_drift=on_drift,
             stop_at=stop_at,
             grace_s=grace,

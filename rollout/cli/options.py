@@ -129,6 +129,15 @@ def ignore_window_option(command: F) -> F:
     )(command)
 
 
+def enforce_strategy_option(command: F) -> F:
+    """Add `--enforce-strategy`."""
+    return click.option(
+        "--enforce-strategy",
+        is_flag=True,
+        help="Set OnDelete again, once, where somebody turns it back in mid-run; the run holds.",
+    )(command)
+
+
 forgiving_options = gathered(
     "forgiving",
     Forgiving,

@@ -23,6 +23,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, NotFound, Rejected, UsageError
 from rollout.executor.earlier import is_unproven, template_before
+from rollout.executor.oldtemplates import kept_earlier
 from rollout.executor.runs import (
     FoundRecord,
     past_runs,
@@ -97,7 +98,8 @@ def make_plan(
         rules, watched = loaded.spec.spec.nodes, frozenset[str]()
         if is_unproven(live.metadata.uid, digest, runs):
             watched = unproven(fleet, completed.template, rules, now)
-        subjects.append(Subject(fleet, completed, selecting, released, watched, led_from))
+        kept = _kept(client, fleet, led_from, records)
+        subjects.append(Subject(fleet, completed, selecting, released, watched, led_from, kept))
     return build_plan(
         *(loaded, subjects, version, now),
         own_node=_own_node(client),
@@ -129,6 +131,19 @@ def _records(client: Client, namespace: str) -> list[FoundRecord]:
         return read_records_widely(client, namespace)
     except Forbidden:
         return []
+
+
+def _kept(
+    client: Client, fleet: Fleet, digest: str, records: Sequence[FoundRecord]
+) -> frozenset[str]:
+    """Return the digest, where the history has lost its template and an earlier run keeps it."""
+    if not digest or any(template_digest(item.template) == digest for item in fleet.revisions):
+        return frozenset()
+    try:
+        kept = kept_earlier(client, fleet.daemon_set.metadata.uid, digest, records)
+    except Forbidden:
+        return frozenset()
+    return frozenset() if kept is None else frozenset({digest})
 
 
 def _own_node(client: Client) -> str:

@@ -12,6 +12,7 @@ from rollout.cli.options import (
     ClusterOptions,
     JournalOptions,
     cluster_options,
+    enforce_strategy_option,
     forgiving_options,
     grace_option,
     ignore_window_option,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @allow_options
 @signers_options
 @ignore_window_option
+@enforce_strategy_option
 @cluster_options
 def resume(
     *,
@@ -63,6 +65,7 @@ def resume(
     allowed: Allowed,
     signers: Signers,
     ignore_window: bool,
+    enforce_strategy: bool,
     cluster: ClusterOptions,
 ) -> int:
     """Go on with a run of ROLLOUT that was paused, held or killed; from any machine.
@@ -91,6 +94,7 @@ def resume(
                 journal,
                 allowed,
                 ignore_windows=ignore_window,
+                enforces_strategy=enforce_strategy,
                 stop_at=stop_at,
                 grace_s=grace,
                 junit=junit,

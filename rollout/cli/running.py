@@ -72,6 +72,7 @@ def carry_out_plan(
     stop_at: str | None = None,
     ignore_windows: bool = False,
     grace_s: float = GRACE_S,
+    enforces_strategy: bool = False,
     junit: Path | None = None,
     signed: Signed | None = None,
 ) -> tuple[ExitCode, Result]:
@@ -87,6 +88,7 @@ def carry_out_plan(
         on_drift: what to do about nodes and pods that changed since the plan was made.
         stop_at: name or number of the wave behind which it ends; None: it goes on.
         grace_s: how long a signal waits for what is in flight.
+        enforces_strategy: OnDelete is set again, once, where somebody turns it back.
         junit: where the result is written as JUnit XML; None: nowhere.
         signed: whose signature of the plan was checked; None: it needs none.
 
@@ -101,7 +103,7 @@ def carry_out_plan(
         gates = _without_windows(gates, format_time(client.server_time()))
     reporter = reporter_for(output, session.told)
     inbox = Inbox()
-    tuning = Tuning(grace_s=grace_s)
+    tuning = Tuning(grace_s=grace_s, enforces_strategy=enforces_strategy)
     about = about_plan(plan, session.record)
     teller = teller_for(client, about, allowed, reporter, output, verb_of(session))
     told = Told(reporter, teller.notifier)

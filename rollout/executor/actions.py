@@ -27,6 +27,13 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
+class Reassert:
+    """Set OnDelete again, which somebody has turned back in mid-run."""
+
+    daemon_set: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePod:
     """Delete one pod, with its UID as precondition."""
 
@@ -147,6 +154,7 @@ class Finish:
 Action: TypeAlias = (
     Prepare
     | Restore
+    | Reassert
     | PodWrite
     | ReadPod
     | ReadDaemonSet

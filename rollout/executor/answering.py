@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rollout.executor import advancing, observing, settling, storedtimes, terms
+from rollout.executor import advancing, observing, reasserting, settling, storedtimes, terms
 from rollout.executor import events as ev
 from rollout.executor.actions import (
     DeletePod,
@@ -17,6 +17,7 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    Reassert,
     ReleasePod,
     Restore,
     TakeBack,
@@ -42,6 +43,8 @@ def answered(book: Book, event: ev.Answered, now: float) -> None:
             _prepare_answered(book, book.daemon_sets[name], event, now)
         case Restore(name):
             _restore_answered(book, book.daemon_sets[name], event, now)
+        case Reassert(name):
+            reasserting.answered(book, book.daemon_sets[name], event, now)
         case DeletePod() | ReleasePod() | TakeBack():
             _write_answered(book, event.action, event, now)
         case ReadPod(write):
@@ -95,6 +98,8 @@ def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: floa
         case ev.Answer.ACCEPTED:
             if ds.live is None:
                 observing.stays_behind(book, ds)
+            elif ds.reasserting:
+                reasserting.look(book, ds)
             else:
                 _look_at_patch(book, ds, now)
         case ev.Answer.NOT_FOUND:

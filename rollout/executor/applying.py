@@ -208,9 +208,10 @@ def _times(first: RunRecord, counts_from: str) -> StoredTimes:
 def _keep(client: Client, plan: Plan, signed: Signed | None) -> str:
     """Keep what the run needs to go on and to go back; says why not: it goes on all the same."""
     try:
-        templates = old_templates(client, plan)
+        found = old_templates(client, plan)
     except ClusterError as error:
         return str(error)
+    templates = {digest: old.template for digest, old in found.items()}
     return keep_plan(client, plan, templates, signed.signature if signed is not None else b"")
 
 

@@ -73,6 +73,7 @@ class Book:
         carried: what an earlier process of this run has written down of its gates.
         times: the same of its nodes and deadlines.
         ignore_windows: somebody wants the run to go on outside of its windows.
+        enforces_strategy: OnDelete is set again, once, where somebody turns it back.
         joins: it is told of its own record and of other runs (`claims`); else it is alone.
     """
 
@@ -100,12 +101,13 @@ class Book:
         carried: Carried | None = None,
         times: StoredTimes | None = None,
         ignore_windows: bool = False,
+        enforces_strategy: bool = False,
         joins: bool = False,
     ) -> None:
         self.plan = plan
         self.nodes: dict[str, Node] = {}
         self.gone_nodes: set[str] = set()
-        self.grace_s, self.blind_s = grace_s, blind_s
+        self.grace_s, self.blind_s, self.enforces_strategy = grace_s, blind_s, enforces_strategy
         self.stop_why = ""  # why the run pauses: the user's wish, mostly; or ""
         self.pause_why = ""  # the same where the run itself wished it
         self.hold_why = ""  # why the run has failed, or ""

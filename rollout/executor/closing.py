@@ -8,6 +8,7 @@ from contextlib import suppress
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_fleet, read_nodes
 from rollout.errors import ClusterError, StaleError, Withheld
+from rollout.executor.earlier import went_well
 from rollout.executor.ending import ended_as_asked, ending
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
@@ -37,9 +38,14 @@ def close(run: Held, result: Result) -> RunRecord:
         return ending(run.session.record, result, now, number)
     if record.phase in ENDED:
         with suppress(ClusterError):  # a rest that the next run of this name overwrites
-            back = record.phase == "aborted"
+            back = record.phase == "aborted" or _has_failed_nodes(record)
             forget_plan(run.client, result.plan.namespace, record.name, way_back=back)
     return record
+
+
+def _has_failed_nodes(record: RunRecord) -> bool:
+    """Whether the next plan may have to lead back behind this run."""
+    return record.phase == "complete" and not went_well(record)
 
 
 def _patiently(run: Held, change: Callable[[RunRecord], RunRecord]) -> RunRecord:

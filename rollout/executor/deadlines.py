@@ -106,7 +106,7 @@ def _cause(ds: DaemonSetRun) -> str:
         return f"the controller has not observed the new template of DaemonSet {ds.name}"
     if ds.waits and ds.view.used and not ds.view.held:
         names = cut(sorted(ds.view.used))
-        return f"the budget of DaemonSet {ds.name} ({ds.planned.budget_text}) is used up by {names}"
+        return f"the budget of DaemonSet {ds.name} ({ds.budget_text}) is used up by {names}"
     return ""
 
 

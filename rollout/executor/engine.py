@@ -23,6 +23,7 @@ from rollout.executor import (
     gating,
     guarding,
     observing,
+    reasserting,
     rules,
     settling,
     sight,
@@ -162,7 +163,9 @@ class Engine(Book):
             self.actions.append(finish)
 
     def _must_watch(self) -> bool:
-        """Whether nodes in flight keep the run from its end."""
+        """Whether nodes in flight, or a patch, keep the run from its end."""
+        if reasserting.is_open(self):
+            return True
         if self.sight.went_back or gatestop.goes_back(self) or self._goes_back():
             return any(run.awaiting_answer for run in self.busy_nodes.values())
         if self.drift_why or self.hold_outcome in (Outcome.HELD, Outcome.REFUSED):

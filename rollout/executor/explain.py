@@ -141,9 +141,9 @@ def _limit(engine: Engine, ds: DaemonSetRun) -> str:
     """Name the limit that holds for the next step: the run's own, or a lower one of its wave."""
     wave = engine.plan.waves[min(run.step.wave for run in ds.heads()) - 1]
     limit = wave.max_unavailable
-    if limit is None or limit.value >= ds.planned.budget.value:
-        return ds.planned.budget_text
-    return f"maxUnavailable {limit.text} of wave {wave.name}"
+    if limit is None or ds.as_it_is(limit).value >= ds.budget(None):
+        return ds.budget_text
+    return f"maxUnavailable {ds.as_it_is(limit).text} of wave {wave.name}"
 
 
 def _waiting_between_waves(engine: Engine, now: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rollout.executor import guarding, returning, unreachable
+from rollout.executor import guarding, reasserting, returning, unreachable
 from rollout.executor.actions import ReadDaemonSet
 from rollout.executor.believing import disbelief
 from rollout.executor.book import Book
@@ -138,9 +138,8 @@ def take_nodes(book: Book, nodes: Collection[Node], now: float) -> None:
         node_gone(book, name, now)
     for node in nodes:
         node_seen(book, node, now)
-    for step in book.steps.values():
-        if step.node and step.node not in listed:
-            node_gone(book, step.node, now)
+    for name in sorted(book.planned_nodes - listed):
+        node_gone(book, name, now)
     book.nodes_listed = True
 
 
@@ -172,7 +171,7 @@ def node_gone(book: Book, name: str, now: float) -> None:
     book.unreachable.since.pop(name, None)
     book.gone_nodes.add(name)
     for ds in book.daemon_sets.values():
-        ds.view.drop_node(name)
+        ds.node_left(name)
         ds.control.note_readiness(name, ready=True)
         step = ds.steps.get(name)
         if step is not None and step.state not in OVER:
@@ -200,6 +199,7 @@ def daemon_set_seen(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -
     drift = ds.drift(seen)
     if drift:
         book.stop_for_drift(drift)
+        reasserting.drifted(book, ds, seen, now)
     elif ds.is_prepared(seen):  # before that, our own patch may yet set it
         _heed_min_ready(book, ds, float(seen.spec.min_ready_seconds), now)
     resolve(book, ds, now)

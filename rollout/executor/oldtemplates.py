@@ -1,22 +1,36 @@
 """The templates that a run may have to go back to, kept by ourselves.
 
 The controller forgets a revision as soon as no pod is of it and `revisionHistoryLimit` is used up
-(behaviour.md 4.3); with a limit of 0 that is when the last node is replaced.
+(behaviour.md 4.3); with a limit of 0 that is when the last node is replaced. A run keeps them in
+its store, and one that follows a run which was left half-way takes over what that one has kept.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_daemon_set, read_revisions
 from rollout.errors import StaleError
 from rollout.executor.planstore import read_kept_template
+from rollout.executor.runs import FoundRecord, past_runs, read_records_widely
 from rollout.fleet.objects import ControllerRevision, JsonObject, Meta
 from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
-from rollout.planner.plan import Plan
+from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.planner.rollback import revision_before
 
-Templates = dict[str, JsonObject]  # by `template_digest`
+
+@dataclass(frozen=True, slots=True)
+class OldTemplate:
+    """What a rollback goes back to, and what holds it."""
+
+    template: JsonObject
+    holder: str  # behind "to"
+
+
+Templates = dict[str, OldTemplate]  # by `template_digest`
 
 
 def old_templates(client: Client, plan: Plan) -> Templates:
@@ -27,13 +41,77 @@ def old_templates(client: Client, plan: Plan) -> Templates:
     """
     found: Templates = {}
     for ds in plan.daemon_sets:
-        live, _ = read_daemon_set(client, ds.namespace, ds.name)
-        known = [live.spec.template]
-        if template_digest(live.spec.template) != ds.stable.template_digest:
-            known = [item.template for item in read_revisions(client, live)]
-        found |= {digest: t for t in known if (digest := template_digest(t))}
-    wanted = {ds.stable.template_digest for ds in plan.daemon_sets}
-    return {digest: found[digest] for digest in sorted(wanted & found.keys())}
+        old = _old_template(client, plan.namespace, ds)
+        if old is not None:
+            found[ds.stable.template_digest] = old
+    return found
+
+
+def _old_template(client: Client, namespace: str, ds: PlannedDaemonSet) -> OldTemplate | None:
+    live, _ = read_daemon_set(client, ds.namespace, ds.name)
+    wanted = ds.stable.template_digest
+    if template_digest(live.spec.template) == wanted:
+        return OldTemplate(live.spec.template, "the template of now, which the run keeps")
+    for item in read_revisions(client, live):
+        if template_digest(item.template) == wanted:
+            return OldTemplate(item.template, f"revision {item.revision}")
+    records = read_records_widely(client, namespace)
+    template = kept_earlier(client, ds.uid, wanted, records)
+    if template is None:
+        return None
+    return OldTemplate(template, "the template that an earlier run keeps")
+
+
+def kept_earlier(
+    client: Client, uid: str, digest: str, records: Iterable[FoundRecord]
+) -> JsonObject | None:
+    """Return a template that a run has led from, where that run still keeps it.
+
+    Args:
+        client: of the cluster.
+        uid: of the DaemonSet.
+        digest: `template_digest` of the template.
+        records: all records that are known.
+
+    Raises:
+        ClusterError: when the cluster cannot be read.
+    """
+    for found in records:
+        subjects = (ds for run in past_runs([found]) for ds in run.daemon_sets)
+        if any((ds.uid, ds.previous_digest) == (uid, digest) for ds in subjects):
+            template = read_kept_template(client, found.namespace, found.name, digest)
+            if template is not None:
+                return template
+    return None
+
+
+def require_way_back(client: Client, plan: Plan) -> None:
+    """Refuse a plan whose rollback has lost its aim since: a new plan says what is left.
+
+    Args:
+        client: of the cluster.
+        plan: that shall begin.
+
+    Raises:
+        StaleError: names the DaemonSets; nothing was written.
+        ClusterError: when the cluster cannot be read.
+    """
+    # What is live is kept when the run begins; where the target is, the plan said that none is.
+    apart = [
+        ds
+        for ds in plan.daemon_sets
+        if ds.stable.template_digest not in (ds.current.template_digest, ds.target.template_digest)
+    ]
+    if plan.goes_back or not apart:
+        return
+    held = old_templates(client, plan)
+    lost = [ds for ds in apart if ds.stable.template_digest not in held]
+    if lost:
+        names = ", ".join(f"{ds.key}, digest {ds.stable.template_digest}" for ds in lost)
+        raise StaleError(
+            f"nothing holds the template that a rollback leads to any more (DaemonSet {names}); "
+            "make a new plan, which says where a rollback leads now; nothing was changed"
+        )
 
 
 def revision_to_go_to(

@@ -65,6 +65,13 @@ def restore_patch(planned: PlannedDaemonSet, live: DaemonSet) -> JsonObject:
     return _patch(planned, live, annotations, spec)
 
 
+def reassert_patch(live: DaemonSet) -> JsonObject:
+    """Return the patch that sets OnDelete again, and nothing else."""
+    metadata = {"uid": live.metadata.uid, "resourceVersion": live.metadata.resource_version}
+    strategy = {"type": "OnDelete", "rollingUpdate": None}
+    return {"metadata": metadata, "spec": {"updateStrategy": strategy}}
+
+
 def release_patch(planned: PlannedDaemonSet, uid: str, run_id: str) -> JsonObject:
     """Return the merge patch that hands an old pod over: it loses the label, we can find it.
 

@@ -10,8 +10,8 @@ from typing import Literal
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_selecting
 from rollout.errors import Forbidden, NotFound
+from rollout.executor.oldtemplates import old_templates
 from rollout.fleet.objects import parse_time
-from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.gates.permissions import accesses
 from rollout.notifyspec import EventsSink
@@ -81,8 +81,7 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
     checks += _drift(plan, fleets, client.server_time())
     for ds in plan.daemon_sets:
         checks += _budgets(client, ds, fleets[ds.name])
-        checks.append(_way_back(ds, fleets[ds.name]))
-    return checks
+    return checks + _ways_back(client, plan)
 
 
 def require_permissions(client: Client, plan: Plan) -> None:
@@ -194,11 +193,15 @@ def _budgets(client: Client, ds: PlannedDaemonSet, fleet: Fleet) -> list[Check]:
     ]
 
 
-def _way_back(ds: PlannedDaemonSet, fleet: Fleet) -> Check:
-    """Whether the template of before the run will still be remembered."""
-    what = f"DaemonSet {ds.key} can go back"
-    for revision in fleet.revisions:
-        if template_digest(revision.template) == ds.current.template_digest:
-            return Check("way back", what, "ok", f"to revision {revision.revision}")
-    detail = f"no revision holds the template of now (digest {ds.current.template_digest})"
-    return Check("way back", what, "failed", detail)
+def _ways_back(client: Client, plan: Plan) -> list[Check]:
+    """Whether what a rollback leads to is held by anything (faults.md 33)."""
+    held = old_templates(client, plan)
+    checks = []
+    for ds in plan.daemon_sets:
+        what, digest = f"DaemonSet {ds.key} can go back", ds.stable.template_digest
+        if digest in held:
+            checks.append(Check("way back", what, "ok", f"to {held[digest].holder}"))
+            continue
+        detail = f"nothing holds the template that a rollback leads to (digest {digest})"
+        checks.append(Check("way back", what, "failed", detail))
+    return checks

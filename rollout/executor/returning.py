@@ -50,7 +50,7 @@ def node_returned(book: Book, name: str, now: float) -> None:
         gone = run is not None and run.state is StepState.GONE
         if ds not in kept and not (gone and run is not None and run.asked_at):
             continue
-        ds.view.take_node_back(name, now)
+        ds.node_is_back(name, now)
         if run is not None and gone and ds.phase not in _CLOSED:
             _begin_anew(book, ds, run, now)
             open_again += [run] if run.state is StepState.READY else []

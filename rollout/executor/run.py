@@ -27,6 +27,7 @@ from rollout.executor.actions import (
     Outcome,
     PodWrite,
     Prepare,
+    Reassert,
     ReleasePod,
     Restore,
 )
@@ -265,6 +266,7 @@ class _Loop:
             carried=self.gatekeeping.carried,
             times=self.lasting.earlier,
             ignore_windows=self.gatekeeping.ignore_windows,
+            enforces_strategy=self.tuning.enforces_strategy,
             joins=True,
         )
         if self.watches.is_narrow:
@@ -351,7 +353,7 @@ class _Loop:
             return actions
         for action in actions:
             if isinstance(action, WRITES):
-                again = isinstance(action, Prepare | Restore)
+                again = isinstance(action, Prepare | Restore | Reassert)
                 answer = ev.Answer.REFUSED if again else ev.Answer.NOT_DONE
                 why = self.log.failed
                 self.inbox.put(ev.Answered(action, answer, why, exit_code=ExitCode.HELD))
@@ -366,7 +368,7 @@ class _Loop:
         if isinstance(action, LookFor):
             self.writers.submit(self._look_for, action.other)
             return
-        if isinstance(action, Prepare | Restore | PodWrite | Claim):
+        if isinstance(action, Prepare | Restore | Reassert | PodWrite | Claim):
             self._open_record()
         if isinstance(action, Claim):
             self.announcement = announce_all(self.scribe, self.engine, self.now())

@@ -22,6 +22,7 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    Reassert,
     ReleasePod,
     Restore,
     TakeBack,
@@ -41,10 +42,11 @@ from rollout.journal.file import (
 )
 from rollout.journal.place import Place, series, successor
 
-WRITES = (Prepare, Restore, DeletePod, ReleasePod, TakeBack)
+WRITES = (Prepare, Restore, Reassert, DeletePod, ReleasePod, TakeBack)
 _VERBS: dict[type[Action], str] = {
     Prepare: "prepare",
     Restore: "restore",
+    Reassert: "reassert",
     DeletePod: "delete",
     ReleasePod: "release",
     TakeBack: "take back",
@@ -259,7 +261,7 @@ def journal_file(place: Place, cluster_uid: str, rollout: str, run_id: str) -> P
 def _action(action: Action) -> dict[str, Any]:
     fields: dict[str, Any] = {"action": _VERBS[type(action)]}
     match action:
-        case Prepare(name) | Restore(name):
+        case Prepare(name) | Restore(name) | Reassert(name):
             fields["daemonSet"] = name
         case DeletePod(name, node, pod, uid) | ReleasePod(name, node, pod, uid):
             fields |= {"daemonSet": name, "node": node, "pod": pod, "uid": uid}

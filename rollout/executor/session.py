@@ -12,6 +12,7 @@ from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
 from rollout.executor.earlier import went_well
 from rollout.executor.keeper import Keeper
+from rollout.executor.oldtemplates import require_way_back
 from rollout.executor.precheck import require_permissions
 from rollout.executor.record import ENDED, RunRecord, new_record
 from rollout.executor.runlog import told_before
@@ -78,8 +79,8 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     Raises:
         AlreadyApplied: when a run has completed this plan.
         StaleError: when a run has ended it in another way, when it would pass over what another run
-            has not got past, or the plan has expired, or is for another cluster, or another release
-            of Kubernetes.
+            has not got past, when its rollback has lost its aim, when it has expired, or is for
+            another cluster, or another release of Kubernetes.
         Forbidden: when a permission is missing that the run will need.
         ClusterError: when the cluster cannot be read.
     """
@@ -114,6 +115,7 @@ def begin(client: Client, plan: Plan, place: Place, *, recover: bool = False) ->
     require_no_open_question(client, found, plan)
     check_release(client, plan.cluster.version)
     require_permissions(client, plan)
+    require_way_back(client, plan)
     record = new_record(plan, secrets.token_hex(4), format_time(client.server_time()), whoami())
     record = in_place_of(found, record)
     return Session(keeper, record, cluster_uid, resumed=False, place=place, recover=recover)

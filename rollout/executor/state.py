@@ -153,6 +153,7 @@ class DaemonSetRun:
         self.resolved = False  # the target revision is known
         self.unprepared = False  # it is restored as the plan found it, with no patch before
         self.patch_is_unsure = False  # no answer told what became of the last one
+        self.reasserted = self.reasserting = False  # OnDelete was set again, or is being set
         self.gone = False  # it was deleted, or another one has its name now
         self.listed = False  # the pods are known
         self.released_listed = False  # the handed-over pods are known
@@ -160,6 +161,8 @@ class DaemonSetRun:
         self.target_hash = ""
         self.target_generation: str | None = None
         self._plan_digest = plan_digest
+        self._base = {node.name for node in planned.nodes if node.fate != "ineligible"}
+        self._left: set[str] = set()  # nodes of the base that left the cluster
         self._lanes: dict[tuple[Lane, str], list[tuple[int, StepRun]]] = {}
 
     @property
@@ -220,6 +223,19 @@ class DaemonSetRun:
             template_digest(seen.spec.template) == self.planned.target.template_digest
             and seen.spec.update_strategy == self.planned.final_strategy
             and not any(mark in seen.metadata.annotations for mark in marks.ALL)
+        )
+
+    def is_turned_back(self, seen: DaemonSet) -> bool:
+        """Whether nothing of what the run has set is changed but the OnDelete of its own."""
+        meta = seen.metadata
+        return (
+            not self.planned.owner_on_delete
+            and (meta.uid, meta.deletion_timestamp) == (self.planned.uid, None)
+            and template_digest(seen.spec.template) == self.planned.target.template_digest
+            and meta.annotations.get(marks.PLAN) == self._plan_digest
+            and marks.ORIGINAL_STRATEGY in meta.annotations
+            and seen.strategy_type != ON_DELETE
+            and self.phase not in (Phase.PREPARING, Phase.RESTORING, Phase.RESTORED)
         )
 
     def drift(self, seen: DaemonSet) -> str:
@@ -283,10 +299,30 @@ class DaemonSetRun:
 
     # Budget
 
+    def node_left(self, node: str) -> None:
+        """A node left the cluster: it is in no budget, and in the base of none."""
+        self.view.drop_node(node)
+        if node in self._base:
+            self._left.add(node)
+
+    def node_is_back(self, node: str, now: float) -> None:
+        """A node that left the cluster is back with its pod."""
+        self.view.take_node_back(node, now)
+        self._left.discard(node)
+
+    def as_it_is(self, limit: Limit) -> Limit:
+        """Return a limit of the plan, taken of the nodes that are left (updates.md 15)."""
+        return limit.without(len(self._left))
+
+    @property
+    def budget_text(self) -> str:
+        """The budget as a sentence: `maxUnavailable 10% of 37 = 4`."""
+        return f"{self.planned.budget_name} {self.as_it_is(self.planned.budget).text}"
+
     def budget(self, wave_limit: Limit | None) -> int:
         """Nodes that may be unavailable at once."""
-        own = self.planned.budget.value
-        return own if wave_limit is None else min(own, wave_limit.value)
+        own = self.as_it_is(self.planned.budget).value
+        return own if wave_limit is None else min(own, self.as_it_is(wave_limit).value)
 
     def has_room(self, run: StepRun, wave_limit: Limit | None) -> bool:
         """Whether starting the step keeps the budget (S1).

@@ -1,4 +1,7 @@
-"""How long the parts of a run that carry no meaning for its plan may take; tests shorten them."""
+"""What is chosen for a run beside its plan, mostly how long its own parts may take.
+
+Tests shorten these.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from rollout.executor.leaseprotocol import DURATION_S
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """All in seconds.
+    """Times in seconds.
 
     Attributes:
         lease_s: after which a silent holder of the lock counts as dead.
@@ -19,6 +22,7 @@ class Tuning:
         grace_s: how long what is in flight is awaited after somebody wants the run to stop.
         blind_s: the same, while nothing of the cluster can be seen.
         watch: when a watch gives up on a connection.
+        enforces_strategy: OnDelete is set again, once, where somebody turns it back.
     """
 
     lease_s: float = DURATION_S
@@ -26,6 +30,7 @@ class Tuning:
     grace_s: float = GRACE_S
     blind_s: float = BLIND_S
     watch: Timing = DEFAULT_TIMING
+    enforces_strategy: bool = False
 
 
 DEFAULT_TUNING = Tuning()

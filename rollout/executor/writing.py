@@ -29,6 +29,7 @@ from rollout.executor.actions import (
     Prepare,
     ReadDaemonSet,
     ReadPod,
+    Reassert,
     ReleasePod,
     Restore,
     TakeBack,
@@ -36,6 +37,7 @@ from rollout.executor.actions import (
 from rollout.executor.engine import Engine
 from rollout.executor.patches import (
     prepare_patch,
+    reassert_patch,
     release_patch,
     restore_patch,
     take_back_patch,
@@ -126,6 +128,8 @@ class Writer:
                 ds = self._engine.daemon_sets[name]
                 assert ds.live is not None
                 return self._patched(action, name, restore_patch(ds.planned, ds.live))
+            case Reassert(name):
+                return self._reasserted(action, name)
             case DeletePod(name, _, pod, uid):
                 self._fresh(began).delete(self._pod_path(name, pod), uid=uid)
             case ReleasePod(name, _, pod, uid):
@@ -173,6 +177,16 @@ class Writer:
         generation = seen.metadata.generation
         self._put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED, generation=generation)
+
+    def _reasserted(self, action: Action, name: str) -> ev.Answered:
+        """Set OnDelete, in nothing but the state in which it was turned back."""
+        live = self._engine.daemon_sets[name].live
+        if live is None or not self._engine.daemon_sets[name].is_turned_back(live):
+            return ev.Answered(action, ev.Answer.CONFLICT)
+        body = reassert_patch(live)
+        seen = self._client.patch(self._path(name), body, PatchKind.STRATEGIC, DaemonSet)
+        self._put(ev.DaemonSetSeen(name, seen))
+        return ev.Answered(action, ev.Answer.ACCEPTED)
 
     def _read_pod(self, write: PodWrite) -> None:
         name, path = write.daemon_set, self._pod_path(write.daemon_set, write.pod)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rollout.fleet.objects import Node
-from rollout.planner.plan import PlannedDaemonSet
+from rollout.planner.plan import WAY_BACK, PlannedDaemonSet, PlannedNode
 from rollout.planner.waves import wave_rules
 from rollout.quantity import cut
 from rollout.spec import Body, LoadedSpec
@@ -33,6 +33,35 @@ def plan_warnings(
         warnings.extend(_manager_warnings(ds))
         warnings.extend(_hand_over_warnings(ds))
     return warnings
+
+
+def way_back_warning(ds: PlannedDaemonSet, led_from: str) -> list[str]:
+    """Say so when a rollback cannot lead back to where all was well (faults.md 33).
+
+    Args:
+        ds: of the plan.
+        led_from: digest of the template that an unfinished run to the live one came from; "" when
+            there is no such run.
+    """
+    if ds.target_kind == WAY_BACK:
+        return []
+    stays = ds.stable.template_digest == ds.target.template_digest
+    if led_from and led_from not in (ds.stable.template_digest, ds.target.template_digest):
+        why = f"the template of before the unfinished run (digest {led_from}) is kept nowhere "
+        why += "any more"
+    elif stays and any(_is_replaced(ds, node) for node in ds.nodes):
+        why = "nothing tells which template its nodes had before"
+    else:
+        return []
+    if not stays:
+        return [f"DaemonSet {ds.name}: {why}: a rollback leads to revision {ds.stable.revision}"]
+    cure = f"'rollout undo {ds.name} -n {ds.namespace} --to-revision N' goes to one that you name"
+    return [f"DaemonSet {ds.name}: {why}: there is no way back from this plan; {cure}"]
+
+
+def _is_replaced(ds: PlannedDaemonSet, node: PlannedNode) -> bool:
+    pod = node.pod
+    return node.fate == "update" and pod is not None and pod.hash != ds.target.hash
 
 
 def _label_warnings(body: Body, nodes: Mapping[str, Node]) -> list[str]:

@@ -15,7 +15,8 @@ from rollout.spec import DaemonSetItem
 
 def resolved(amount: Amount, base: int) -> Limit:
     """Return the number with the sentence that explains it."""
-    return Limit(value=amount.resolve(base), text=amount.explain(base))
+    number, text = amount.resolve(base), amount.explain(base)
+    return Limit(number, text, amount.value, base) if amount.percent else Limit(number, text)
 
 
 @dataclass(frozen=True, slots=True)

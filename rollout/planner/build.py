@@ -15,7 +15,7 @@ from rollout.fleet.selectors import parse_label_selector
 from rollout.fleet.snapshot import Fleet
 from rollout.planner import budget, gateplaces, graph, handover, nodetime, rules
 from rollout.planner.accounting import planned_node, totals
-from rollout.planner.advice import plan_warnings
+from rollout.planner.advice import plan_warnings, way_back_warning
 from rollout.planner.delta import difference
 from rollout.planner.desired import NOT_DESIRED, Desired
 from rollout.planner.diff import object_diff
@@ -50,6 +50,7 @@ class Subject:
     released: tuple[ReleasedPod, ...] = ()  # that an earlier run has left behind
     unfinished: frozenset[str] = frozenset()  # nodes under way, which this plan brings to their end
     led_from: str = ""  # digest of the template that an unfinished run to the live one came from
+    kept: frozenset[str] = frozenset()  # digests of templates that only an earlier run still holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ def build_plan(
             *plan_warnings(loaded, daemon_sets, _nodes_by_name(parts)),
             *nodetime.warnings(loaded, [subject.fleet for subject in subjects]),
             *_counting_warnings(subjects, daemon_sets),
+            *_way_back_warnings(subjects, daemon_sets),
             *_leftover_warnings(subjects, now),
             *gate_warnings(gates, made, _nodes_by_name(parts), daemon_sets, author),
         ),
@@ -157,6 +159,16 @@ def build_plan(
 def _leftover_warnings(subjects: Sequence[Subject], now: float) -> list[str]:
     found = [find_leftovers(subject.fleet, subject.released, now) for subject in subjects]
     return [warning for left in found for warning in leftover_warnings(left)]
+
+
+def _way_back_warnings(
+    subjects: Sequence[Subject], daemon_sets: Sequence[PlannedDaemonSet]
+) -> list[str]:
+    return [
+        warning
+        for subject, ds in zip(subjects, daemon_sets, strict=True)
+        for warning in way_back_warning(ds, subject.led_from)
+    ]
 
 
 def _check_selection(loaded: LoadedSpec, parts: Mapping[str, _Part]) -> None:
@@ -276,6 +288,7 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
     item = loaded.spec.spec.daemon_sets[part.index]
     limits = budget.update_limits(item, fleet, part.base)
     changes = _template_changes(live.spec.template, desired.template)
+    led_from, kept = part.subject.led_from, part.subject.kept
     return PlannedDaemonSet(
         name=live.metadata.name,
         namespace=live.metadata.namespace,
@@ -288,7 +301,7 @@ def _daemon_set(loaded: LoadedSpec, part: _Part, wave_of: Mapping[str, int]) -> 
         final_strategy=desired.strategy,
         current=_revision(fleet, template_digest(live.spec.template)),
         target=_revision(fleet, template_digest(desired.template)),
-        stable=_revision(fleet, stable_digest(fleet, desired.template, part.subject.led_from)),
+        stable=_revision(fleet, stable_digest(fleet, desired.template, led_from, kept)),
         target_kind=desired.kind,
         template_changes=tuple(changes),
         fields=desired.fields,

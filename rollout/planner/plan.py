@@ -20,6 +20,7 @@ from rollout.fleet.objects import JsonObject, format_time, parse_time
 from rollout.fleet.revisions import canonical_json
 from rollout.gatespec import Gate
 from rollout.notifyspec import Sink
+from rollout.quantity import Amount
 from rollout.spec import After, NodeRules
 from rollout.unreadable import UNREADABLE
 
@@ -53,11 +54,20 @@ class Revision(Struct, frozen=True):
     hash: str | None = None
 
 
-class Limit(Struct, frozen=True):
+class Limit(Struct, frozen=True, omit_defaults=True):
     """A resolved number with its base: `10% of 37 = 4`."""
 
     value: int
     text: str
+    percent: int = 0  # of `base`; 0: it is a count
+    base: int = 0
+
+    def without(self, gone: int) -> Limit:
+        """Return the limit when so many of its base are gone: never more, and not 0 by that."""
+        if not (self.percent and gone):
+            return self
+        amount, base = Amount(self.percent, percent=True), max(1, self.base - gone)
+        return Limit(amount.resolve(base), amount.explain(base), self.percent, base)
 
 
 class PlannedPod(Struct, frozen=True):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.fleet.snapshot import Fleet
 
 
-def stable_digest(fleet: Fleet, target: JsonObject, led_from: str = "") -> str:
+def stable_digest(
+    fleet: Fleet, target: JsonObject, led_from: str = "", kept: Collection[str] = ()
+) -> str:
     """Return the `template_digest` of the template that a rollback of the plan goes back to.
 
     That is the live one, unless nothing speaks for it: an earlier run has not brought it to its
@@ -21,10 +24,11 @@ def stable_digest(fleet: Fleet, target: JsonObject, led_from: str = "") -> str:
         target: the template that the plan leads to.
         led_from: digest of the template that an unfinished run to the live one came from; "" when
             there is no such run.
+        kept: digests of templates that the history has lost, and an earlier run has kept.
     """
     live, aim = template_digest(fleet.daemon_set.spec.template), template_digest(target)
     numbers = {template_digest(item.template): item.revision for item in fleet.revisions}
-    if led_from != aim and led_from in numbers:
+    if led_from != aim and (led_from in numbers or led_from in kept):
         return led_from
     counts = _pods_by_template(fleet)
     if live != aim and not led_from and (counts[live] or not counts):

@@ -94,7 +94,7 @@ class Viewer:
             gates=tuple(gates[:GATES_SHOWN]),
             gates_hidden=max(0, len(gates) - GATES_SHOWN),
             budgets=tuple(
-                f"{ds.name}: {len(ds.view.used)} of {ds.planned.budget_text} in use"
+                f"{ds.name}: {len(ds.view.used)} of {ds.budget_text} in use"
                 for ds in engine.daemon_sets.values()
             ),
             why=explain(engine, now),

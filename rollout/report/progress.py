@@ -60,6 +60,7 @@ SENTENCES = {
     "window-open": "window {gate} is open{why}",
     "window-closed": "window {gate} is shut: nothing that it covers starts{why}",
     "strategy-kept": "DaemonSet {daemon_set}: {message}",
+    "strategy-enforced": "DaemonSet {daemon_set}: {message}",
     "min-ready-changed": "DaemonSet {daemon_set}: {message}",
 }
 

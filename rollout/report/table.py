@@ -123,7 +123,7 @@ def _daemon_set_text(plan: Plan, ds: PlannedDaemonSet) -> str:
     lines.append(f"  {ds.budget_text}; {_strategy_text(plan, ds)}")
     if ds.stable != ds.current and not plan.goes_back:
         why = "it is the target" if ds.current == ds.target else "it was not brought to its end"
-        lines.append(f"  a rollback leads to {_revision_text(ds.stable)}, not the current: {why}")
+        lines.append(f"  a rollback leads to {_stable_text(ds.stable)}, not the current: {why}")
     if ds.hand_over is not None:
         lines.append(
             f"  surge by hand-over: an old pod loses the label {ds.hand_over.label} and goes on "
@@ -132,6 +132,12 @@ def _daemon_set_text(plan: Plan, ds: PlannedDaemonSet) -> str:
         )
     lines += [f"  {line}" for line in ds.diff]
     return "\n".join(lines)
+
+
+def _stable_text(revision: Revision) -> str:
+    if revision.revision is None:
+        return f"a template that an earlier run keeps (digest {revision.template_digest})"
+    return _revision_text(revision)
 
 
 def _revision_text(revision: Revision) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import random
 from typing import Final, Protocol
 
-import msgspec
-
 from rollout.sim import negotiation, openapi, openapi2
 from rollout.sim.audit import AuditLog
 from rollout.sim.auditing import RequestAuditor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import DRIFT, LIMITS, STRANGERS, Guard
+from scripts.mutations.guard import DRIFT, ENFORCING, LIMITS, STRANGERS, Guard
 
 SIGHTS: Final = (
     Guard(
@@ -268,9 +268,26 @@ SIGHTS: Final = (
         "drift",
         "the run goes on over somebody else's template or strategy (S9)",
         "rollout/executor/observing.py",
-        "        book.stop_for_drift(drift)\n    elif",
-        "        pass\n    elif",
+        "        book.stop_for_drift(drift)\n",
+        "        pass\n",
         (f"{STRANGERS}test_a_template_edited_in_mid_run_stops_it_before_the_next_delete",),
+    ),
+    Guard(
+        "enforced-once",
+        "two tools that both insist on a strategy go on for ever",
+        "rollout/executor/reasserting.py",
+        "    if not book.enforces_strategy or ds.reasserted or not ds.is_turned_back(seen):\n",
+        "    if not book.enforces_strategy or ds.reasserting or not ds.is_turned_back(seen):\n",
+        (f"{ENFORCING}test_fault_27_who_insists_is_not_fought_with",),
+    ),
+    Guard(
+        "enforced-as-left",
+        "OnDelete is enforced over what somebody else has edited (S9)",
+        "rollout/executor/state.py",
+        "            and template_digest(seen.spec.template) == "
+        "self.planned.target.template_digest\n",
+        "",
+        (f"{ENFORCING}test_fault_27_a_template_that_somebody_edits_is_nothing_to_enforce",),
     ),
     Guard(
         "drift-before-the-run",

@@ -118,14 +118,17 @@ def test_updates_53_the_same_release_again_does_not_pass_over_the_node_that_stop
 def test_updates_44_no_way_back_is_called_done_where_the_old_template_is_forgotten(
     tmp_path: Path,
 ) -> None:
-    """No history, one node, the same bad release twice: nothing holds the old template."""
+    """No history, one node, what the first run has kept is gone: nothing holds the old template."""
     with world(fleet(1), tmp_path) as cluster:
         cluster.patch_daemon_set({"spec": {"revisionHistoryLimit": 0}})
         cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
         spec = cluster.spec(health=QUICK_VERDICT)
         assert cluster.rollout("apply", "-f", spec, "--yes").code == 3
-        assert cluster.rollout("apply", "-f", spec, "--yes").code == 3
+        cluster.kubectl("delete", "configmap", "rollout-log-agent-2.4-plan", "-n", NAMESPACE)
+        again = cluster.rollout("apply", "-f", spec, "--yes")
         back = cluster.rollout("rollback", "log-agent-2.4", "-n", NAMESPACE)
+    assert again.code == 3
+    assert "there is no way back from this plan" in again.out
     assert back.code == 7, back.out
     assert "nothing tells which template its nodes had before the run" in back.err
     assert "Rolled back" not in back.out

@@ -11,12 +11,15 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from rollout.sim.fleetfile import User
+from rollout.sim.images import Fault, FaultKind
 from rollout.sim.resources import CONFIG_MAPS, EVENTS
 from tests.cluster.world import Asked, Reply, serve
 from tests.cluster.world import World as Receiver
-from tests.e2e.world import NAME, NAMESPACE, Done, World, fleet, world
+from tests.e2e.world import NAME, NAMESPACE, NEW, Done, World, fleet, world
 
 THERE = ("-n", NAMESPACE)
+ROLLOUT = "log-agent-2.4"
 ALLOW = ("--allow-host", "127.0.0.1", "--allow-commands")
 PLANTED = {
     name: f"planted/{name.lower()}+7f3a9c"
@@ -143,5 +146,72 @@ def test_no_planted_secret_is_in_any_output(tmp_path: Path, receiver: Receiver) 
     assert "notify lost was not told" in found["command 0"]
     assert "***" in found["command 0"]  # and were hidden where they would have been shown
     wanted = set().union(*map(forms, PLANTED.values()), ["planted-chat", "planted-address"])
+    leaks = [(where, form) for where, text in found.items() for form in wanted if form in text]
+    assert leaks == []
+
+
+ENV, NOTE = "planted/env+7f3a9c", "planted/note+7f3a9c"
+TOKEN = "planted/token+7f3a9c"  # noqa: S105 - it is nobody's
+SHOWN = {
+    "show": ("table", "json", "dot", "mermaid", "markdown"),
+    "graph": ("tree", "dot", "mermaid", "json"),
+    "verify": ("table", "json"),
+}
+
+
+def test_nothing_of_what_the_cluster_keeps_secret_is_in_the_output_of_any_command(
+    tmp_path: Path,
+) -> None:
+    """A variable and an annotation of the template, what `kubectl apply` noted, the own token."""
+    admin = User("admin", TOKEN, groups=("system:masters",))
+    with world(fleet(2, users=(admin,)), tmp_path) as cluster:
+        config = cluster.write_kubeconfig("admin", TOKEN)
+        cluster.kubectl("set", "env", f"daemonset/{NAME}", *THERE, f"PASSWORD={ENV}")
+        note = {
+            "example.com/password": NOTE,
+            "kubectl.kubernetes.io/last-applied-configuration": ENV,
+        }
+        meta = {"metadata": {"annotations": note}}
+        cluster.patch_daemon_set({**meta, "spec": {"template": meta}})
+        ready = cluster.kubectl("rollout", "status", f"ds/{NAME}", *THERE, "--timeout=60s")
+        assert ready.code == 0, ready.err
+        done: list[Done] = []
+
+        def rollout(*arguments: str | Path) -> Done:
+            done.append(cluster.rollout(*arguments, "--kubeconfig", config))
+            return done[-1]
+
+        cluster.break_image(f"{NEW}@node-001", Fault(FaultKind.UNPULLABLE))
+        spec, junit = cluster.spec(), tmp_path / "junit.xml"
+        plans = [tmp_path / "one.json", tmp_path / "two.json"]
+        for output, plan in zip(("table", "json"), plans, strict=True):
+            assert rollout("plan", "-f", spec, "--out", plan, "-o", output).code == 0
+        for output in SHOWN["verify"]:
+            assert rollout("verify", plans[0], "-o", output).code == 0
+        assert rollout("apply", plans[0], "-o", "jsonl", "--junit", junit).code == 3
+        for output in ("table", "json"):
+            rollout("runs", "-o", output)
+            rollout("status", NAME, *THERE, "-o", output)
+            rollout("history", NAME, *THERE, "-o", output)
+        assert rollout("rollback", ROLLOUT, *THERE, "-o", "jsonl").code == 4
+        assert rollout("apply", "-f", spec, "--yes").code == 3
+        assert rollout("cleanup", "--dry-run", *THERE).code == 0
+        assert rollout("undo", NAME, *THERE, "--yes", "--to-revision", "2").code in (0, 4)
+        journal = next((tmp_path / "state").rglob("*.jsonl"))
+        assert rollout("audit", "verify", journal).code == 0
+        offline: list[tuple[str | Path, ...]]
+        offline = [("audit", "show", journal, "-o", output) for output in ("table", "jsonl")]
+        offline += [("show", plans[0], "-o", output) for output in SHOWN["show"]]
+        offline += [("graph", plans[0], "-o", output) for output in SHOWN["graph"]]
+        offline += [("plan-diff", *plans, "-o", output) for output in ("table", "json")]
+        done += [cluster.rollout(*arguments) for arguments in offline]
+        config.unlink()
+        found = everything(cluster, done)
+        live = msgspec.json.encode(cluster.daemon_set()).decode()
+    assert ENV in live
+    assert NOTE in live
+    assert junit.exists()
+    assert [d.err for d in done if d.code not in (0, 3, 4)] == []
+    wanted = set().union(*map(forms, (ENV, NOTE, TOKEN)))
     leaks = [(where, form) for where, text in found.items() for form in wanted if form in text]
     assert leaks == []

@@ -237,6 +237,9 @@ def test_fault_15_a_list_from_the_past_is_refused(tmp_path: Path) -> None:
         result, _ = world.apply(world.planned(strategy={"maxUnavailable": 1}))
         assert world.hits("past") == world.hits("gone") == 1
         all_done_once(world, result)
+        asked = [e for e in world.entries() if e.verb == "list" and "/pods?" in e.path]
+        # Both watches of pods begin with one; behind `gone` comes the old one, and another.
+        assert sum(e.user == "runner" for e in asked) >= 4
 
 
 def test_fault_16_a_silent_watch_is_noticed_said_and_replaced(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rollout.executor.actions import Outcome
+from rollout.sim import clock, server
 from rollout.sim.images import Fault, FaultKind
 from tests.clustertime import ClusterTime
 from tests.e2e.world import NEW
@@ -48,3 +53,40 @@ def test_fault_29_a_clock_that_is_set_in_mid_run_moves_no_deadline(
     assert result.finish.outcome is Outcome.DONE, result.finish.message
     assert not applying.heard.kinds("node-failed")
     assert result.duration_s < 300
+
+
+@dataclass
+class _OurClock:
+    ahead_s: float = 0.0
+    asked: int = 0
+
+
+@pytest.mark.parametrize("jump_s", [300.0, 86_400.0, -86_400.0])
+def test_fault_29_our_own_clock_that_is_set_in_mid_run_moves_no_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """Neither a deadline nor the soak nor the lease: all go by the monotonic clock."""
+    real, ours = time.time, _OurClock()
+
+    def now() -> float:
+        ours.asked += 1
+        return real() + ours.ahead_s
+
+    cluster = SimpleNamespace(time=real, monotonic=time.monotonic)
+    monkeypatch.setattr(clock, "time", cluster)
+    monkeypatch.setattr(server, "formatdate", lambda *, usegmt: formatdate(real(), usegmt=usegmt))
+    with run_world(tmp_path) as world:
+        world.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        health = {"soak": "1s", "nodeTimeout": "5m", "progressDeadline": "10m"}
+        applying = world.applying(world.planned(strategy={"maxUnavailable": 1}, health=health))
+        monkeypatch.setattr(time, "time", now)
+        applying.heard.await_(lambda heard: heard.kinds("node-started"))
+        before, ours.ahead_s = ours.asked, jump_s
+        world.break_image(NEW, None)
+        result = applying.end()
+        assert ours.asked > before, "nobody looked at the clock that was set"
+    assert result.finish.outcome is Outcome.DONE, result.finish.message
+    assert not applying.heard.kinds("node-failed")
+    assert 4.0 < result.duration_s < 300, "each node has soaked"
+    lock_trouble = [text for text in applying.heard.said if "the lock" in text]
+    assert lock_trouble == []

@@ -49,3 +49,10 @@ def test_what_the_history_does_not_hold_any_more_is_not_what_it_leads_to() -> No
 
     assert stable_digest(forgotten, V3, led_from=template_digest(V1)) == template_digest(V2)
     assert stable_digest(fleet_of([], HISTORY[1:]), V3) == template_digest(V2)
+
+
+def test_what_only_an_earlier_run_keeps_is_what_it_leads_to() -> None:
+    forgotten, first = fleet_of(at_v2("n1", "n2"), HISTORY[1:]), template_digest(V1)
+
+    assert stable_digest(forgotten, V3, led_from=first, kept={first}) == first
+    assert stable_digest(forgotten, V1, led_from=first, kept={first}) == template_digest(V2)

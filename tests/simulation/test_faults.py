@@ -324,6 +324,21 @@ def test_fault_30_pods_that_a_human_deletes_use_the_budget() -> None:
         assert world.judge.deletes.total() == 4
 
 
+def test_fault_30_while_the_successor_of_what_a_human_deleted_is_down_nothing_is_deleted() -> None:
+    with World(default_fleet(6, 1)) as world:
+        world.cluster.set_image_fault(f"{NEW}@node-005", read_fault("never-ready"))
+        command = begin(world, spec(health={"soak": 1, "nodeTimeout": "30m"}))
+        after_deletes(world, 1)
+        strike(world, command, partial(delete_pod, world, "node-005"))
+        world.advance(120.0)
+        assert world.judge.deletes.total() == 1, "the budget of one is used up"
+        assert not command.over
+        world.cluster.set_image_fault(f"{NEW}@node-005", None)
+
+        assert command.end() == ExitCode.DONE
+        assert sorted(world.judge.deletes.values()) == [1] * 5
+
+
 def test_fault_32_a_daemon_set_that_is_deleted_ends_the_run() -> None:
     with World(default_fleet(6, 1)) as world:
         command = begin(world)
@@ -381,15 +396,37 @@ def test_fault_33_the_way_back_is_pinned_in_the_plan_and_verified_before_the_run
     with World(default_fleet(3, 1)) as world:
         plan = world.plan(spec())
         path = world.save(plan)
-        known = world.run("verify", path)
         forget_revisions(world)
-        lost = world.run("verify", path)
+        known = world.run("verify", path)
 
         digest = template_digest(world.daemon_set()["spec"]["template"])
-        assert [ds.current.template_digest for ds in plan.daemon_sets] == [digest]
-        assert (known.code, lost.code) == (ExitCode.DONE, ExitCode.STALE)
-        assert "to revision 1" in known.text
-        assert f"no revision holds the template of now (digest {digest})" in lost.text
+        assert [ds.stable.template_digest for ds in plan.daemon_sets] == [digest]
+        assert known.code == ExitCode.DONE
+        assert "to the template of now, which the run keeps" in known.text
+
+
+def test_fault_33_a_revision_that_is_deleted_in_mid_run_costs_no_untouched_node_its_pod() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        touched = {node for _, node in world.judge.deletes}
+        before = {_node(pod): pod["metadata"]["uid"] for pod in world.pods()}
+        (old,) = (r for r in world.cluster.store.scan(CONTROLLER_REVISIONS) if r["revision"] == 1)
+        name, registry = old["metadata"]["name"], world.cluster.registry
+        strike(
+            world,
+            command,
+            lambda: registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY),
+        )
+        command.interrupt()
+        assert command.end() == ExitCode.PAUSED
+        touched |= {node for _, node in world.judge.deletes}
+
+        assert world.run("rollback", "sim", *THERE).code == ExitCode.ROLLED_BACK
+        assert {pod["spec"]["containers"][0]["image"] for pod in world.pods()} == {"log-agent:2.3"}
+        after = {_node(pod): pod["metadata"]["uid"] for pod in world.pods()}
+        assert {node for node in after if after[node] != before[node]} == touched
+        assert len(touched) < 4
 
 
 def test_fault_33_without_the_old_template_nothing_is_taken_back_and_it_is_said() -> None:

@@ -12,14 +12,16 @@ import yaml
 from msgspec.structs import replace
 
 from rollout.errors import ExitCode
-from rollout.sim.fleetfile import default_fleet, read_fault
+from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy, default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing
-from rollout.sim.resources import CONTROLLER_REVISIONS, DAEMONSETS, NODES
+from rollout.sim.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMONSETS, NODES
+from rollout.sim.store import Event
+from tests.simulation.faultworld import THERE, begin, spec
 from tests.simulation.virtual import Command, World
 from tests.simulation.world import SOMEBODY
 
 
-def apply(world: World, path: Path, image: str, **more: Any) -> Command:
+def write_spec(path: Path, image: str, **more: Any) -> str:
     item = {
         "name": "log-agent",
         "target": {"set": {"image": {"agent": image}}},
@@ -29,7 +31,24 @@ def apply(world: World, path: Path, image: str, **more: Any) -> Command:
     name = {"name": image.replace(":", "-"), "namespace": "logging"}
     spec = {"apiVersion": "rollout/v1", "kind": "Rollout", "metadata": name, "spec": body}
     path.write_text(yaml.safe_dump(spec))
-    return world.run("apply", "-f", str(path), "--yes")
+    return str(path)
+
+
+def apply(world: World, path: Path, image: str, **more: Any) -> Command:
+    return world.run("apply", "-f", write_spec(path, image, **more), "--yes")
+
+
+class Pruned:
+    """Counts the revisions of a DaemonSet that are collected, whoever collects them."""
+
+    def __init__(self, world: World, limit: int) -> None:
+        world.patch(DAEMONSETS, "log-agent", {"spec": {"revisionHistoryLimit": limit}})
+        self.numbers: list[int] = []
+        world.cluster.store.subscribe(CONTROLLER_REVISIONS, self._note)
+
+    def _note(self, event: Event) -> None:
+        if event.type == "DELETED":
+            self.numbers.append(event.object["revision"])
 
 
 def images(world: World) -> Counter[str]:
@@ -166,3 +185,153 @@ def test_nothing_is_called_back_while_no_node_is_listed() -> None:
 
         assert done.code == ExitCode.ERROR, done.text
         assert "lists no node, although pods of DaemonSet log-agent are there" in done.text
+
+
+def left_half_way(world: World, file: Path) -> None:
+    """Let a bad release reach every node, and the controller forget the one before."""
+    pruned = Pruned(world, limit=0)
+    for bad in ("log-agent:2.4", "log-agent:2.5"):
+        world.cluster.set_image_fault(bad, read_fault("unpullable"))
+    assert apply(world, file, "log-agent:2.4", waves=[{"name": "all"}]).code == ExitCode.HELD
+    world.advance(5.0)
+    assert pruned.numbers == [1], "the fault struck nothing"
+
+
+def forget_what_is_kept(world: World) -> None:
+    name = "rollout-log-agent-2.4-plan"
+    world.cluster.registry.delete(CONFIG_MAPS, "logging", name, SOMEBODY)
+
+
+@pytest.mark.parametrize("release", ["log-agent:2.4", "log-agent:2.5"])
+def test_fault_33_a_template_that_only_an_earlier_run_keeps_is_pinned_and_gone_back_to(
+    tmp_path: Path, release: str
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        left_half_way(world, file)
+        more = {"waves": [{"name": "all"}], "failure": {"onFailure": "rollback"}}
+        shown = world.run("plan", "-f", write_spec(file, release, **more))
+
+        done = apply(world, file, release, **more)
+
+        assert "a rollback leads to a template that an earlier run keeps (digest " in shown.text
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}
+
+
+@pytest.mark.parametrize(
+    ("release", "said", "code"),
+    [
+        ("log-agent:2.4", "there is no way back", ExitCode.STALE),
+        ("log-agent:2.5", "a rollback leads to revision 2", ExitCode.ROLLBACK_INCOMPLETE),
+    ],
+)
+def test_fault_33_what_nothing_keeps_is_said_by_the_plan_before_any_write(
+    tmp_path: Path, release: str, said: str, code: ExitCode
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        left_half_way(world, file)
+        forget_what_is_kept(world)
+        writes = len(world.judge.writes)
+        shown = world.run("plan", "-f", write_spec(file, release, waves=[{"name": "all"}]))
+        assert len(world.judge.writes) == writes
+        assert "is kept nowhere any more" in shown.text
+        assert said in shown.text
+        assert apply(world, file, release, waves=[{"name": "all"}]).code == ExitCode.HELD
+
+        back = world.run("rollback", release.replace(":", "-"), *THERE)
+
+        assert back.code == code, back.text
+        assert images(world) == {"log-agent:2.4": 2}
+
+
+def test_fault_33_a_way_back_that_is_lost_since_the_plan_is_refused_before_the_first_write(
+    tmp_path: Path,
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file, saved = tmp_path / "spec.yaml", str(tmp_path / "plan.json")
+        left_half_way(world, file)
+        written = write_spec(file, "log-agent:2.5", waves=[{"name": "all"}])
+        assert world.run("plan", "-f", written, "--out", saved).code == ExitCode.DONE
+        known = world.run("verify", saved)
+        forget_what_is_kept(world)
+        writes = len(world.judge.writes)
+        lost = world.run("verify", saved)
+        refused = world.run("apply", saved)
+
+        assert (known.code, lost.code, refused.code) == (0, ExitCode.STALE, ExitCode.STALE)
+        assert "to the template that an earlier run keeps" in known.text
+        for text in (lost.text, refused.text):
+            assert "holds the template that a rollback leads to" in text
+        assert len(world.judge.writes) == writes
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_fault_33_revisions_that_are_collected_in_mid_run_take_no_way_back_away(limit: int) -> None:
+    with World(default_fleet(3, 1)) as world:
+        pruned = Pruned(world, limit)
+        world.advance(5.0)
+        for number in range(2, 2 + limit):  # so that the history is full before the run
+            assert begin(world, spec(3)).end() == ExitCode.DONE, number
+        world.cluster.set_image_fault("log-agent:2.5@node-002", read_fault("unpullable"))
+        target = {"set": {"image": {"agent": "log-agent:2.5"}}}
+        item = {"name": "log-agent", "target": target, "strategy": {"maxUnavailable": 3}}
+        before = images(world)
+        assert pruned.numbers == []
+        command = begin(world, {**spec(), "daemonSets": [item]})
+        world.wait_until(lambda: pruned.numbers == [1])
+        assert not command.over
+
+        back = world.run("rollback", "sim", *THERE)
+
+        assert back.code in (ExitCode.DONE, ExitCode.ROLLED_BACK), back.text
+        assert command.end() == ExitCode.ROLLED_BACK, command.text
+        assert images(world) == before
+
+
+def test_fault_33_a_target_that_is_live_already_and_a_history_that_is_gone_leave_no_way_back(
+    tmp_path: Path,
+) -> None:
+    entry = DaemonSetEntry(
+        name="log-agent",
+        namespace="logging",
+        image="log-agent:2.3",
+        strategy=UpdateStrategy(type="OnDelete"),
+    )
+    with World(replace(default_fleet(2, 1), daemon_sets=(entry,))) as world:
+        pruned = Pruned(world, limit=10)
+        edit = {"containers": [{"name": "agent", "image": "log-agent:2.4"}]}
+        world.patch(DAEMONSETS, "log-agent", {"spec": {"template": {"spec": edit}}})
+        world.advance(1.0)
+        old = min(
+            world.cluster.store.scan(CONTROLLER_REVISIONS, "logging"), key=lambda r: r["revision"]
+        )
+        name = old["metadata"]["name"]
+        world.cluster.registry.delete(CONTROLLER_REVISIONS, "logging", name, SOMEBODY)
+        assert pruned.numbers == [1]
+        written = write_spec(tmp_path / "spec.yaml", "log-agent:2.4")
+
+        shown = world.run("plan", "-f", written)
+
+        assert "nothing tells which template its nodes had before" in shown.text
+        assert "there is no way back from this plan; 'rollout undo log-agent" in shown.text
+
+
+def test_fault_33_a_run_that_ends_with_failed_nodes_keeps_the_template_before_it(
+    tmp_path: Path,
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        pruned = Pruned(world, limit=0)
+        for bad in ("log-agent:2.4@node-001", "log-agent:2.5"):
+            world.cluster.set_image_fault(bad, read_fault("unpullable"))
+        file = tmp_path / "spec.yaml"
+        whole = {"waves": [{"name": "all"}], "failure": {"maxFailures": 1}}
+        assert "failed nodes" in apply(world, file, "log-agent:2.4", **whole).text
+        world.advance(5.0)
+        assert pruned.numbers == [1]
+
+        done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
+
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}

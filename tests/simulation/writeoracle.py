@@ -26,6 +26,7 @@ from rollout.sim.store import Event, Object, Store
 from tests.simulation.threads import Process
 
 AT_WORK = ("running", "rolling back")  # phases of a record under which a run may write
+ENFORCED = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}
 
 
 class WriteJudge:
@@ -146,15 +147,23 @@ class WriteJudge:
         if not about or about[-1]["type"] != "intent":
             self._complain(f"S4: {process.name} writes to {target.name} without an intent")
 
-    def _check_state(self, planned: PlannedDaemonSet, found: Object, part: dict[str, Any]) -> None:
-        """S9: a patch that will be taken is made for a state that the plan knows."""
+    def _check_state(
+        self, engine: Engine, planned: PlannedDaemonSet, found: Object, body: dict[str, Any]
+    ) -> None:
+        """S9: a patch that will be taken is made for a state that the plan knows.
+
+        Where the caller wants OnDelete enforced, it is set again where nothing else was changed.
+        """
+        part = body["metadata"]
         if part.get("resourceVersion") != found["metadata"]["resourceVersion"]:
             return  # the precondition saves it
         spec = found["spec"]
         digest, strategy = template_digest(spec["template"]), spec["updateStrategy"]
         before = digest == planned.current.template_digest and strategy == planned.live_strategy
         prepared = digest == planned.target.template_digest and strategy["type"] == "OnDelete"
-        if not before and not prepared:
+        aim = planned.target.template_digest
+        enforced = engine.enforces_strategy and digest == aim and body["spec"] == ENFORCED
+        if not before and not prepared and not enforced:
             image = spec["template"]["spec"]["containers"][0]["image"]
             self._complain(f"S9: {planned.name} is patched over {image} under {strategy}")
 
@@ -180,7 +189,7 @@ class WriteJudge:
         if owner not in planned:
             self._complain(f"S2: {name} is not an object of the run")
         elif target.resource is DAEMONSETS:
-            self._check_state(planned[owner], found, part)
+            self._check_state(engine, planned[owner], found, body)
         elif target.resource is PODS:
             node = str(found["spec"].get("nodeName", ""))
             if node not in {node.name for node in planned[owner].nodes}:

@@ -1,0 +1,151 @@
+"""`--enforce-strategy`: OnDelete is set again, once, where somebody turns RollingUpdate back on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from rollout.errors import ExitCode
+from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy, default_fleet
+from rollout.sim.resources import DAEMONSETS
+from tests.simulation.faultworld import (
+    THERE,
+    after_deletes,
+    faults,
+    hits,
+    spec,
+    strike,
+)
+from tests.simulation.virtual import Command, World
+
+ROLLING = {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
+OTHER = {"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "x:1"}]}}}}
+PATCHES = "match: {verbs: [patch], resources: [daemonsets]}"
+
+
+def begin(world: World, *options: str) -> Command:
+    path = world.save(world.plan(spec()))
+    world.begin_faults()
+    return world.start("apply", path, *options)
+
+
+def turn_back(world: World, change: dict[str, Any] = ROLLING) -> None:
+    world.patch(DAEMONSETS, "log-agent", change)
+
+
+def replaced(world: World, command: Command) -> int:
+    """Return how many pods are new in the end; a built-in update would replace all."""
+    after_deletes(world, 1)
+    strike(world, command, lambda: turn_back(world))
+    assert command.end() == ExitCode.STALE, command.text
+    world.advance(120.0)
+    return sum("2.4" in pod["spec"]["containers"][0]["image"] for pod in world.pods())
+
+
+def test_fault_27_the_strategy_is_enforced_once_and_the_run_holds() -> None:
+    with World(default_fleet(8, 1)) as world:
+        command = begin(world, "--enforce-strategy")
+
+        assert replaced(world, command) <= 3
+        assert "OnDelete is set again on DaemonSet log-agent (--enforce-strategy)" in command.text
+        assert "set back to RollingUpdate during the run" in command.text
+        assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert world.judge.deletes.total() == 1, "no step forward behind a drift (S9)"
+
+        again = world.run("apply", command.arguments[1])
+        assert again.code == ExitCode.DONE, again.text
+        assert world.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+
+
+def test_fault_27_nothing_is_enforced_that_nobody_asked_for() -> None:
+    with World(default_fleet(8, 1)) as world:
+        command = begin(world)
+
+        assert replaced(world, command) == 8, "the built-in controller has done it"
+        assert "--enforce-strategy" not in command.text
+
+
+def test_fault_27_who_insists_is_not_fought_with() -> None:
+    with World(default_fleet(8, 1)) as world:
+        command = begin(world, "--enforce-strategy")
+        after_deletes(world, 1)
+        strike(world, command, lambda: turn_back(world))
+        world.wait_until(
+            lambda: world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        )
+        turn_back(world)
+
+        assert command.end() == ExitCode.STALE
+        world.advance(5.0)
+        assert world.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+
+
+@pytest.mark.parametrize("change", [OTHER, {"spec": {**OTHER["spec"], **ROLLING["spec"]}}])
+def test_fault_27_a_template_that_somebody_edits_is_nothing_to_enforce(
+    change: dict[str, Any],
+) -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world, "--enforce-strategy")
+        after_deletes(world, 1)
+        strike(world, command, lambda: turn_back(world, change))
+        theirs = world.daemon_set()["spec"]
+
+        assert command.end() == ExitCode.STALE
+        assert world.daemon_set()["spec"] == theirs
+
+
+def test_fault_27_what_an_owner_chose_is_not_enforced() -> None:
+    entry = DaemonSetEntry(
+        name="log-agent",
+        namespace="logging",
+        image="log-agent:2.3",
+        strategy=UpdateStrategy(type="OnDelete"),
+    )
+    with World(replace(default_fleet(4, 1), daemon_sets=(entry,))) as world:
+        command = begin(world, "--enforce-strategy")
+        after_deletes(world, 1)
+        strike(world, command, lambda: turn_back(world))
+
+        assert command.end() == ExitCode.STALE
+        assert world.daemon_set()["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+
+
+@pytest.mark.parametrize("fault", ["lose: true", "error: 503", "error: 409"])
+def test_fault_27_an_enforcement_whose_answer_is_lost_is_looked_into(fault: str) -> None:
+    script = faults(f"faults: [{{name: patches, {PATCHES}, {fault}, after: 1, count: 1}}]")
+    with World(default_fleet(8, 1), faults=script) as world:
+        command = begin(world, "--enforce-strategy")
+
+        assert replaced(world, command) <= 4
+        assert hits(world) == 1
+        assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert "OnDelete is set again" in command.text
+
+
+def test_fault_27_an_enforcement_that_is_never_answered_keeps_no_run_from_its_end() -> None:
+    script = faults(f"faults: [{{name: patches, {PATCHES}, error: 503, after: 1}}]")
+    with World(default_fleet(8, 1), faults=script) as world:
+        command = begin(world, "--enforce-strategy")
+        after_deletes(world, 1)
+        strike(world, command, lambda: turn_back(world))
+        began = world.clock.now()
+
+        assert command.end() == ExitCode.STALE
+        assert hits(world) >= 1
+        assert world.clock.now() - began < 180.0
+        assert "OnDelete could not be set again on DaemonSet log-agent" in command.text
+
+
+def test_fault_27_a_run_that_goes_on_enforces_what_was_turned_back_meanwhile() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        strike(world, first, lambda: turn_back(world))
+        first.kill()
+        second = world.start("resume", "sim", *THERE, "--enforce-strategy")
+
+        assert second.end() == ExitCode.STALE, second.text
+        assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
+        assert "OnDelete is set again" in second.text
