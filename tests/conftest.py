@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from rollout.executor.engine import Engine
+from rollout.executor.engine.engine import Engine
 from tests.e2e import warm
 from tests.gates import prometheus
 from tests.gates.prometheus import Prometheus

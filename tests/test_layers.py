@@ -61,6 +61,13 @@ LAYERS: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 
+# The same inside of the executor; what stands in no part of it may import all three.
+EXECUTOR: dict[str, set[str]] = {
+    "record": set(),
+    "lock": {"record"},
+    "engine": {"record", "lock"},
+}
+
 # All that the deciding part may use from outside: nothing in it reads a file, a socket or a clock.
 PURE = {
     *("__future__", "bisect", "collections", "copy", "dataclasses", "datetime", "difflib", "enum"),
@@ -103,6 +110,11 @@ def part_of(module: str) -> str:
     return ([*module.split("."), ""])[1]
 
 
+def part_of_the_executor(module: str) -> str:
+    """Return the package below the executor's, or the module that stands in none."""
+    return module.split(".")[2]
+
+
 def reached_from(*roots: str) -> set[str]:
     """Return all of our modules that are loaded with the roots, the roots included."""
     reached: set[str] = set()
@@ -121,9 +133,11 @@ DECIDING = sorted(reached_from("rollout.fleet", "rollout.planner", "rollout.exec
 
 
 def test_the_deciding_part_is_what_it_is_thought_to_be() -> None:
-    assert {"rollout.fleet.snapshot", "rollout.planner.build", "rollout.executor.engine"} < set(
-        DECIDING
-    )
+    assert {
+        "rollout.fleet.snapshot",
+        "rollout.planner.build",
+        "rollout.executor.engine.engine",
+    } < set(DECIDING)
     assert {"cluster", "sim", "cli", "report", "specfile"}.isdisjoint(map(part_of, DECIDING))
 
 
@@ -148,9 +162,9 @@ def test_deciding_code_opens_no_file_and_reads_no_clock(module: str) -> None:
 
 
 def test_deciding_code_runs_without_the_clients_libraries() -> None:
-    code = "import sys, rollout.planner.build, rollout.executor.engine; print(*sys.modules)"
+    code = "import sys, rollout.planner.build, rollout.executor.engine.engine; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
-    assert "rollout.executor.engine" in loaded
+    assert "rollout.executor.engine.engine" in loaded
     assert loaded.isdisjoint(ONLY_AT_THE_EDGE | {"rollout.cluster", "rollout.sim", "rollout.cli"})
     assert "networkx" not in loaded  # a tenth of a second, for graphs that are searched
 
@@ -161,6 +175,14 @@ def test_imports_point_one_way(module: str) -> None:
     assert own in LAYERS, f"say in LAYERS where '{own}' stands"
     used = {part_of(name) for name in imports(module) if name.startswith("rollout.")}
     assert used - {own} <= LAYERS[own]
+
+
+@pytest.mark.parametrize("module", [m for m in TREES if m.startswith("rollout.executor.")])
+def test_imports_point_one_way_in_the_executor(module: str) -> None:
+    own = part_of_the_executor(module)
+    used = {name for name in imports(module) if name.startswith("rollout.executor.")}
+    if own in EXECUTOR:
+        assert {part_of_the_executor(name) for name in used} - {own} <= EXECUTOR[own]
 
 
 def test_layers_have_no_cycle() -> None:

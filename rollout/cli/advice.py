@@ -7,8 +7,8 @@ import shlex
 import click
 
 from rollout.errors import RolloutError
-from rollout.executor.actions import Outcome
 from rollout.executor.byhand import for_cluster
+from rollout.executor.engine.actions import Outcome
 from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.planner.plan import Plan

@@ -168,8 +168,8 @@ def _made(
     from rollout.cli.painting import painted
     from rollout.cli.planning import make_plan
     from rollout.cli.speaking import tell
-    from rollout.executor.keeper import Keeper
-    from rollout.executor.planstore import read_kept_plan
+    from rollout.executor.record.keeper import Keeper
+    from rollout.executor.record.planstore import read_kept_plan
     from rollout.executor.superseding import (
         open_question,
         require_no_open_question,

@@ -48,8 +48,8 @@ def cleanup(
     from rollout.cluster.identity import whoami
     from rollout.executor.cleaning import clean
     from rollout.executor.cleanup import Scope, survey
-    from rollout.executor.leaseprotocol import Holder
-    from rollout.executor.processes import this_process
+    from rollout.executor.lock.leaseprotocol import Holder
+    from rollout.executor.lock.processes import this_process
     from rollout.journal.place import Place
     from rollout.report.cleanup import refusal_text, survey_text
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rollout.cli.speaking import Hearing
-    from rollout.executor.record import FailurePolicy, RunRecord
+    from rollout.executor.record.record import FailurePolicy, RunRecord
     from rollout.executor.saying import Speaker
 
 _PLAN_HELP = "Only if the run carries out this plan (id or digest)."
@@ -312,7 +312,7 @@ def _approve_nodes(
     from rollout.cli.running import carry_out_plan
     from rollout.cli.speaking import tell
     from rollout.executor import saying
-    from rollout.executor.actions import Outcome
+    from rollout.executor.engine.actions import Outcome
 
     require_nodes(run, nodes)
     at_work, epoch = run.at_work(), run.record.epoch

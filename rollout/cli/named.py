@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from rollout.cli.speaking import Hearing
 from rollout.errors import ClusterError, NotFound, StaleError, UsageError
-from rollout.executor.planstore import read_kept_plan
-from rollout.executor.record import RunRecord
+from rollout.executor.record.planstore import read_kept_plan
+from rollout.executor.record.record import RunRecord
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan
 from rollout.quantity import cut

@@ -22,8 +22,8 @@ from rollout.cluster.identity import identity
 from rollout.cluster.paths import resource_path
 from rollout.cluster.release import read_release
 from rollout.errors import Forbidden, NotFound, Rejected, UsageError
-from rollout.executor.earlier import is_unproven, template_before
 from rollout.executor.oldtemplates import kept_earlier
+from rollout.executor.record.earlier import is_unproven, template_before
 from rollout.executor.runs import (
     FoundRecord,
     past_runs,

@@ -167,7 +167,7 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
         StaleError: when the file holds another plan, or the cluster holds none.
     """
     from rollout.cli.saved import read_plan
-    from rollout.executor.planstore import read_kept_plan
+    from rollout.executor.record.planstore import read_kept_plan
     from rollout.executor.saying import require_plan
 
     if given is None:

@@ -22,7 +22,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
 from rollout.errors import ExitCode, UsageError
 from rollout.executor.applying import GateChoices, carry_out
-from rollout.executor.book import GRACE_S
+from rollout.executor.engine.book import GRACE_S
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.fitting import DriftPolicy
 from rollout.executor.inbox import Inbox

@@ -94,7 +94,7 @@ class Signers:
             return None
         if path is not None or self.signature is not None:
             return self.of_file(plan, path or Path("PLAN"))
-        from rollout.executor.planstore import read_kept_signature, store_name
+        from rollout.executor.record.planstore import read_kept_signature, store_name
 
         where = f"ConfigMap {run.client.namespace}/{store_name(run.record.name)}"
         kept = read_kept_signature(run.client, run.client.namespace, run.record.name)

@@ -12,8 +12,8 @@ from rollout.cli.options import ClusterOptions
 from rollout.cluster.client import Client
 from rollout.cluster.identity import identity, whoami
 from rollout.errors import ClusterError, NotFound
-from rollout.executor.keeper import Keeper
-from rollout.executor.record import AT_WORK, RunRecord, record_name
+from rollout.executor.record.keeper import Keeper
+from rollout.executor.record.record import AT_WORK, RunRecord, record_name
 from rollout.executor.runs import was_interrupted
 from rollout.executor.saying import Speaker, require_plan, speaker
 from rollout.fleet.objects import format_time

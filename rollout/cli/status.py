@@ -11,7 +11,7 @@ from rollout.cli.options import DAEMON_SET, ClusterOptions, cluster_options, out
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.record import RunRecord
+    from rollout.executor.record.record import RunRecord
     from rollout.fleet.objects import JsonObject
     from rollout.fleet.snapshot import Fleet
 
@@ -67,7 +67,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 def _record(client: Client, fleet: Fleet) -> RunRecord | None:
     """Return the record that the DaemonSet's own marks name, if it can be read."""
     from rollout.errors import Forbidden, StaleError
-    from rollout.executor.keeper import Keeper
+    from rollout.executor.record.keeper import Keeper
     from rollout.fleet import marks
 
     annotations = fleet.daemon_set.metadata.annotations
@@ -85,7 +85,7 @@ def _record(client: Client, fleet: Fleet) -> RunRecord | None:
 
 def _strategy_before(fleet: Fleet, record: RunRecord | None) -> JsonObject | None:
     """Return the strategy of before the last run, where it may not be back yet."""
-    from rollout.executor.record import NOTHING_LEFT
+    from rollout.executor.record.record import NOTHING_LEFT
 
     if record is None or record.phase in NOTHING_LEFT:
         return None
@@ -98,7 +98,7 @@ def _unmarked(fleet: Fleet, last: RunRecord | None) -> RunRecord | None:
 
     Such a one is not marked; that its template is the run's tells that it has begun.
     """
-    from rollout.executor.record import ENDED
+    from rollout.executor.record.record import ENDED
     from rollout.fleet.revisions import template_digest
 
     live = fleet.daemon_set

@@ -24,9 +24,9 @@ from rollout.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rollout.cluster.client import Client
-    from rollout.executor.actions import Ask
+    from rollout.executor.engine.actions import Ask
     from rollout.executor.inbox import Inbox
-    from rollout.executor.record import RunRecord
+    from rollout.executor.record.record import RunRecord
     from rollout.planner.plan import Plan
     from rollout.signature import Signed
     from rollout.spec import LoadedSpec
@@ -103,9 +103,9 @@ def _planned(client: Client, spec: LoadedSpec, namespace: str | None) -> Plan:
     """Plan a spec; where a run towards the same target is not over, go on with its plan."""
     from rollout.cli.planning import make_plan
     from rollout.errors import StaleError
-    from rollout.executor.keeper import Keeper
-    from rollout.executor.planstore import read_kept_plan
-    from rollout.executor.record import ENDED
+    from rollout.executor.record.keeper import Keeper
+    from rollout.executor.record.planstore import read_kept_plan
+    from rollout.executor.record.record import ENDED
     from rollout.report.table import plan_text
 
     made = make_plan(client, spec, namespace)
@@ -196,7 +196,7 @@ def _ask(ask: Ask, plan: Plan, inbox: Inbox) -> None:
 
 
 def _put_answer(ask: Ask, plan: Plan, inbox: Inbox) -> None:
-    from rollout.executor.events import Decided
+    from rollout.executor.engine.events import Decided
 
     wave = plan.waves[ask.wave - 1].name
     click.echo(f"Next: {ask.node} (wave {wave}, DaemonSet {ask.daemon_set}).")

@@ -107,7 +107,7 @@ def _plan(client: Client, name: str, number: int | None) -> Plan:
         read_released,
         read_selecting,
     )
-    from rollout.executor.keeper import Keeper
+    from rollout.executor.record.keeper import Keeper
     from rollout.executor.runs import read_records_widely, read_runs, recorded_strategy
     from rollout.executor.undoing import revision_meant, sinks_of_last_run
     from rollout.planner.rollback import rollback_plan, surges_by_itself

@@ -24,11 +24,11 @@ def unlock(*, run_id: str, cluster: ClusterOptions) -> None:
       rollout unlock 3f2a9c1d -n logging
     """
     from rollout.cluster.identity import whoami
-    from rollout.executor.leaseprotocol import DURATION_S
-    from rollout.executor.leases import LeaseStore
-    from rollout.executor.processes import this_process
-    from rollout.executor.steadyclock import steady_clock
-    from rollout.executor.unlocking import Breaking, break_locks, breaker, locks_of
+    from rollout.executor.lock.leaseprotocol import DURATION_S
+    from rollout.executor.lock.leases import LeaseStore
+    from rollout.executor.lock.processes import this_process
+    from rollout.executor.lock.steadyclock import steady_clock
+    from rollout.executor.lock.unlocking import Breaking, break_locks, breaker, locks_of
 
     client = cluster.connect()
     try:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rollout.errors import ClusterError, StaleError
-from rollout.executor import events as ev
-from rollout.executor.engine import Engine
-from rollout.executor.storedtimes import StoredTimes, announce
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.storedtimes import announce
+from rollout.executor.record.timerecord import StoredTimes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,29 +10,28 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
 from rollout.errors import ClusterError
-from rollout.executor import events as ev
-from rollout.executor.actions import Ask, Finish, Outcome
 from rollout.executor.closing import close
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Ask, Finish, Outcome
+from rollout.executor.engine.gaterecord import carried_from
 from rollout.executor.fitting import DriftPolicy
-from rollout.executor.gaterecord import carried_from
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
 from rollout.executor.oldtemplates import old_templates
 from rollout.executor.planback import taken_away
-from rollout.executor.planstore import keep_plan
-from rollout.executor.record import AT_WORK, RunRecord
+from rollout.executor.record.planstore import keep_plan
+from rollout.executor.record.record import AT_WORK, RunRecord
+from rollout.executor.record.timerecord import StoredTimes, times_from
+from rollout.executor.record.wishes import wishes_of
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.saying import answered_at_prompt, speaker
 from rollout.executor.session import Session
-from rollout.executor.storedtimes import StoredTimes
 from rollout.executor.superseding import mark_others
-from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.validity import require_valid
 from rollout.executor.wayback import go_back, goes_back, wants_back
-from rollout.executor.wishes import wishes_of
 from rollout.gates.settings import Settings
 from rollout.planner.plan import Plan
 from rollout.signature import Signed

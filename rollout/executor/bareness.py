@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor.engine import Engine
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.eligibility import compile_requirements, evaluate
 from rollout.gates.context import Bare
 

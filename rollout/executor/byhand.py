@@ -12,9 +12,9 @@ import json
 import shlex
 from collections.abc import Container, Iterable
 
+from rollout.executor.engine.state import DaemonSetRun
 from rollout.executor.notback import Place
-from rollout.executor.planstore import patch_by_hand
-from rollout.executor.state import DaemonSetRun
+from rollout.executor.record.planstore import patch_by_hand
 from rollout.fleet import marks
 from rollout.fleet.objects import JsonObject, Pod
 from rollout.fleet.revisions import template_digest

@@ -17,11 +17,11 @@ from rollout.cluster.fleet import CORE, daemon_set_path, read_cluster_uid
 from rollout.cluster.paths import resource_path
 from rollout.errors import Conflict, NotFound
 from rollout.executor.cleanup import Scope, Survey, survey
-from rollout.executor.keeper import Keeper
-from rollout.executor.leaseprotocol import Holder
-from rollout.executor.lock import Lock
+from rollout.executor.lock.leaseprotocol import Holder
+from rollout.executor.lock.lock import Lock
 from rollout.executor.patches import clean_patch, give_back_patch
-from rollout.executor.record import ConfigMap, RunRecord
+from rollout.executor.record.keeper import Keeper
+from rollout.executor.record.record import ConfigMap, RunRecord
 from rollout.executor.runlog import journal_file
 from rollout.executor.runs import FoundRecord
 from rollout.fleet import marks

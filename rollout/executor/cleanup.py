@@ -20,17 +20,17 @@ from rollout.cluster.fleet import (
 )
 from rollout.cluster.paths import resource_path
 from rollout.errors import LockedError, NotFound
-from rollout.executor.leaseprotocol import (
+from rollout.executor.lock.leaseprotocol import (
     CLOCK_ERROR_S,
     DURATION_S,
     LeaseState,
     parse_holder,
 )
-from rollout.executor.leases import LeaseName, LeaseStore
-from rollout.executor.lock import held_since, locked_text
-from rollout.executor.planstore import STORE
-from rollout.executor.processes import has_ended
-from rollout.executor.record import (
+from rollout.executor.lock.leases import LeaseName, LeaseStore
+from rollout.executor.lock.lock import held_since, locked_text
+from rollout.executor.lock.processes import has_ended
+from rollout.executor.record.planstore import STORE
+from rollout.executor.record.record import (
     DATA_KEY,
     ENDED,
     NOTHING_LEFT,

@@ -8,14 +8,14 @@ from contextlib import suppress
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_fleet, read_nodes
 from rollout.errors import ClusterError, StaleError, Withheld
-from rollout.executor.earlier import went_well
 from rollout.executor.ending import ended_as_asked, ending
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
-from rollout.executor.lock import RETRY_S
+from rollout.executor.lock.lock import RETRY_S
 from rollout.executor.observer import Observer
-from rollout.executor.planstore import forget_plan
-from rollout.executor.record import ENDED, RunRecord
+from rollout.executor.record.earlier import went_well
+from rollout.executor.record.planstore import forget_plan
+from rollout.executor.record.record import ENDED, RunRecord
 from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning

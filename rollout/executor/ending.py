@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from rollout.executor.actions import Finish, Outcome
-from rollout.executor.record import ENDED, Counts, RunPhase, RunRecord, Wish
+from rollout.executor.engine.actions import Finish, Outcome
+from rollout.executor.engine.state import OVER, StepState
+from rollout.executor.engine.storedtimes import left_behind
+from rollout.executor.record.record import ENDED, Counts, RunPhase, RunRecord, Wish
+from rollout.executor.record.timerecord import recorded_starts
 from rollout.executor.result import Result
-from rollout.executor.state import OVER, StepState
-from rollout.executor.storedtimes import left_behind
-from rollout.executor.timerecord import recorded_starts
 
 MOST_MESSAGE = 4000  # characters; what is shown at the end of a run is whole
 MOST_FAILED = 100  # failed nodes that are named; all are counted

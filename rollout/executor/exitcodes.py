@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Finish, Outcome
+from rollout.executor.engine.actions import Finish, Outcome
 
 _EXIT_CODES = {
     Outcome.DONE: ExitCode.DONE,

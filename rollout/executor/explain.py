@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rollout.executor import (
+from rollout.executor.engine import (
     backgroundgates,
     baking,
     claiming,
@@ -17,10 +17,10 @@ from rollout.executor import (
     sight,
     zones,
 )
-from rollout.executor.engine import Engine
-from rollout.executor.health import waiting_for
-from rollout.executor.starting import too_much_trouble
-from rollout.executor.state import DaemonSetRun, Phase
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.health import waiting_for
+from rollout.executor.engine.starting import too_much_trouble
+from rollout.executor.engine.state import DaemonSetRun, Phase
 from rollout.printable import one_line
 from rollout.quantity import cut, format_duration
 

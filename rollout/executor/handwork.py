@@ -12,10 +12,10 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.errors import ClusterError, ExitCode, Forbidden, StaleError
 from rollout.executor.byhand import commands_by_hand, for_cluster
+from rollout.executor.engine.state import DaemonSetRun
 from rollout.executor.notback import left_out
 from rollout.executor.planback import NOTHING, WayBack, plan_back
 from rollout.executor.session import Session
-from rollout.executor.state import DaemonSetRun
 from rollout.fleet.objects import Pod
 from rollout.planner.plan import PlannedDaemonSet
 

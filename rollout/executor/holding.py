@@ -11,20 +11,19 @@ import msgspec
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
 from rollout.errors import ClusterError, StaleError
-from rollout.executor import events as ev
-from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.engine import events as ev
 from rollout.executor.inbox import Inbox
-from rollout.executor.journalheads import with_head
-from rollout.executor.leaseprotocol import Holder
-from rollout.executor.leases import LeaseName
-from rollout.executor.lock import Lock
+from rollout.executor.lock.leaseprotocol import Holder
+from rollout.executor.lock.leases import LeaseName
+from rollout.executor.lock.lock import Lock
+from rollout.executor.lock.processes import this_process
 from rollout.executor.observer import Observer
-from rollout.executor.processes import this_process
-from rollout.executor.record import AT_WORK, RunRecord
+from rollout.executor.record.journalheads import with_head
+from rollout.executor.record.record import AT_WORK, RunRecord
+from rollout.executor.record.recordedgates import RecordedGate
+from rollout.executor.record.timerecord import StoredTimes, recorded_starts, written
 from rollout.executor.runlog import RunLog, open_log
 from rollout.executor.session import Session
-from rollout.executor.storedtimes import StoredTimes
-from rollout.executor.timerecord import recorded_starts, written
 from rollout.executor.tuning import Tuning
 from rollout.fleet.objects import format_time
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Any
 
-from rollout.executor import events as ev
+from rollout.executor.engine import events as ev
 
 _DRAIN = 1000  # events taken at once before the engine decides
 

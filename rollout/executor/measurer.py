@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Measure
-from rollout.executor.engine import Engine
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Measure
+from rollout.executor.engine.engine import Engine
 from rollout.executor.picture import Surroundings, take_picture
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome

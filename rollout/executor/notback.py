@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from rollout.executor.engine.state import DaemonSetRun, StepState
 from rollout.executor.result import Result
-from rollout.executor.state import DaemonSetRun, StepState
 from rollout.fleet.objects import HASH_LABEL, Pod
 from rollout.fleet.revisions import revision_hash, template_digest
 from rollout.planner.plan import PlannedNode

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rollout.executor.engine import Engine
-from rollout.executor.notices import Notice
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.notices import Notice
 
 
 class Observer(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_daemon_set, read_revisions
 from rollout.errors import StaleError
-from rollout.executor.planstore import read_kept_template
+from rollout.executor.record.planstore import read_kept_template
 from rollout.executor.runs import FoundRecord, past_runs, read_records_widely
 from rollout.fleet.objects import ControllerRevision, JsonObject, Meta
 from rollout.fleet.revisions import template_digest

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
-from rollout.executor.baking import baked_at
 from rollout.executor.bareness import bare_before, bare_of
-from rollout.executor.engine import Engine
-from rollout.executor.gatebook import GateRun, Meter
-from rollout.executor.nodegates import concerns
-from rollout.executor.state import DaemonSetRun, StepRun, StepState
+from rollout.executor.engine.baking import baked_at
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.gatebook import GateRun, Meter
+from rollout.executor.engine.nodegates import concerns
+from rollout.executor.engine.state import DaemonSetRun, StepRun, StepState
 from rollout.fleet.objects import Pod
 from rollout.gates.context import (
     ZONE_LABEL,

@@ -15,7 +15,7 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_fleet, read_nodes, read_released, read_selecting
 from rollout.errors import StaleError, Unreachable
 from rollout.executor.oldtemplates import revision_to_go_to
-from rollout.executor.record import RecordedDaemonSet
+from rollout.executor.record.record import RecordedDaemonSet
 from rollout.executor.result import Result
 from rollout.executor.session import Session
 from rollout.fleet.objects import ControllerRevision, Node

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollout.executor.accounting import Account
-from rollout.executor.actions import Finish
-from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.state import DaemonSetRun, StepRun
+from rollout.executor.engine.accounting import Account
+from rollout.executor.engine.actions import Finish
+from rollout.executor.engine.state import DaemonSetRun, StepRun
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.planner.plan import Plan
 
 GONE = "gone"  # the strategy of a DaemonSet that does not exist any more

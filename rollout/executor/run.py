@@ -15,8 +15,9 @@ from typing import Any
 
 from rollout.cluster.client import Client
 from rollout.errors import ExitCode
-from rollout.executor import events as ev
-from rollout.executor.actions import (
+from rollout.executor.announcing import Scribe, announce_all, keep_times
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import (
     Action,
     Ask,
     Claim,
@@ -31,35 +32,30 @@ from rollout.executor.actions import (
     ReleasePod,
     Restore,
 )
-from rollout.executor.announcing import Scribe, announce_all, keep_times
-from rollout.executor.claims import OtherRun
-from rollout.executor.engine import Engine
+from rollout.executor.engine.claims import OtherRun
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.gaterecord import never_asked, recorded_gates
+from rollout.executor.engine.gatestate import Carried
+from rollout.executor.engine.notices import Notice
+from rollout.executor.engine.state import DaemonSetRun
+from rollout.executor.engine.timekeeping import account_of
 from rollout.executor.explain import explain
 from rollout.executor.fitting import DriftPolicy, fitted
-from rollout.executor.gaterecord import (
-    RecordedGate,
-    never_asked,
-    recorded_gates,
-    with_earlier,
-)
-from rollout.executor.gatestate import Carried
 from rollout.executor.inbox import Inbox
+from rollout.executor.lock.steadyclock import steady_clock
 from rollout.executor.measurer import Measurer
-from rollout.executor.notices import Notice
 from rollout.executor.observer import Observer
 from rollout.executor.picture import Surroundings
-from rollout.executor.record import RunRecord
+from rollout.executor.record.record import RunRecord
+from rollout.executor.record.recordedgates import RecordedGate, with_earlier
+from rollout.executor.record.timerecord import StoredTimes
+from rollout.executor.record.wishes import Wishes
 from rollout.executor.result import GONE, Result
 from rollout.executor.runlog import WRITES, RunLog
 from rollout.executor.runs import is_carried_out
-from rollout.executor.state import DaemonSetRun
-from rollout.executor.steadyclock import steady_clock
-from rollout.executor.storedtimes import StoredTimes
-from rollout.executor.timekeeping import account_of
 from rollout.executor.translating import Translator
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
 from rollout.executor.watches import Watches
-from rollout.executor.wishes import Wishes
 from rollout.executor.writing import Writer
 from rollout.gates.settings import Settings
 from rollout.gates.verdict import Status

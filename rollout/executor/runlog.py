@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from rollout.errors import DocumentError, JournalError
-from rollout.executor import events as ev
-from rollout.executor.actions import (
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import (
     Action,
     DeletePod,
     Finish,
@@ -27,9 +27,9 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
-from rollout.executor.journalheads import JournalHead, compared
-from rollout.executor.notices import Notice
-from rollout.executor.record import RunRecord, encode_record
+from rollout.executor.engine.notices import Notice
+from rollout.executor.record.journalheads import JournalHead, compared
+from rollout.executor.record.record import RunRecord, encode_record
 from rollout.journal.chain import Reading
 from rollout.journal.file import (
     Journal,

@@ -9,11 +9,11 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import CORE
 from rollout.cluster.paths import resource_path
 from rollout.errors import ClusterError, Forbidden, StaleError
-from rollout.executor.history import PastRun, decode_history, past_run
-from rollout.executor.leaseprotocol import CLOCK_ERROR_S, DURATION_S, LeaseState, parse_holder
-from rollout.executor.leases import LeaseName, LeaseStore
-from rollout.executor.processes import has_ended
-from rollout.executor.record import (
+from rollout.executor.lock.leaseprotocol import CLOCK_ERROR_S, DURATION_S, LeaseState, parse_holder
+from rollout.executor.lock.leases import LeaseName, LeaseStore
+from rollout.executor.lock.processes import has_ended
+from rollout.executor.record.history import PastRun, decode_history, past_run
+from rollout.executor.record.record import (
     AT_WORK,
     DATA_KEY,
     NOTHING_LEFT,

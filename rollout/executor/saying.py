@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from rollout.errors import StaleError, UsageError
-from rollout.executor.events import Decided
-from rollout.executor.record import (
+from rollout.executor.engine.events import Decided
+from rollout.executor.record.record import (
     ENDED,
     Approval,
     FailurePolicy,

@@ -10,11 +10,11 @@ from rollout.cluster.fleet import read_cluster_uid
 from rollout.cluster.identity import whoami
 from rollout.cluster.release import check_release
 from rollout.errors import ExitCode, StaleError
-from rollout.executor.earlier import went_well
-from rollout.executor.keeper import Keeper
 from rollout.executor.oldtemplates import require_way_back
 from rollout.executor.precheck import require_permissions
-from rollout.executor.record import ENDED, RunRecord, new_record
+from rollout.executor.record.earlier import went_well
+from rollout.executor.record.keeper import Keeper
+from rollout.executor.record.record import ENDED, RunRecord, new_record
 from rollout.executor.runlog import told_before
 from rollout.executor.superseding import (
     in_place_of,

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import daemon_set_path
 from rollout.errors import ClusterError, StaleError
-from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.keeper import Keeper
-from rollout.executor.record import ENDED, RecordedDaemonSet, RunRecord, Superseded
-from rollout.executor.state import ON_DELETE
+from rollout.executor.engine.state import ON_DELETE
+from rollout.executor.record.keeper import Keeper
+from rollout.executor.record.record import ENDED, RecordedDaemonSet, RunRecord, Superseded
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet
 from rollout.fleet.revisions import template_digest

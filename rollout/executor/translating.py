@@ -20,10 +20,10 @@ from rollout.cluster.watch import (
     WentBack,
 )
 from rollout.errors import StaleError, Unauthenticated
-from rollout.executor import events as ev
-from rollout.executor.claims import OtherRun
-from rollout.executor.record import AT_WORK, ConfigMap, RunRecord, decode_record, record_name
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.claims import OtherRun
+from rollout.executor.record.record import AT_WORK, ConfigMap, RunRecord, decode_record, record_name
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet.objects import ClusterEvent, ControllerRevision
 
 CREATION_REFUSED: Final = "FailedCreate"  # the reason of the controller's event

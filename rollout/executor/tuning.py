@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollout.cluster.watch import DEFAULT_TIMING, Timing
-from rollout.executor.book import BLIND_S, GRACE_S
-from rollout.executor.leaseprotocol import DURATION_S
+from rollout.executor.engine.book import BLIND_S, GRACE_S
+from rollout.executor.lock.leaseprotocol import DURATION_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout.errors import StaleError
-from rollout.executor.earlier import led_to, went_well
-from rollout.executor.record import ENDED, RunRecord
+from rollout.executor.record.earlier import led_to, went_well
+from rollout.executor.record.record import ENDED, RunRecord
 from rollout.executor.runs import FoundRecord, KnownRun
 from rollout.fleet.objects import ControllerRevision
 from rollout.fleet.revisions import template_digest

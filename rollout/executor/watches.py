@@ -17,7 +17,7 @@ from rollout.cluster.paths import resource_path
 from rollout.cluster.watch import Broken, Listed, Reflector, Timing
 from rollout.errors import ClusterError, Forbidden, StaleError
 from rollout.executor.inbox import Inbox
-from rollout.executor.record import AT_WORK_LABEL, ConfigMap
+from rollout.executor.record.record import AT_WORK_LABEL, ConfigMap
 from rollout.executor.translating import CREATION_REFUSED
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod

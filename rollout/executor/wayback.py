@@ -10,23 +10,22 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.errors import ClusterError, Forbidden, StaleError
-from rollout.executor.actions import Finish, Outcome
 from rollout.executor.byhand import commands_by_hand
 from rollout.executor.closing import close
+from rollout.executor.engine.actions import Finish, Outcome
 from rollout.executor.handwork import refused
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.notback import Place, left_over, missed
 from rollout.executor.observer import Observer
 from rollout.executor.planback import NOTHING, Gone, plan_back
-from rollout.executor.record import RunPhase, RunRecord
+from rollout.executor.record.record import RunPhase, RunRecord
+from rollout.executor.record.timerecord import StoredTimes, times_from
+from rollout.executor.record.wishes import NONE, wishes_on_the_way_back
 from rollout.executor.result import Result
 from rollout.executor.run import Gatekeeping, Heed, Lasting, run_plan
 from rollout.executor.session import Session
-from rollout.executor.storedtimes import StoredTimes
-from rollout.executor.timerecord import times_from
 from rollout.executor.tuning import DEFAULT_TUNING, Tuning
-from rollout.executor.wishes import NONE, wishes_on_the_way_back
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
 

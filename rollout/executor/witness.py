@@ -8,7 +8,7 @@ from pathlib import Path
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid
 from rollout.errors import RolloutError
-from rollout.executor.journalheads import JournalHead, Testimony, compared
+from rollout.executor.record.journalheads import JournalHead, Testimony, compared
 from rollout.executor.runs import FoundRecord, read_records
 from rollout.journal.chain import Reading
 from rollout.journal.file import hash_at

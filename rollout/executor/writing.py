@@ -21,8 +21,8 @@ from rollout.errors import (
     UnknownOutcome,
     Withheld,
 )
-from rollout.executor import events as ev
-from rollout.executor.actions import (
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import (
     Action,
     DeletePod,
     PodWrite,
@@ -34,7 +34,8 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
-from rollout.executor.engine import Engine
+from rollout.executor.engine.engine import Engine
+from rollout.executor.lock.steadyclock import steady_clock
 from rollout.executor.patches import (
     prepare_patch,
     reassert_patch,
@@ -42,7 +43,6 @@ from rollout.executor.patches import (
     restore_patch,
     take_back_patch,
 )
-from rollout.executor.steadyclock import steady_clock
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, Pod
 from rollout.planner.plan import Plan

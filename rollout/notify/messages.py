@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from rollout.executor.actions import Outcome
-from rollout.executor.record import RunRecord
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.record.record import RunRecord
 from rollout.fleet.objects import JsonObject, format_time
 from rollout.notifyspec import Occasion, PagerDutySink, Sink
 from rollout.planner.plan import Plan

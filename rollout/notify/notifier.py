@@ -14,13 +14,13 @@ from types import TracebackType
 from typing import Self
 
 from rollout.errors import RolloutError
-from rollout.executor.actions import Outcome
-from rollout.executor.engine import Engine
-from rollout.executor.notices import Notice
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.notices import Notice
+from rollout.executor.engine.state import StepState
 from rollout.executor.observer import Observer
-from rollout.executor.record import RunRecord
+from rollout.executor.record.record import RunRecord
 from rollout.executor.result import Result
-from rollout.executor.state import StepState
 from rollout.gates.measurement import plain
 from rollout.notify.delivery import PAUSE_S, Delivery, Send
 from rollout.notify.messages import MOST_TEXT, SCHEMA, About, Message, occasion_of, stamp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rollout.executor.accounting import Account
+from rollout.executor.engine.accounting import Account
 
 SHOWN_S = 0.05  # a smaller loss is not worth a word
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollout.executor.record import RunRecord
+from rollout.executor.record.record import RunRecord
 from rollout.report.table import text_table
 
 _SHOWN = 10  # words in a table for people

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollout.executor.engine import Engine
-from rollout.executor.gatebook import GateRun, Meter
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.gatebook import GateRun, Meter
 from rollout.gates.verdict import so_far
 from rollout.report.gates import place_text, said_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.gates.verdict import Rules, rules_of
 from rollout.gatespec import ApprovalGate, Gate, PauseGate, WindowGate, per_node
 from rollout.gatespec.base import When

@@ -15,10 +15,10 @@ from typing import Literal, TypeAlias
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome
-from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepRun, StepState
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.executor.result import Result
-from rollout.executor.state import StepRun, StepState
 from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 from rollout.printable import by_lines

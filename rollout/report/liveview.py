@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rollout.executor import claiming
-from rollout.executor.engine import Engine
+from rollout.executor.engine import claiming
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.health import waiting_for
+from rollout.executor.engine.state import StepRun, StepState
 from rollout.executor.explain import explain
-from rollout.executor.health import waiting_for
-from rollout.executor.state import StepRun, StepState
 from rollout.report.gatelines import GateLine, gate_lines
 
 ROWS = 10  # nodes in flight that are shown

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 
-from rollout.executor.actions import Outcome
-from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepState
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.executor.result import GONE, Result
-from rollout.executor.state import StepState
 from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from rollout.executor.engine import Engine
-from rollout.executor.notices import Notice
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.notices import Notice
 from rollout.executor.result import Result
 from rollout.planner.plan import Plan
 from rollout.printable import one_line

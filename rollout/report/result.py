@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rollout.executor.engine.state import Lane, StepRun, StepState
 from rollout.executor.result import GONE, Result
-from rollout.executor.state import Lane, StepRun, StepState
 from rollout.planner.plan import Plan
 from rollout.printable import by_lines
 from rollout.quantity import cut, format_duration

@@ -19,10 +19,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rollout.executor.engine import Engine
-from rollout.executor.notices import Notice
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.notices import Notice
+from rollout.executor.lock.steadyclock import steady_clock
 from rollout.executor.result import Result
-from rollout.executor.steadyclock import steady_clock
 from rollout.planner.plan import Plan
 from rollout.printable import one_line
 from rollout.quantity import format_age

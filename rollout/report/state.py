@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from rollout.executor.gaterecord import RecordedGate
-from rollout.executor.health import restart_text
-from rollout.executor.record import ENDED, RunRecord, wave_name
+from rollout.executor.engine.health import restart_text
+from rollout.executor.record.record import ENDED, RunRecord, wave_name
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.executor.runs import HeldLock
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time

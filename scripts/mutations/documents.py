@@ -18,28 +18,30 @@ DOCUMENTS: Final = (
     Guard(
         "stored-plan",
         "a run goes on with another plan than its own",
-        "rollout/executor/planstore.py",
+        "rollout/executor/record/planstore.py",
         "    if (plan.digest, plan.id) != (record.plan_digest, record.plan_id):\n",
         "    if False:\n",
         (
-            "tests/executor/test_keeper.py::test_another_plan_than_that_of_the_run_is_not_taken_for_it",
+            "tests/executor/record/test_keeper.py::test_another_plan_than_that_of_the_run_is_not_taken_for_it",
         ),
     ),
     Guard(
         "foreign-config-map",
         "a ConfigMap of somebody else is overwritten",
-        "rollout/executor/planstore.py",
+        "rollout/executor/record/planstore.py",
         "    if not MANAGED_BY.items() <= found.labels.items() or DATA_KEY in found.data:\n",
         "    if False:\n",
-        ("tests/executor/test_keeper.py::test_a_config_map_of_somebody_else_is_left_alone",),
+        ("tests/executor/record/test_keeper.py::test_a_config_map_of_somebody_else_is_left_alone",),
     ),
     Guard(
         "kept-template",
         "a way back leads to a template that somebody has changed in the ConfigMap",
-        "rollout/executor/planstore.py",
+        "rollout/executor/record/planstore.py",
         "    return change.value if template_digest(change.value) == digest else None\n",
         "    return change.value\n",
-        ("tests/executor/test_keeper.py::test_a_kept_template_that_somebody_has_changed_is_none",),
+        (
+            "tests/executor/record/test_keeper.py::test_a_kept_template_that_somebody_has_changed_is_none",
+        ),
     ),
     Guard(
         "chain-hash",

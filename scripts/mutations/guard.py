@@ -8,7 +8,7 @@ from typing import Final
 BACK: Final = "tests/simulation/test_way_back.py::"
 BAKING: Final = "tests/simulation/test_baking.py::"
 BOUNDS: Final = "tests/fuzzing/test_bounds.py::"
-CLAIMS: Final = "tests/executor/test_claims.py::"
+CLAIMS: Final = "tests/executor/engine/test_claims.py::"
 CLEANING: Final = "tests/simulation/test_cleaning.py::"
 DEEDS: Final = "tests/simulation/test_guarded_deeds.py::"
 DRIFT: Final = "tests/simulation/test_drift.py::"

@@ -101,7 +101,7 @@ PLANS: Final = (
     Guard(
         "kept-signature",
         "a signed run can be resumed on the machine of its plan only",
-        "rollout/executor/planstore.py",
+        "rollout/executor/record/planstore.py",
         "    if signature:\n",
         "    if False:\n",
         (f"{_SIGNED}test_a_signature_is_kept_for_a_resume_from_elsewhere",),

@@ -36,7 +36,7 @@ SIGHTS: Final = (
     Guard(
         "nothing-is-awaited-of-a-store-that-was-set-back",
         "a run waits for what its cluster has forgotten",
-        "rollout/executor/engine.py",
+        "rollout/executor/engine/engine.py",
         "        if self.sight.went_back or ",
         "        if ",
         (
@@ -46,7 +46,7 @@ SIGHTS: Final = (
     Guard(
         "lockout-has-an-end",
         "a run whose credentials are refused waits until its nodes are blamed",
-        "rollout/executor/engine.py",
+        "rollout/executor/engine/engine.py",
         "                    stopping.watch_lockout(self, now)\n",
         "                    pass\n",
         ("tests/executor/test_faults.py::test_fault_09_a_run_that_is_locked_out_ends_and_says_so",),
@@ -54,7 +54,7 @@ SIGHTS: Final = (
     Guard(
         "short-list-of-nodes",
         "half a list of nodes ends the run as complete",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         '    doubt = disbelief("nodes", _known_nodes(book), listed)\n    if doubt:\n',
         '    doubt = disbelief("nodes", _known_nodes(book), listed)\n    if False:\n',
         (f"{LIMITS}test_half_a_list_of_nodes_stops_the_run",),
@@ -62,7 +62,7 @@ SIGHTS: Final = (
     Guard(
         "short-list-of-pods",
         "half a list of pods makes nodes look bare",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if doubt:\n"
         "        book.stop_for_drift(doubt)\n"
         "        ds.listed = True\n"
@@ -73,46 +73,46 @@ SIGHTS: Final = (
     Guard(
         "old-news-of-a-pod",
         "a lagging watch brings a pod back that is gone",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "        if uid in self._gone and "
         "version_number(pod.metadata.resource_version) <= self._gone[uid]:\n"
         "            return None\n",
         "",
         (
-            "tests/executor/test_view.py::test_news_of_a_pod_from_before_it_left_does_not_bring_it_back",
+            "tests/executor/engine/test_view.py::test_news_of_a_pod_from_before_it_left_does_not_bring_it_back",
         ),
     ),
     Guard(
         "older-news-of-a-pod",
         "a lagging watch turns a pod back into what it was",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "        if known is not None and _is_older(pod, known):\n            return None\n",
         "",
-        ("tests/executor/test_view.py::test_older_news_of_a_pod_changes_nothing",),
+        ("tests/executor/engine/test_view.py::test_older_news_of_a_pod_changes_nothing",),
     ),
     Guard(
         "pods-of-others",
         "a pod of another owner is counted, and deleted (S2)",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "        if pod.metadata.controller_uid != self.uid:\n"
         "            return self.forget(uid, now, pod.metadata.resource_version)\n",
         "",
-        ("tests/executor/test_view.py::test_a_pod_of_another_owner_is_not_seen",),
+        ("tests/executor/engine/test_view.py::test_a_pod_of_another_owner_is_not_seen",),
     ),
     Guard(
         "old-news-of-a-daemon-set",
         "an old state of the DaemonSet is taken for drift",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if ds.live is not None and _is_older(seen, ds.live):\n        return\n",
         "",
         (
-            "tests/executor/test_observing.py::test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news",
+            "tests/executor/engine/test_observing.py::test_the_answer_to_the_patch_that_comes_behind_the_watch_is_old_news",
         ),
     ),
     Guard(
         "older-than-the-plan",
         "a DaemonSet from before the plan looks as if it were back already",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if ds.is_from_before_plan(seen):\n",
         "    if False:\n",
         (
@@ -162,7 +162,7 @@ SIGHTS: Final = (
     Guard(
         "blind",
         "something starts while nothing can be seen",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if sight.is_blind(book, now) or book.finished",
         "    if book.finished",
         (f"{LIMITS}test_nothing_starts_while_a_view_is_lost",),
@@ -170,7 +170,7 @@ SIGHTS: Final = (
     Guard(
         "verdicts-while-blind",
         "a node is judged by what nobody sees any more",
-        "rollout/executor/advancing.py",
+        "rollout/executor/engine/advancing.py",
         " or not sight.can_judge(book, now):\n        return\n",
         ":\n        return\n",
         (
@@ -180,7 +180,7 @@ SIGHTS: Final = (
     Guard(
         "lapses-while-blind",
         "a node that was done fails by what nobody sees any more",
-        "rollout/executor/book.py",
+        "rollout/executor/engine/book.py",
         " and sight.can_judge(self, now):\n            weighing",
         ":\n            weighing",
         (
@@ -190,7 +190,7 @@ SIGHTS: Final = (
     Guard(
         "views-of-a-measurement",
         "a gate passes on a picture that was taken while a view was away (S8)",
-        "rollout/executor/gating.py",
+        "rollout/executor/engine/gating.py",
         " and measurement.at >= book.sight.settled_at\n",
         "\n",
         (f"{LIMITS}test_a_gate_passes_on_no_measurement_in_which_a_view_was_away",),
@@ -198,7 +198,7 @@ SIGHTS: Final = (
     Guard(
         "time-without-a-view",
         "an outage of the API server makes nodes fail",
-        "rollout/executor/terms.py",
+        "rollout/executor/engine/terms.py",
         "    due = run.due_at + min(lost, book.plan.health.progress_deadline_s)\n",
         "    due = run.due_at\n",
         (
@@ -208,7 +208,7 @@ SIGHTS: Final = (
     Guard(
         "recreated-by-uid",
         "a DaemonSet that was made anew passes for an older state of ours",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if seen.metadata.uid != ds.planned.uid:\n",
         "    if False:\n",
         (
@@ -219,7 +219,7 @@ SIGHTS: Final = (
     Guard(
         "returned-nodes",
         "a node that comes back with its old pod keeps it",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if name in book.gone_nodes:\n",
         "    if False:\n",
         (
@@ -229,7 +229,7 @@ SIGHTS: Final = (
     Guard(
         "gates-while-blind",
         "a gate passes on a picture that is out of date (S8)",
-        "rollout/executor/gating.py",
+        "rollout/executor/engine/gating.py",
         "    if measurement.outcome is Outcome.PASSED and not _saw_all(book, measurement, now):\n",
         "    if False:\n",
         (f"{LIMITS}test_a_gate_that_was_measured_without_a_view_of_the_cluster_is_measured_again",),
@@ -237,7 +237,7 @@ SIGHTS: Final = (
     Guard(
         "controller-down",
         "pods are deleted that nobody replaces",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    return guarding.is_trusted(book, ds) and zones.is_open(book, ds, run)\n",
         "    return zones.is_open(book, ds, run)\n",
         (
@@ -247,7 +247,7 @@ SIGHTS: Final = (
     Guard(
         "controller-silent",
         "a controller that does nothing is trusted for ever",
-        "rollout/executor/guarding.py",
+        "rollout/executor/engine/guarding.py",
         '        guard.silent = True\n        book.note("controller-silent"',
         '        book.note("controller-silent"',
         (
@@ -257,7 +257,7 @@ SIGHTS: Final = (
     Guard(
         "pods-refused",
         "pods are deleted whose successors the API server refuses",
-        "rollout/executor/guarding.py",
+        "rollout/executor/engine/guarding.py",
         "    return not ds.pods_refused and not is_silent(book)\n",
         "    return not is_silent(book)\n",
         (
@@ -267,7 +267,7 @@ SIGHTS: Final = (
     Guard(
         "drift",
         "the run goes on over somebody else's template or strategy (S9)",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "        book.stop_for_drift(drift)\n",
         "        pass\n",
         (f"{STRANGERS}test_a_template_edited_in_mid_run_stops_it_before_the_next_delete",),
@@ -275,7 +275,7 @@ SIGHTS: Final = (
     Guard(
         "enforced-once",
         "two tools that both insist on a strategy go on for ever",
-        "rollout/executor/reasserting.py",
+        "rollout/executor/engine/reasserting.py",
         "    if not book.enforces_strategy or ds.reasserted or not ds.is_turned_back(seen):\n",
         "    if not book.enforces_strategy or ds.reasserting or not ds.is_turned_back(seen):\n",
         (f"{ENFORCING}test_fault_27_who_insists_is_not_fought_with",),
@@ -283,7 +283,7 @@ SIGHTS: Final = (
     Guard(
         "enforced-as-left",
         "OnDelete is enforced over what somebody else has edited (S9)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "            and template_digest(seen.spec.template) == "
         "self.planned.target.template_digest\n",
         "",
@@ -310,7 +310,7 @@ SIGHTS: Final = (
     Guard(
         "recreated",
         "a DaemonSet that was made anew is taken for the old one (S2)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        if seen.metadata.uid != self.planned.uid:\n",
         "        if False:\n",
         (f"{LIMITS}test_a_daemon_set_that_was_made_anew_is_another_one",),
@@ -318,7 +318,7 @@ SIGHTS: Final = (
     Guard(
         "strategy-turned-back",
         "the controller replaces pods on its own, and we do so beside it (S9)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        if seen.strategy_type != ON_DELETE:\n            return (\n",
         "        if False:\n            return (\n",
         (f"{STRANGERS}test_a_strategy_turned_back_in_mid_run_stops_it",),
@@ -348,7 +348,7 @@ SIGHTS: Final = (
         "        if found is not None and old.plan_id == plan.id:\n",
         "        if False:\n",
         (
-            "tests/executor/test_keeper.py::test_a_plan_whose_run_made_place_for_another_one_is_refused",
+            "tests/executor/record/test_keeper.py::test_a_plan_whose_run_made_place_for_another_one_is_refused",
         ),
     ),
     Guard(
@@ -375,7 +375,7 @@ SIGHTS: Final = (
     Guard(
         "annotation-of-ours",
         "nobody but the record knows the original strategy, and the run goes on (S9)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "            return self._unmarked(seen)\n",
         '            return ""\n',
         (f"{DRIFT}test_fault_01_an_annotation_of_ours_that_somebody_changes_is_drift",),

@@ -26,7 +26,7 @@ STARTS: Final = (
     Guard(
         "budget",
         "more nodes are down than may be (S1)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        return run.node in self.view.used or len(self.view.used) < budget\n",
         "        return True\n",
         (f"{DEEDS}test_what_is_down_for_another_reason_uses_the_budget_too",),
@@ -34,7 +34,7 @@ STARTS: Final = (
     Guard(
         "slots",
         "unavailable nodes are all replaced at once (S1)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        if len(self.view.held) >= budget:\n            return False\n",
         "",
         (f"{DEEDS}test_what_was_down_before_is_replaced_at_the_same_pace",),
@@ -42,7 +42,7 @@ STARTS: Final = (
     Guard(
         "wave-limit",
         "a wave has more nodes down than it may (S1)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        return own if wave_limit is None else min(own, self.as_it_is(wave_limit).value)\n",
         "        return own\n",
         (f"{LIMITS}test_a_limit_of_one_lets_one_node_go_down_at_a_time",),
@@ -50,7 +50,7 @@ STARTS: Final = (
     Guard(
         "share-of-the-left",
         "a share is one of nodes that are gone (S1)",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        return limit.without(len(self._left))\n",
         "        return limit\n",
         (f"{CLAUSES}test_fault_56_a_share_of_nodes_is_one_of_those_that_are_left",),
@@ -58,7 +58,7 @@ STARTS: Final = (
     Guard(
         "gone-meanwhile",
         "a node that left between two processes uses up the budget for ever (L1)",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    for name in sorted(book.planned_nodes - listed):\n",
         "    for name in sorted({s.node for s in book.steps.values() if s.node} - listed):\n",
         (f"{CLAUSES}test_fault_56_a_node_that_left_while_nobody_was_at_work_uses_up_no_budget",),
@@ -66,7 +66,7 @@ STARTS: Final = (
     Guard(
         "nodes-in-flight",
         "more nodes are in flight than the whole run may have",
-        "rollout/executor/claiming.py",
+        "rollout/executor/engine/claiming.py",
         "    return not limit or book.in_flight + len(claims.taken) < limit\n",
         "    return True\n",
         (f"{LIMITS}test_a_limit_of_one_lets_one_node_go_down_at_a_time",),
@@ -74,7 +74,7 @@ STARTS: Final = (
     Guard(
         "zone-cap",
         "more nodes of a zone are in flight than may be",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if cap and claiming.load_of(book, run.zone) >= cap:\n        return False\n",
         "",
         (f"{LIMITS}test_a_limit_of_one_lets_one_node_go_down_at_a_time",),
@@ -82,7 +82,7 @@ STARTS: Final = (
     Guard(
         "broken-zones",
         "trouble is carried into a further zone",
-        "rollout/executor/zones.py",
+        "rollout/executor/engine/zones.py",
         "    return len(ds.view.broken_zones) < limit\n",
         "    return True\n",
         (
@@ -92,7 +92,7 @@ STARTS: Final = (
     Guard(
         "pace",
         "replacements follow each other faster than they may",
-        "rollout/executor/pacing.py",
+        "rollout/executor/engine/pacing.py",
         "        if self._tokens < 1.0 - 1e-9:\n",
         "        if False:\n",
         (f"{LIMITS}test_replacements_follow_each_other_at_the_given_pace",),
@@ -100,7 +100,7 @@ STARTS: Final = (
     Guard(
         "most-at-once",
         "a wave behind failures is as large as if there were none",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    return most is None or book.in_flight < most\n",
         "    return True\n",
         (
@@ -110,7 +110,7 @@ STARTS: Final = (
     Guard(
         "nodes-in-trouble",
         "a release in trouble is carried to further nodes",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    return limit is not None and book.in_trouble > limit\n",
         "    return False\n",
         (
@@ -120,7 +120,7 @@ STARTS: Final = (
     Guard(
         "one-step-a-node",
         "two DaemonSets work on one node at once",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if run.node in book.busy_nodes:",
         "    if False and run.node in book.busy_nodes:",
         (f"{DEEDS}test_two_daemon_sets_take_turns_on_every_node",),
@@ -128,18 +128,18 @@ STARTS: Final = (
     Guard(
         "stop-is-a-stop",
         "something starts after a hold (S6)",
-        "rollout/executor/controlling.py",
+        "rollout/executor/engine/controlling.py",
         "    if book.stopping and not _moves_in_pause(book, run):\n        return False\n",
         "",
         (f"{STRANGERS}test_a_stopped_run_finishes_what_is_in_flight_and_starts_nothing",),
         more=(
             Place(
-                "rollout/executor/starting.py",
+                "rollout/executor/engine/starting.py",
                 "    if not book.stopping:\n        settling.make_room(book, now)\n",
                 "    if True:\n        settling.make_room(book, now)\n",
             ),
             Place(
-                "rollout/executor/starting.py",
+                "rollout/executor/engine/starting.py",
                 "    while not book.stopping:\n",
                 "    while True:\n",
             ),
@@ -148,7 +148,7 @@ STARTS: Final = (
     Guard(
         "predecessors",
         "a node that leaves opens the way behind it (S7)",
-        "rollout/executor/book.py",
+        "rollout/executor/engine/book.py",
         "            if not run.blockers:  # else",
         "            if True:  # else",
         (f"{STORIES}[a-node-that-leaves-while-its-step-is-blocked]",),
@@ -156,7 +156,7 @@ STARTS: Final = (
     Guard(
         "a-released-pod-that-ends",
         "the only pod that works is deleted (S1)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if released is not None and released.terminating:\n",
         "    if False:\n",
         (f"{BACK}test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending",),
@@ -164,7 +164,7 @@ STARTS: Final = (
     Guard(
         "gates-before-a-delete",
         "a pod goes before the gates of its node have passed (S8)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    asks = deletes and bool(nodegates.gates_before(book, run))\n",
         "    asks = False\n",
         ("tests/simulation/test_gates.py::test_random_gates_never_let_a_run_go_on_without_a_pass",),
@@ -172,7 +172,7 @@ STARTS: Final = (
     Guard(
         "handed-over-node",
         "the old pod goes before its successor has passed (S1)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if hands_over and victim.ready and not run.released_uid:\n",
         "    if False:\n",
         (f"{LIMITS}test_in_a_hand_over_no_node_is_without_a_ready_pod",),
@@ -180,7 +180,7 @@ STARTS: Final = (
     Guard(
         "unreachable-nodes",
         "a pod is deleted whose kubelet is silent",
-        "rollout/executor/unreachable.py",
+        "rollout/executor/engine/unreachable.py",
         "    return run.node not in ds.broken_before or book.plan.rules.defer_not_ready\n",
         "    return False\n",
         (
@@ -190,7 +190,7 @@ STARTS: Final = (
     Guard(
         "most-unreachable",
         "a release that takes its neighbours down marches on",
-        "rollout/executor/unreachable.py",
+        "rollout/executor/engine/unreachable.py",
         "    if len(missed) > limit.value and not book.hold_why:\n",
         "    if False:\n",
         (
@@ -200,7 +200,7 @@ STARTS: Final = (
     Guard(
         "wave-approval",
         "a wave is left without the approval that the plan asks for",
-        "rollout/executor/book.py",
+        "rollout/executor/engine/book.py",
         "        if run.step.wave in self.wishes.waves or self.stepping.on:\n",
         "        if True:\n",
         (
@@ -218,7 +218,7 @@ STARTS: Final = (
     Guard(
         "stop-at",
         "a wave begins behind the one at which the run was to stop",
-        "rollout/executor/book.py",
+        "rollout/executor/engine/book.py",
         "        if self.stop_at and run.step.wave > self.stop_at and not self.stop_why:\n",
         "        if False:\n",
         ("tests/simulation/test_control.py::test_a_run_stops_behind_the_wave_that_was_chosen",),
@@ -226,7 +226,7 @@ STARTS: Final = (
     Guard(
         "bake",
         "the next wave begins before this one has baked",
-        "rollout/executor/baking.py",
+        "rollout/executor/engine/baking.py",
         "    if end > now:\n",
         "    if False:\n",
         (f"{LIMITS}test_a_wave_bakes_before_the_next_one_begins",),
@@ -234,7 +234,7 @@ STARTS: Final = (
     Guard(
         "well-baked",
         "the next wave begins although a node of this one is down at the end of its bake time",
-        "rollout/executor/baking.py",
+        "rollout/executor/engine/baking.py",
         "    if not seen or _tried_again(book, run) or (unwell and not is_late):\n",
         "    if False:\n",
         (f"{BAKING}test_a_node_that_is_down_behind_the_bake_time_is_waited_for",),
@@ -242,7 +242,7 @@ STARTS: Final = (
     Guard(
         "bake-in-sight",
         "a wave has baked although nobody has seen what became of it",
-        "rollout/executor/baking.py",
+        "rollout/executor/engine/baking.py",
         "    seen = sight.can_judge(book, now)\n",
         "    seen = True\n",
         (f"{BAKING}test_a_wave_that_bakes_is_judged_when_its_view_is_back",),
@@ -250,7 +250,7 @@ STARTS: Final = (
     Guard(
         "bake-of-another-try",
         "a node that was tried again is not watched for the bake time",
-        "rollout/executor/baking.py",
+        "rollout/executor/engine/baking.py",
         "        book.gating.updated_at[run.step.wave] = now\n",
         "        pass\n",
         (f"{BAKING}test_a_node_that_is_tried_again_gets_the_bake_time_too",),
@@ -258,7 +258,7 @@ STARTS: Final = (
     Guard(
         "baked-before",
         "a restart of ours lets a wave bake anew",
-        "rollout/executor/baking.py",
+        "rollout/executor/engine/baking.py",
         "    if not step.inherited:\n",
         "    if True:\n",
         (f"{BAKING}test_nodes_02_a_restart_in_a_later_wave_bakes_no_earlier_one_again",),
@@ -266,7 +266,7 @@ STARTS: Final = (
     Guard(
         "failed-hand-overs",
         "more nodes have two pods than may (maxSurge)",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "            self.doubled.add(node)\n",
         "            pass\n",
         (f"{LIMITS}test_a_node_whose_hand_over_failed_keeps_its_place_as_long_as_it_has_two_pods",),
@@ -274,7 +274,7 @@ STARTS: Final = (
     Guard(
         "left-out-nodes",
         "the strategy is restored, and the controller replaces what was left out",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if kept and not ds.planned.owner_on_delete:\n",
         "    if False:\n",
         (
@@ -284,7 +284,7 @@ STARTS: Final = (
     Guard(
         "write-again-after-a-stop",
         "a delete that was not done is repeated after a stop (S6)",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "    if step.state is StepState.DELETING or book.stopping:\n"
         "        _let_go(book, ds, step)\n"
         "    else:  # the second half",
@@ -296,7 +296,7 @@ STARTS: Final = (
     Guard(
         "windows",
         "a node begins outside of the windows that the plan allows",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if deletes and book.gating.shut(now) is not None:\n",
         "    if deletes and False:\n",
         (
@@ -306,7 +306,7 @@ STARTS: Final = (
     Guard(
         "window-of-a-node",
         "a node begins outside of the windows that are its own",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    if deletes and (guard := gatewindows.shut_for(book, run, now)):\n",
         "    if deletes and (guard := gatewindows.shut_for(book, run, now)) and False:\n",
         (f"{GATES}test_a_window_of_one_zone_keeps_the_other_zone_from_nothing",),
@@ -314,7 +314,7 @@ STARTS: Final = (
     Guard(
         "pods-of-the-target",
         "a pod that is new already is deleted (S3)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         '        not ds.is_target(pod) or pod.metadata.uid == run.retry_uid != ""\n',
         "        True\n",
         (f"{FAULTS}test_fault_39_the_next_job_goes_on_and_one_that_comes_too_early_is_told",),
@@ -322,7 +322,7 @@ STARTS: Final = (
     Guard(
         "one-try-a-word",
         "a node is tried again and again for one word (S3)",
-        "rollout/executor/retrying.py",
+        "rollout/executor/engine/retrying.py",
         "    return bool(born) and all(at < float(int(asked)) for at in born)\n",
         "    return bool(born)\n",
         (
@@ -332,7 +332,7 @@ STARTS: Final = (
     Guard(
         "earlier-wave-first",
         "a later wave goes on while a node of an earlier one is tried again (S7)",
-        "rollout/executor/controlling.py",
+        "rollout/executor/engine/controlling.py",
         "all(run.step.wave <= other.step.wave for other in book.retries.open.values())\n",
         "True\n",
         (f"{WAITS}test_no_later_wave_goes_on_while_a_node_is_tried_again",),
@@ -340,7 +340,7 @@ STARTS: Final = (
     Guard(
         "pods-beside",
         "a node counts as done, or as back, while another pod is still there",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if ready_since is None or any(not _is_new(run, ds, other) for other in pods):\n",
         "    if ready_since is None:\n",
         (f"{WAITS}test_a_way_back_waits_until_the_pod_beside_the_one_taken_back_is_gone",),
@@ -348,7 +348,7 @@ STARTS: Final = (
     Guard(
         "released-pods-that-nobody-saw",
         "a node waits for a released pod that has ended, until it has failed",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "            book.node_changed(ds, step.node, now)\n    for pod in pods:\n"
         "        released_seen",
         "    for pod in pods:\n        released_seen",
@@ -357,7 +357,7 @@ STARTS: Final = (
     Guard(
         "return-closed",
         "a node that comes back has its turn although its strategy is restored (S1)",
-        "rollout/executor/returning.py",
+        "rollout/executor/engine/returning.py",
         "        if run is not None and gone and ds.phase not in _CLOSED:\n",
         "        if run is not None and gone:\n",
         (
@@ -367,7 +367,7 @@ STARTS: Final = (
     Guard(
         "time-of-a-pod-taken-back",
         "a way back that goes on takes the age of an old pod for the time of its step",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "    telling = [pod for pod in pods if pod.terminating] or pods\n",
         "    telling = pods\n",
         (
@@ -377,7 +377,7 @@ STARTS: Final = (
     Guard(
         "drift-at-the-end",
         "drift under the last node is not how the run ends (S9)",
-        "rollout/executor/engine.py",
+        "rollout/executor/engine/engine.py",
         "            if self.drift_why:  # an OnDelete of the owner",
         "            if False:  # an OnDelete of the owner",
         (f"{DRIFT}test_drift_under_the_last_node_of_an_on_delete_is_how_the_run_ends",),
@@ -393,7 +393,7 @@ STARTS: Final = (
     Guard(
         "no-strategy-comes-back-under-another-try",
         "the controller takes pods away beside a node that is tried again (S1)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         '_ready(book, "restore") if not book.retries.open else ()',
         '_ready(book, "restore")',
         (
@@ -403,7 +403,7 @@ STARTS: Final = (
     Guard(
         "pods-are-listed-first",
         "a run takes every node for one without a pod, and works on all at once (S1)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
         "    )\n"
         "    return min(",
@@ -415,7 +415,7 @@ STARTS: Final = (
     Guard(
         "released-pods-are-listed-first",
         "a run hands over the successor of a pod that it does not know to be handed over (S3)",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
         "    )\n"
         "    return min(",
@@ -425,7 +425,7 @@ STARTS: Final = (
     Guard(
         "nodes-are-listed-first",
         "a pod is taken away on a node of which nothing is known",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "        if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed\n"
         "    )\n"
         "    return min(",
@@ -484,11 +484,11 @@ STARTS: Final = (
     Guard(
         "pace-without-a-stock",
         "a run that has waited long takes pods away at any speed",
-        "rollout/executor/pacing.py",
+        "rollout/executor/engine/pacing.py",
         "min(self._burst, self._tokens + (now - self._filled_at) * self._rate)",
         "self._tokens + (now - self._filled_at) * self._rate",
         (
-            "tests/executor/test_pacing.py::test_what_was_not_used_while_nothing_started_makes_no_longer_burst",
+            "tests/executor/engine/test_pacing.py::test_what_was_not_used_while_nothing_started_makes_no_longer_burst",
         ),
     ),
     Guard(

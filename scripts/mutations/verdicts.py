@@ -10,7 +10,7 @@ VERDICTS: Final = (
     Guard(
         "soak-reset",
         "a pod that was not ready meanwhile counts as soaked",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "            self.ready_since.pop(uid, None)\n"
         "        if not pod.ready:\n"
         "            self.ready_since.pop(uid, None)\n",
@@ -20,7 +20,7 @@ VERDICTS: Final = (
     Guard(
         "soak",
         "a node counts as done before it was available for the soak time",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if now < done_at:\n",
         "    if False:\n",
         (f"{LIMITS}test_a_node_soaks_before_the_next_one_goes",),
@@ -28,7 +28,7 @@ VERDICTS: Final = (
     Guard(
         "node-ready",
         "a node that is not ready counts as done",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    return Verdict(healthy=node is not None and node.ready, soaking=True)\n",
         "    return Verdict(healthy=True, soaking=True)\n",
         (f"{LIMITS}test_a_pod_on_a_node_that_is_not_ready_is_not_healthy",),
@@ -36,7 +36,7 @@ VERDICTS: Final = (
     Guard(
         "wrong-revision",
         "a new pod of another template counts as done",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if stranger is not None:\n",
         "    if False and stranger is not None:\n",
         (f"{LIMITS}test_a_new_pod_of_another_template_is_a_failure",),
@@ -44,7 +44,7 @@ VERDICTS: Final = (
     Guard(
         "restarts",
         "a pod that restarts counts as healthy",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if restarts_of(pod) > rules.max_restarts:\n",
         "    if False:\n",
         (
@@ -54,7 +54,7 @@ VERDICTS: Final = (
     Guard(
         "flaps",
         "a pod that flaps for ever counts as healthy",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if flaps > rules.max_flaps:\n",
         "    if False:\n",
         (
@@ -64,7 +64,7 @@ VERDICTS: Final = (
     Guard(
         "fail-fast",
         "an image that cannot be pulled is waited for until the deadline",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    if stuck is not None and now >= _fail_fast_from(pod, rules):\n",
         "    if False and stuck is not None:\n",
         (
@@ -74,7 +74,7 @@ VERDICTS: Final = (
     Guard(
         "start-grace",
         "an image that is pulled late is taken for one that is missing",
-        "rollout/executor/health.py",
+        "rollout/executor/engine/health.py",
         "    return created + rules.start_grace_s\n",
         "    return created\n",
         (
@@ -84,18 +84,18 @@ VERDICTS: Final = (
     Guard(
         "min-ready-seconds",
         "a pod is available before minReadySeconds are over (S1)",
-        "rollout/executor/view.py",
+        "rollout/executor/engine/view.py",
         "        return since is not None and not pod.terminating and now >= since + "
         "self.min_ready_s\n",
         "        return since is not None and not pod.terminating\n",
         (
-            "tests/executor/test_view.py::test_a_pod_is_available_after_min_ready_seconds_and_not_before",
+            "tests/executor/engine/test_view.py::test_a_pod_is_available_after_min_ready_seconds_and_not_before",
         ),
     ),
     Guard(
         "node-timeout",
         "a node is waited for without end (L3)",
-        "rollout/executor/terms.py",
+        "rollout/executor/engine/terms.py",
         "    if run.state not in IN_FLIGHT or run.started_at != began or run.barred:\n",
         "    if True:\n",
         (
@@ -105,7 +105,7 @@ VERDICTS: Final = (
     Guard(
         "found-over-its-time",
         "a run that goes on begins another node beside one that is over its time (S6)",
-        "rollout/executor/advancing.py",
+        "rollout/executor/engine/advancing.py",
         "    terms.end_if_over(book, ds, run, now)\n",
         "",
         (
@@ -115,7 +115,7 @@ VERDICTS: Final = (
     Guard(
         "unsettled-hand-overs",
         "a run calls itself complete beside a released pod that nobody looks after",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         " and settling.settle(book, ds)\n",
         "\n",
         (
@@ -125,7 +125,7 @@ VERDICTS: Final = (
     Guard(
         "time-without-a-controller",
         "a hand-over fails because the controller is down, and its old pod is left",
-        "rollout/executor/terms.py",
+        "rollout/executor/engine/terms.py",
         "    if run.released_uid and ds.hands_over:\n",
         "    if False:\n",
         (
@@ -145,7 +145,7 @@ VERDICTS: Final = (
     Guard(
         "node-time-from-the-cluster",
         "a restart of ours gives a node more time",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "    return min((time for time in times if time is not None), default=inf)\n",
         "    return inf\n",
         (
@@ -155,7 +155,7 @@ VERDICTS: Final = (
     Guard(
         "progress-deadline",
         "a run on which nothing gets done goes on without end (L3)",
-        "rollout/executor/deadlines.py",
+        "rollout/executor/engine/deadlines.py",
         "    if now < due:\n        _look_at(book, due)\n        return\n",
         "    if True:\n        return\n",
         (
@@ -165,7 +165,7 @@ VERDICTS: Final = (
     Guard(
         "progress-not-while-paused",
         "a pause uses up the time of the nodes behind it",
-        "rollout/executor/deadlines.py",
+        "rollout/executor/engine/deadlines.py",
         "    if book.stopping or book.stepping.asked",
         "    if book.stepping.asked",
         ("tests/simulation/test_time_limits.py::test_a_pause_is_not_counted_against_the_deadline",),
@@ -173,7 +173,7 @@ VERDICTS: Final = (
     Guard(
         "progress-from-the-cluster",
         "a restart of ours gives a run more time",
-        "rollout/executor/deadlines.py",
+        "rollout/executor/engine/deadlines.py",
         "        earlier = book.times.counted_from if first else None\n",
         "        earlier = None\n",
         (
@@ -183,7 +183,7 @@ VERDICTS: Final = (
     Guard(
         "waits-outlast-a-restart",
         "a wait with a deadline of its own uses up the run's time behind a restart",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "        return None if now >= progress.changed_at + soon_s else stored\n",
         "        return stored\n",
         (
@@ -193,7 +193,7 @@ VERDICTS: Final = (
     Guard(
         "node-time-from-the-record",
         "a restart of ours gives a node without a pod its whole time again",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "min(now, earlier, told) if found",
         "min(now, told) if found",
         (
@@ -203,7 +203,7 @@ VERDICTS: Final = (
     Guard(
         "record-before-a-pod-is-taken-away",
         "what a process began in its last second gets its whole time again",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "        started = inf if unnamed is None or any(True for _ in pods) else unnamed\n",
         "        started = inf\n",
         (
@@ -236,7 +236,7 @@ VERDICTS: Final = (
     Guard(
         "validation-goes-on-from-its-begin",
         "a restart of ours gives a gate its whole time again",
-        "rollout/executor/gaterecord.py",
+        "rollout/executor/engine/gaterecord.py",
         "for g in gates if killed and g.status",
         "for g in gates if False and g.status",
         (
@@ -246,7 +246,7 @@ VERDICTS: Final = (
     Guard(
         "min-ready-as-it-is",
         "minReadySeconds that are raised in mid-run are ignored to its end",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if seconds == ds.view.min_ready_s:\n",
         "    if True:\n",
         (
@@ -256,7 +256,7 @@ VERDICTS: Final = (
     Guard(
         "no-word-that-outlasts-its-second",
         "a pod that somebody takes between two processes makes its node fail at once",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "    if times.stored.begun_since is not None and _has_unnamed(book, now):\n",
         "    if times.stored.begun_since is not None:\n",
         (
@@ -266,7 +266,7 @@ VERDICTS: Final = (
     Guard(
         "found-in-flight-is-kept-at-once",
         "processes that are killed soon one after the other give a node time without end",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "    return run.inherited and book.resumed\n",
         "    return False\n",
         (
@@ -276,7 +276,7 @@ VERDICTS: Final = (
     Guard(
         "failed-node-stays-failed",
         "a node that has failed gets its whole time again by a restart",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "        book.times.failed[run.id] = run\n",
         "        pass\n",
         (
@@ -286,7 +286,7 @@ VERDICTS: Final = (
     Guard(
         "retry-begins-anew",
         "a node that somebody wants tried again fails at once behind a restart",
-        "rollout/executor/storedtimes.py",
+        "rollout/executor/engine/storedtimes.py",
         "    return started if asked <= started else inf\n",
         "    return started\n",
         (
@@ -296,37 +296,37 @@ VERDICTS: Final = (
     Guard(
         "max-failures",
         "more nodes fail than may",
-        "rollout/executor/failing.py",
+        "rollout/executor/engine/failing.py",
         "        if self.total > self._rules.max_failures.value:\n",
         "        if False:\n",
         (
-            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+            "tests/executor/engine/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
         ),
     ),
     Guard(
         "wave-failures",
         "more nodes of a wave fail than may",
-        "rollout/executor/failing.py",
+        "rollout/executor/engine/failing.py",
         "        if limit is not None and self.failed_in[wave] > limit.value:\n",
         "        if False:\n",
         (
-            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+            "tests/executor/engine/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
         ),
     ),
     Guard(
         "consecutive-failures",
         "nodes fail one after the other without end",
-        "rollout/executor/failing.py",
+        "rollout/executor/engine/failing.py",
         "        if consecutive is not None and self.in_a_row > consecutive:\n",
         "        if False:\n",
         (
-            "tests/executor/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
+            "tests/executor/engine/test_failing.py::test_a_limit_stops_when_it_is_exceeded_and_not_when_it_is_reached",
         ),
     ),
     Guard(
         "sequential-test",
         "a release that is proved bad goes on",
-        "rollout/executor/failing.py",
+        "rollout/executor/engine/failing.py",
         "        if self._proves_bad(wave):\n",
         "        if False:\n",
         (
@@ -336,17 +336,17 @@ VERDICTS: Final = (
     Guard(
         "without-a-success",
         "a wave without a single success lets the next one begin",
-        "rollout/executor/failing.py",
+        "rollout/executor/engine/failing.py",
         "        return bool(failed) and not self.done_in[wave] and not self._bears_all\n",
         "        return False\n",
         (
-            "tests/executor/test_failing.py::test_an_excused_failure_is_no_ground_to_stop_but_a_wave_needs_a_success",
+            "tests/executor/engine/test_failing.py::test_an_excused_failure_is_no_ground_to_stop_but_a_wave_needs_a_success",
         ),
     ),
     Guard(
         "relapses",
         "a canary that crashes while its wave bakes stays done",
-        "rollout/executor/weighing.py",
+        "rollout/executor/engine/weighing.py",
         "        if why:\n            lapse",
         "        if False:\n            lapse",
         (f"{BAKING}test_a_canary_that_crashes_while_its_wave_bakes_stops_the_run",),
@@ -354,7 +354,7 @@ VERDICTS: Final = (
     Guard(
         "lapsed-nodes",
         "a node that goes down behind its update stays done",
-        "rollout/executor/weighing.py",
+        "rollout/executor/engine/weighing.py",
         '        lapse(book, ds, run, "the node turned not ready after its update", now)\n',
         "        pass\n",
         (
@@ -454,29 +454,29 @@ VERDICTS: Final = (
     Guard(
         "late-measurement",
         "a measurement that nobody waits for any more decides",
-        "rollout/executor/gatebook.py",
+        "rollout/executor/engine/gatebook.py",
         "        if meter is None or meter.round != round_ or meter.asked_at is None:\n",
         "        if meter is None:\n",
         (
-            "tests/executor/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
+            "tests/executor/engine/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
         ),
     ),
     Guard(
         "silent-gate",
         "a gate that never answers keeps the run waiting without end (L3)",
-        "rollout/executor/gatebook.py",
+        "rollout/executor/engine/gatebook.py",
         '            lost = Measurement(Outcome.ERROR, meter.asked_at, reason=f"no '
         'answer within {limit}")\n'
         "            self.measured(meter.id, round_, lost, now)\n",
         "            del limit\n",
         (
-            "tests/executor/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
+            "tests/executor/engine/test_gatebook.py::test_a_measurement_that_never_ends_is_an_error_and_is_asked_again",
         ),
     ),
     Guard(
         "background-since-the-change",
         "a background gate that passed before the last node lets the run end (S8)",
-        "rollout/executor/backgroundgates.py",
+        "rollout/executor/engine/backgroundgates.py",
         "    return any(m.outcome is Outcome.PASSED and m.at >= changed for m in "
         "run.tally.recent)\n",
         "    return any(m.outcome is Outcome.PASSED for m in run.tally.recent)\n",
@@ -495,17 +495,17 @@ VERDICTS: Final = (
     Guard(
         "pause-in-full",
         "a pause that another process takes over is too short (S8)",
-        "rollout/executor/gaterecord.py",
+        "rollout/executor/engine/gaterecord.py",
         "        began=format_time(math.ceil(run.began)),  #",
         "        began=format_time(run.began),  #",
         (
-            "tests/executor/test_gaterecord.py::test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says",
+            "tests/executor/engine/test_gaterecord.py::test_the_next_process_waits_no_shorter_for_a_pause_than_the_plan_says",
         ),
     ),
     Guard(
         "watched-is-no-excuse",
         "a node that the release itself broke in a run before counts as broken before the run",
-        "rollout/executor/state.py",
+        "rollout/executor/engine/state.py",
         "        } - self.watched\n",
         "        }\n",
         (
@@ -515,7 +515,7 @@ VERDICTS: Final = (
     Guard(
         "watched-has-its-time",
         "a node that a new run watches fails at once, though its cause was mended",
-        "rollout/executor/starting.py",
+        "rollout/executor/engine/starting.py",
         "    told = now if run.node in ds.watched else storedtimes.told_by(pods)\n",
         "    told = storedtimes.told_by(pods)\n",
         (
@@ -525,7 +525,7 @@ VERDICTS: Final = (
     Guard(
         "a-slot-is-given-back-once",
         "a failed node that gets well gives a slot back that it does not hold, and too many begin",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "    if step.state not in IN_FLIGHT:\n        return\n    book.release",
         "    book.release",
         (
@@ -535,7 +535,7 @@ VERDICTS: Final = (
     Guard(
         "gates-behind-the-first-lists",
         "a gate is asked about a cluster that is not listed yet (S8)",
-        "rollout/executor/gating.py",
+        "rollout/executor/engine/gating.py",
         "    if not _sees_all(book):\n        return\n",
         "",
         (
@@ -545,7 +545,7 @@ VERDICTS: Final = (
     Guard(
         "window-of-a-node-that-waits",
         "a node whose gate passes late is begun when the window has closed",
-        "rollout/executor/gating.py",
+        "rollout/executor/engine/gating.py",
         "    if not controlling.may_start(book, run) or book.gating.shut(now) is not None:\n",
         "    if not controlling.may_start(book, run):\n",
         (
@@ -555,7 +555,7 @@ VERDICTS: Final = (
     Guard(
         "a-zone-is-down-by-half",
         "one other node that is down in its zone excuses what the release broke",
-        "rollout/executor/zones.py",
+        "rollout/executor/engine/zones.py",
         "    if not down or 2 * down < control:\n",
         "    if not down:\n",
         (
@@ -565,7 +565,7 @@ VERDICTS: Final = (
     Guard(
         "silent-while-blind",
         "a run that sees nothing says that the controller does nothing",
-        "rollout/executor/guarding.py",
+        "rollout/executor/engine/guarding.py",
         "    if not sight.can_judge(book, now):\n"
         "        book.at(now + PATIENCE_S, lambda at: _overdue(book, ds, node, since, at))\n"
         "    elif",

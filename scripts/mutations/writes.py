@@ -47,7 +47,7 @@ WRITES: Final = (
     Guard(
         "unfit-node",
         "a pod is deleted where nothing would take its place (faults.md 26)",
-        "rollout/executor/unfit.py",
+        "rollout/executor/engine/unfit.py",
         'return "" if found.should_run else found.reason',
         'return ""',
         (f"{FAULTS}test_fault_26_a_taint_in_mid_run_keeps_the_pod_that_nothing_would_replace",),
@@ -55,7 +55,7 @@ WRITES: Final = (
     Guard(
         "after-a-failure",
         "a DaemonSet goes on where the one that has to go first there has failed (S7)",
-        "rollout/executor/unfit.py",
+        "rollout/executor/engine/unfit.py",
         "    if first is not None and first.state in",
         "    if False and first is not None and first.state in",
         (
@@ -122,11 +122,11 @@ WRITES: Final = (
     Guard(
         "record-swap",
         "a record that somebody else has written meanwhile is lost (S4)",
-        "rollout/executor/record.py",
+        "rollout/executor/record/record.py",
         'if key != "managedFields"}',
         'if key not in {"managedFields", "resourceVersion"}}',
         (
-            "tests/executor/test_keeper.py::test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten",
+            "tests/executor/record/test_keeper.py::test_a_record_that_somebody_else_wrote_meanwhile_is_not_overwritten",
         ),
     ),
     Guard(
@@ -142,7 +142,7 @@ WRITES: Final = (
     Guard(
         "released-pod-known-again",
         "a list from right before a release leaves the old pod beside the new one",
-        "rollout/executor/observing.py",
+        "rollout/executor/engine/observing.py",
         "    if pod.metadata.uid == step.replaced_uid:\n",
         "    if False:\n",
         (
@@ -152,23 +152,25 @@ WRITES: Final = (
     Guard(
         "record-of-this-run",
         "a run writes into the record of its successor (S4)",
-        "rollout/executor/keeper.py",
+        "rollout/executor/record/keeper.py",
         "            if record is None or record.run_id != run_id:\n",
         "            if record is None:\n",
         (
-            "tests/executor/test_keeper.py::test_a_run_writes_nothing_into_the_record_of_its_successor",
+            "tests/executor/record/test_keeper.py::test_a_run_writes_nothing_into_the_record_of_its_successor",
         ),
     ),
     Guard(
         "record-unknown-outcome",
         "a record whose answer was lost is taken for written (S4)",
-        "rollout/executor/keeper.py",
+        "rollout/executor/record/keeper.py",
         "                if now != before or isinstance(error, Conflict):\n"
         "                    raise self._changed() from None\n"
         "                if not tries_left:\n"
         "                    raise\n",
         "                return\n",
-        ("tests/executor/test_keeper.py::test_a_write_without_an_answer_is_resolved_by_a_read",),
+        (
+            "tests/executor/record/test_keeper.py::test_a_write_without_an_answer_is_resolved_by_a_read",
+        ),
     ),
     Guard(
         "journal-before-write",
@@ -181,7 +183,7 @@ WRITES: Final = (
     Guard(
         "unknown-outcome-read",
         "a write whose answer was lost is taken for done",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "            step.awaiting_answer = True\n"
         "            book.actions.append(ReadPod(write))\n",
         "            _taken_away(book, ds, step, write, event, now)\n",
@@ -200,7 +202,7 @@ WRITES: Final = (
     Guard(
         "a-storm-of-patches",
         "a patch that a server in trouble does not take is sent without a pause",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "    elif ds.patch_is_unsure:",
         "    elif False:",
         (
@@ -210,7 +212,7 @@ WRITES: Final = (
     Guard(
         "deletes-that-are-never-done",
         "a run goes on for ever whose deletes are never done (L3)",
-        "rollout/executor/deadlines.py",
+        "rollout/executor/engine/deadlines.py",
         "    return run.asked_at if run.state is StepState.DELETING else run.started_at\n",
         "    return run.started_at\n",
         (
@@ -220,7 +222,7 @@ WRITES: Final = (
     Guard(
         "a-patch-without-an-answer",
         "a patch whose answer was lost is taken for done",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "            ds.generation = event.generation\n"
         "            ds.phase = Phase.OBSERVING\n"
         "            observing.resolve(book, ds, now)\n"
@@ -237,7 +239,7 @@ WRITES: Final = (
     Guard(
         "a-step-whose-node-left",
         "an answer that comes late brings a step back to life without a slot",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "    if step.state is StepState.GONE:  # its node left while we waited\n        return\n",
         "",
         (f"{DEEDS}test_an_answer_that_comes_when_its_node_has_left_changes_nothing",),
@@ -313,7 +315,7 @@ WRITES: Final = (
     Guard(
         "unread-pods-are-read-again",
         "a write without an answer is repeated on what the view shows, which may lag",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "    if event.answer is not ev.Answer.ACCEPTED:\n"
         "        book.at(now + _AGAIN_S, lambda _: book.actions.append(ReadPod(write)))\n"
         "        return\n",
@@ -325,7 +327,7 @@ WRITES: Final = (
     Guard(
         "take-back-without-an-answer",
         "an old pod is taken for taken back whose patch was lost on its way",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "        undone = is_released\n",
         "        undone = False\n",
         (
@@ -335,7 +337,7 @@ WRITES: Final = (
     Guard(
         "release-without-an-answer",
         "a pod is taken for handed over whose patch was lost on its way",
-        "rollout/executor/answering.py",
+        "rollout/executor/engine/answering.py",
         "        undone = pod is not None and not is_released\n",
         "        undone = False\n",
         (

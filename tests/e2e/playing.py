@@ -19,8 +19,8 @@ import msgspec
 import yaml
 
 from rollout.cluster.client import connect
-from rollout.executor.actions import Finish
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine.actions import Finish
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod
 from rollout.gates.context import Context

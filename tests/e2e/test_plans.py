@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.fleet import marks
 from rollout.sim.fleetfile import Fleet, NodeGroup, default_fleet, read_fault, read_fleet
 from rollout.sim.resources import CONFIG_MAPS, NODES

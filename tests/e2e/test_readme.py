@@ -17,7 +17,7 @@ import rollout
 from rollout import errors, spec
 from rollout.cli.main import cli
 from rollout.errors import ExitCode
-from rollout.executor.record import Counts
+from rollout.executor.record.record import Counts
 from rollout.report import progress
 from rollout.report.events import EventStream
 from rollout.report.runs import History, RevisionRow, RunRow

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from rollout.executor.claims import Claims, OtherRun
+from rollout.executor.engine.claims import Claims, OtherRun
 
 
 @dataclass(frozen=True)

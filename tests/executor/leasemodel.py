@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rollout.executor.leaseprotocol import (
+from rollout.executor.lock.leaseprotocol import (
     Again,
     Attempt,
     Busy,
@@ -41,7 +41,7 @@ from rollout.executor.leaseprotocol import (
     settle,
     taking,
 )
-from rollout.executor.leaseprotocol import (
+from rollout.executor.lock.leaseprotocol import (
     Found as FoundLease,
 )
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rollout.cluster.client import Client
-from rollout.executor.leaseprotocol import Holder
-from rollout.executor.leases import LeaseName, LeaseStore
-from rollout.executor.lock import Lock
+from rollout.executor.lock.leaseprotocol import Holder
+from rollout.executor.lock.leases import LeaseName, LeaseStore
+from rollout.executor.lock.lock import Lock
 from rollout.sim.embedded import EmbeddedCluster
 from rollout.sim.faultfile import read_faults
 from rollout.sim.fleetfile import default_fleet

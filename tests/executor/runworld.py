@@ -18,9 +18,9 @@ from rollout.cluster.client import Client, connect
 from rollout.cluster.retry import DEFAULT_PATIENCE, Patience
 from rollout.cluster.watch import Timing
 from rollout.executor.applying import carry_out
-from rollout.executor.engine import Engine
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.notices import Notice
 from rollout.executor.inbox import Inbox
-from rollout.executor.notices import Notice
 from rollout.executor.result import Result
 from rollout.executor.session import begin
 from rollout.executor.tuning import Tuning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.sim.images import Fault, FaultKind
 from tests.e2e.world import NAMESPACE, NEW
 from tests.executor.runworld import RunWorld, run_world

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rollout.errors import ExitCode, Forbidden
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.executor.exitcodes import exit_code
 from rollout.executor.precheck import needed_permissions
 from rollout.executor.result import Result

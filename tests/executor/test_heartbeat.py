@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from tests.executor.runworld import run_world
 
 

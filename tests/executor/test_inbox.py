@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout.executor import events as ev
+from rollout.executor.engine import events as ev
 from rollout.executor.inbox import Inbox
 
 LARGEST = 65_000  # nodes

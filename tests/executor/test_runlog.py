@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 from rollout.errors import DocumentError
-from rollout.executor import events as ev
-from rollout.executor.actions import DeletePod, Finish, Outcome, Prepare, ReadPod
-from rollout.executor.journalheads import JournalHead
-from rollout.executor.notices import Notice
-from rollout.executor.record import RunRecord, Wish
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import DeletePod, Finish, Outcome, Prepare, ReadPod
+from rollout.executor.engine.notices import Notice
+from rollout.executor.record.journalheads import JournalHead
+from rollout.executor.record.record import RunRecord, Wish
+from rollout.executor.record.wishes import Wishes
 from rollout.executor.runlog import RunLog, open_log
-from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import Meta, Node
 from rollout.journal.file import no_journal, open_journal
 from rollout.journal.place import Place

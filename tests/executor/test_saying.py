@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rollout.errors import StaleError, UsageError
 from rollout.executor import saying
-from rollout.executor.record import (
+from rollout.executor.record.record import (
     RecordedDaemonSet,
     RunPhase,
     RunRecord,
@@ -21,8 +21,8 @@ from rollout.executor.record import (
     wave_name,
     wave_numbers,
 )
+from rollout.executor.record.wishes import wishes_of
 from rollout.executor.saying import Speaker, speaker
-from rollout.executor.wishes import wishes_of
 
 LIMIT = 1_048_576  # bytes that a ConfigMap may hold (Kubernetes, MaxSecretSize)
 WORST_NODE = "n" * 253

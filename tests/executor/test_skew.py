@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.sim import clock, server
 from rollout.sim.images import Fault, FaultKind
 from tests.clustertime import ClusterTime

@@ -7,10 +7,10 @@ import pytest
 
 from rollout.cluster.watch import Broken, Changed, Listed, Removed, Resumed, Stalled
 from rollout.errors import Forbidden
-from rollout.executor import events as ev
-from rollout.executor.record import DATA_KEY, ConfigMap, RunRecord, encode_record
+from rollout.executor.engine import events as ev
+from rollout.executor.record.record import DATA_KEY, ConfigMap, RunRecord, encode_record
+from rollout.executor.record.wishes import Wishes
 from rollout.executor.translating import Translator
-from rollout.executor.wishes import Wishes
 from rollout.fleet.objects import ClusterEvent, Meta
 
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.errors import StaleError
-from rollout.executor.history import past_run
-from rollout.executor.record import Counts, RecordedDaemonSet, RunPhase, RunRecord
+from rollout.executor.record.history import past_run
+from rollout.executor.record.record import Counts, RecordedDaemonSet, RunPhase, RunRecord
 from rollout.executor.runs import FoundRecord, KnownRun, recorded_strategy
 from rollout.executor.undoing import revision_meant
 from rollout.fleet.revisions import template_digest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.sim.fleetfile import Rule, User
 from tests.e2e.world import NAMESPACE, fleet
 from tests.executor.runworld import QUICK, RUNNER, Applying, run_world

@@ -8,9 +8,9 @@ import pytest
 
 from rollout.cluster.client import PatchKind
 from rollout.cluster.fleet import daemon_set_path, read_fleet
-from rollout.executor import events as ev
-from rollout.executor.actions import DeletePod, Prepare
-from rollout.executor.engine import Engine
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import DeletePod, Prepare
+from rollout.executor.engine.engine import Engine
 from rollout.executor.writing import Writer
 from rollout.fleet.objects import DaemonSet
 from tests.executor.runworld import run_world

@@ -25,8 +25,8 @@ from rollout.cluster.answers import Effect, decode_status
 from rollout.cluster.connect import load_target
 from rollout.cluster.transport import Request, Transport
 from rollout.errors import DocumentError, ExitCode, StaleError, Unreachable
-from rollout.executor.history import HISTORY_KEY, decode_history
-from rollout.executor.record import DATA_KEY, ConfigMap, decode_record
+from rollout.executor.record.history import HISTORY_KEY, decode_history
+from rollout.executor.record.record import DATA_KEY, ConfigMap, decode_record
 from rollout.fleet.marks import decode_strategy
 from rollout.fleet.objects import Meta
 from rollout.journal import chain

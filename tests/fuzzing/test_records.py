@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.errors import StaleError
-from rollout.executor.record import DATA_KEY, ConfigMap, decode_record, encode_record, new_record
+from rollout.executor.record.record import (
+    DATA_KEY,
+    ConfigMap,
+    decode_record,
+    encode_record,
+    new_record,
+)
 from rollout.fleet.objects import Meta
 from rollout.planner.plan import Plan
 from tests.fuzzing.mutations import damaged_text, damaged_value

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.executor.gaterecord import MOST_TEXT
+from rollout.executor.engine.gaterecord import MOST_TEXT
 from rollout.gates.job import job_body, job_name
 from rollout.gates.measurement import Outcome
 from rollout.sim.images import Behaviour, Fault, FaultKind, Timing

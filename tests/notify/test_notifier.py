@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from rollout.errors import LockedError, RolloutError
-from rollout.executor.actions import Finish, Outcome
-from rollout.executor.notices import Notice
-from rollout.executor.record import new_record
+from rollout.executor.engine.actions import Finish, Outcome
+from rollout.executor.engine.notices import Notice
+from rollout.executor.record.record import new_record
 from rollout.notify.delivery import MOST_WAITING, TRIES, Send
 from rollout.notify.messages import Message, about_plan, for_kubernetes, for_pagerduty, for_slack
 from rollout.notify.notifier import MOST_FAILED_NODES, Notifier

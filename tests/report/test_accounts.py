@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.executor.accounting import Account
+from rollout.executor.engine.accounting import Account
 from rollout.report.accounts import time_object, time_text
 
 

@@ -10,12 +10,12 @@ import pytest
 from msgspec.structs import replace as changed
 
 from rollout.cli.main import cli
-from rollout.executor.accounting import Account
-from rollout.executor.actions import Finish, Outcome
 from rollout.executor.ending import MOST_MESSAGE
-from rollout.executor.gaterecord import RecordedGate
+from rollout.executor.engine.accounting import Account
+from rollout.executor.engine.actions import Finish, Outcome
+from rollout.executor.engine.state import StepRun, StepState
+from rollout.executor.record.recordedgates import RecordedGate
 from rollout.executor.result import Result
-from rollout.executor.state import StepRun, StepState
 from rollout.planner.plan import WAY_BACK, Plan
 from rollout.report.nextsteps import next_steps
 from tests.planner.worlds import plan_of

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from rollout.executor import events as ev
-from rollout.executor.actions import (
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import (
     Action,
     Ask,
     Claim,
@@ -33,9 +33,10 @@ from rollout.executor.actions import (
     Restore,
     TakeBack,
 )
-from rollout.executor.engine import Engine
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.gatestate import Carried
+from rollout.executor.engine.storedtimes import announce, left_behind
 from rollout.executor.explain import explain
-from rollout.executor.gatestate import Carried
 from rollout.executor.patches import (
     prepare_patch,
     release_patch,
@@ -43,8 +44,8 @@ from rollout.executor.patches import (
     take_back_patch,
 )
 from rollout.executor.picture import Surroundings, take_picture
-from rollout.executor.storedtimes import StoredTimes, announce, left_behind
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.timerecord import StoredTimes
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet import marks
 from rollout.fleet.objects import ClusterEvent, ControllerRevision, DaemonSet, Node, Pod
 from rollout.fleet.selectors import selector_of

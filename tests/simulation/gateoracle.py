@@ -12,10 +12,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Action, Ask, DeletePod, Finish, Measure, Outcome, ReleasePod
-from rollout.executor.gatebook import GateRun, Meter
-from rollout.executor.state import StepRun, StepState
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import (
+    Action,
+    Ask,
+    DeletePod,
+    Finish,
+    Measure,
+    Outcome,
+    ReleasePod,
+)
+from rollout.executor.engine.gatebook import GateRun, Meter
+from rollout.executor.engine.state import StepRun, StepState
 from rollout.gates.measurement import Outcome as Measured
 from rollout.gatespec import Gate, WindowGate, per_node
 from rollout.planner.gateplaces import holds
@@ -23,7 +31,7 @@ from rollout.quantity import parse_duration
 from tests.simulation.storygates import OUTSIDE
 
 if TYPE_CHECKING:
-    from rollout.executor.engine import Engine
+    from rollout.executor.engine.engine import Engine
 
 WAY_BACK = ("rolling back", "rollback incomplete")  # phases of a record
 WARNED = "log-agent"  # the DaemonSet that the warnings of stories are about

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.executor.gatestate import Carried
+from rollout.executor.engine.gatestate import Carried
 from rollout.gates.context import Context
 from rollout.gates.measurement import Measurement, Outcome
 from rollout.gates.measuring import measure

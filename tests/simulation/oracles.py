@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
-from rollout.executor import events as ev
 from rollout.executor import run as loop
-from rollout.executor.actions import Action, DeletePod, Finish, Prepare, ReleasePod, Restore
-from rollout.executor.engine import Engine
-from rollout.executor.state import IN_FLIGHT, OVER, StepRun, StepState
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Action, DeletePod, Finish, Prepare, ReleasePod, Restore
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.state import IN_FLIGHT, OVER, StepRun, StepState
 from rollout.fleet import marks
 from rollout.planner.plan import PlannedDaemonSet
 from rollout.sim.cluster import Cluster

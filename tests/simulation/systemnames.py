@@ -22,7 +22,7 @@ import tenacity
 import rollout
 from rollout.cli import running
 from rollout.cluster.client import connect
-from rollout.executor import processes
+from rollout.executor.lock import processes
 from rollout.gates import outside
 from rollout.journal.file import _write_all
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
-from rollout.executor.state import StepState
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepState
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
 from tests.simulation.world import TARGET, World
 

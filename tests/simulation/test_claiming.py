@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
-from rollout.executor.claims import OtherRun
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.claims import OtherRun
 from rollout.executor.explain import explain
-from rollout.executor.record import Wish
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.record import Wish
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import default_fleet

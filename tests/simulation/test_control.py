@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import pytest
 
-from rollout.executor.actions import Finish, Outcome
-from rollout.executor.book import GRACE_S
+from rollout.executor.engine.actions import Finish, Outcome
+from rollout.executor.engine.book import GRACE_S
+from rollout.executor.engine.state import StepState
+from rollout.executor.engine.timekeeping import account_of
 from rollout.executor.explain import explain
-from rollout.executor.record import Wish
-from rollout.executor.state import StepState
-from rollout.executor.timekeeping import account_of
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.record import Wish
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.fleetfile import read_fault

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome
-from rollout.executor.state import StepRun, StepState
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepRun, StepState
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing

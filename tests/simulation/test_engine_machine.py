@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Action, DeletePod, Outcome
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Action, DeletePod, Outcome
 from rollout.executor.explain import explain
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings

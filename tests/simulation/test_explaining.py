@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rollout.executor import guarding
+from rollout.executor.engine import guarding
+from rollout.executor.engine.state import IN_FLIGHT, Phase, StepState
 from rollout.executor.explain import NOTHING, explain
-from rollout.executor.state import IN_FLIGHT, Phase, StepState
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import default_fleet, read_fault

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepState
 from rollout.executor.exitcodes import exit_code
-from rollout.executor.state import StepState
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import (
     DaemonSetEntry,

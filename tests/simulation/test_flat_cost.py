@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor import events as ev
-from rollout.executor.engine import Engine
-from rollout.executor.state import StepState
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.engine import Engine
+from rollout.executor.engine.state import StepState
 from rollout.fleet.objects import Condition, Node, NodeStatus
 from rollout.sim.fleetfile import default_fleet
 from tests.simulation.world import TARGET, World

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.gaterecord import carried_from, recorded_gates
+from rollout.executor.engine.gatestate import Carried
 from rollout.executor.explain import explain
-from rollout.executor.gaterecord import carried_from, recorded_gates
-from rollout.executor.gatestate import Carried
 from rollout.fleet.objects import parse_time
 from rollout.gates.verdict import Status
 from tests.simulation.gateworld import Script, World, gate

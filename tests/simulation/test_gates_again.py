@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.gatestate import Carried
+from rollout.executor.engine.state import Phase, StepState
 from rollout.executor.explain import explain
-from rollout.executor.gatestate import Carried
-from rollout.executor.record import Wish
-from rollout.executor.state import Phase, StepState
-from rollout.executor.wishes import NONE, Wishes
+from rollout.executor.record.record import Wish
+from rollout.executor.record.wishes import NONE, Wishes
 from rollout.sim.fleetfile import read_fault
 from tests.simulation.driver import VirtualRun
 from tests.simulation.gateworld import Script, World, gate

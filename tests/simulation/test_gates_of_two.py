@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rollout.executor.actions import Outcome
-from rollout.executor.state import Phase
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import Phase
 from rollout.gates.context import Context
 from tests.simulation.driver import VirtualRun
 from tests.simulation.gateworld import Script, World, gate

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Action, DeletePod, Outcome
-from rollout.executor.health import judge
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Action, DeletePod, Outcome
+from rollout.executor.engine.health import judge
 from rollout.fleet.objects import DaemonSet, Node, Pod
 from rollout.gates.context import Context
 from rollout.sim.cluster import Cluster

@@ -6,8 +6,8 @@ import msgspec
 from msgspec.structs import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
 from rollout.fleet import marks
 from rollout.sim.fleetfile import default_fleet, read_fault
 from rollout.sim.images import Behaviour, Timing

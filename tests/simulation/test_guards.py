@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.errors import ExitCode
-from rollout.executor import events as ev
-from rollout.executor.actions import Action, DeletePod, Outcome, Prepare, ReadPod
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Action, DeletePod, Outcome, Prepare, ReadPod
+from rollout.executor.engine.state import StepState
 from rollout.executor.exitcodes import exit_code
-from rollout.executor.state import StepState
 from rollout.sim.errors import StatusError
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
 from rollout.sim.registry import Caller

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from rollout.errors import ExitCode
-from rollout.executor import events as ev
-from rollout.executor import settling
-from rollout.executor.actions import DeletePod, Outcome, ReleasePod, TakeBack
-from rollout.executor.state import StepState
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine import events as ev
+from rollout.executor.engine import settling
+from rollout.executor.engine.actions import DeletePod, Outcome, ReleasePod, TakeBack
+from rollout.executor.engine.state import StepState
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet import marks
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault

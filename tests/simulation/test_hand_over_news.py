@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
-from rollout.executor.state import StepRun
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepRun
 from rollout.sim.resources import PODS
 from tests.simulation.world import TARGET, World
 

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from rollout.executor import health, rules
-from rollout.executor.book import Book
+from rollout.executor.engine import health, rules
+from rollout.executor.engine.book import Book
+from rollout.executor.engine.state import DaemonSetRun, Lane, StepRun
 from rollout.executor.runlog import RunLog
-from rollout.executor.state import DaemonSetRun, Lane, StepRun
 from rollout.fleet.objects import Node
 from rollout.planner.plan import HealthRules
 from rollout.sim.fleetfile import default_fleet, read_fault
@@ -63,7 +63,7 @@ def test_a_node_that_begins_over_drift_is_seen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_second_try_that_nobody_asked_for_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     always = lambda _book, _ds, run: not run.reopened  # noqa: E731 - as if somebody had asked
-    monkeypatch.setattr("rollout.executor.book.was_asked_before", always)
+    monkeypatch.setattr("rollout.executor.engine.book.was_asked_before", always)
     with World(default_fleet(3, 1)) as world:
         world.cluster.set_image_fault(NEW, read_fault("unpullable"))
         with pytest.raises(AssertionError, match=r"S3: process-0 begins node-000 a second time"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.gates.context import Bare
 from rollout.sim.registry import DeleteOptions, PatchType
 from rollout.sim.resources import NODES, PODS

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
-from rollout.executor import events as ev
-from rollout.executor.actions import Outcome
-from rollout.executor.record import RunRecord, Wish
-from rollout.executor.state import StepState
-from rollout.executor.storedtimes import SOON_S, StoredTimes
-from rollout.executor.wishes import Wishes
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepState
+from rollout.executor.engine.storedtimes import SOON_S
+from rollout.executor.record.record import RunRecord, Wish
+from rollout.executor.record.timerecord import StoredTimes
+from rollout.executor.record.wishes import Wishes
 from rollout.fleet.objects import parse_time
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import default_fleet, read_fault

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
-from rollout.executor.record import RunRecord
+from rollout.executor.record.record import RunRecord
 from rollout.sim.faultfile import read_faults
 from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_fleet, default_nodes, read_fault
 from rollout.sim.registry import DeleteOptions, PatchType

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
 from rollout.fleet import marks
 from rollout.planner.plan import Plan
 from rollout.planner.rollback import revision_before, rollback_plan

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.executor.state import DaemonSetRun
+from rollout.executor.engine.state import DaemonSetRun
 from tests.simulation import kept, soak
 
 ROOT = Path(__file__).parents[2]

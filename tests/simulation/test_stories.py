@@ -181,7 +181,7 @@ def test_the_judge_sees_a_gate_that_passes_although_its_server_says_no(
 def test_the_judge_sees_a_node_that_begins_behind_a_gate_that_nobody_asked(
     at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollout.executor.gating._is_behind_us", lambda _book, _run: True)
+    monkeypatch.setattr("rollout.executor.engine.gating._is_behind_us", lambda _book, _run: True)
     with (
         played([{**SHARE, "at": at}]) as (world, path),
         pytest.raises(AssertionError, match=r"S8: n-00. begins, and gate/.*/share has not passed"),

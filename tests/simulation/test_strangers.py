@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome, Prepare, ReadDaemonSet, Restore
-from rollout.executor.events import Answer, Answered, DaemonSetGone, DaemonSetSeen
+from rollout.executor.engine.actions import Outcome, Prepare, ReadDaemonSet, Restore
+from rollout.executor.engine.events import Answer, Answered, DaemonSetGone, DaemonSetSeen
+from rollout.executor.engine.state import Phase
 from rollout.executor.exitcodes import exit_code
-from rollout.executor.state import Phase
 from rollout.fleet import marks
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings

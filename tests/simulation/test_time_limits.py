@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.errors import ExitCode
-from rollout.executor.actions import Outcome
+from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.state import StepState
 from rollout.executor.exitcodes import exit_code
-from rollout.executor.record import Wish
-from rollout.executor.state import StepState
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.record import Wish
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.cluster import Cluster
 from rollout.sim.fleetfile import read_fault
 from rollout.sim.images import Behaviour, Timing

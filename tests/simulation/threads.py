@@ -30,8 +30,8 @@ from greenlet import getcurrent, greenlet
 
 from rollout.cli import running
 from rollout.cluster.client import Client, connect
-from rollout.executor import processes
 from rollout.executor.inbox import Inbox
+from rollout.executor.lock import processes
 from rollout.gates import outside
 from rollout.journal.file import _write_all
 from rollout.sim.clock import VirtualClock

@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from rollout.executor.actions import Finish
+from rollout.executor.engine.actions import Finish
+from rollout.executor.engine.state import StepRun
 from rollout.executor.explain import explain
-from rollout.executor.state import StepRun
-from rollout.executor.wishes import Wishes
+from rollout.executor.record.wishes import Wishes
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster, Settings
 from rollout.sim.fleetfile import Fleet, default_fleet, read_fault

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from rollout.executor.engine import Engine
-from rollout.executor.leaseprotocol import DURATION_S, Holder, parse_holder
-from rollout.executor.unlocking import BREAKER
+from rollout.executor.engine.engine import Engine
+from rollout.executor.lock.leaseprotocol import DURATION_S, Holder, parse_holder
+from rollout.executor.lock.unlocking import BREAKER
 from rollout.fleet import marks
 from rollout.fleet.objects import parse_time
 from rollout.fleet.revisions import template_digest

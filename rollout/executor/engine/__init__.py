@@ -1,0 +1,1 @@
+"""The engine: decides what to do next. Pure: no clock, no file, no socket."""

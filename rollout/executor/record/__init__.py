@@ -1,0 +1,1 @@
+"""What outlasts a process: the run record, its history, and the plan kept in the cluster."""
