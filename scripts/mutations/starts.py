@@ -500,4 +500,15 @@ STARTS: Final = (
             f"{SUPERSEDING}test_a_run_that_has_ended_is_not_called_superseded_by_one_of_another_name",
         ),
     ),
+    Guard(
+        "observed-generation",
+        "pods are deleted while the controller still replaces them by itself (S1)",
+        "rollout/executor/observing.py",
+        "    if ds.live.status.observed_generation < ds.live.metadata.generation:\n"
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_guards.py::test_nothing_is_deleted_before_the_controller_has_seen_that_it_is_to_delete_nothing",
+        ),
+    ),
 )
