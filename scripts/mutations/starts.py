@@ -511,4 +511,14 @@ STARTS: Final = (
             "tests/simulation/test_guards.py::test_nothing_is_deleted_before_the_controller_has_seen_that_it_is_to_delete_nothing",
         ),
     ),
+    Guard(
+        "order-on-a-node-that-is-back",
+        "a DaemonSet goes before the one that is first on a node that came back (S7)",
+        "rollout/executor/returning.py",
+        "        hold_back(book, run)\n",
+        "        pass\n",
+        (
+            f"{STRANGERS}test_where_a_node_comes_back_the_one_daemon_set_still_goes_before_the_other",
+        ),
+    ),
 )
