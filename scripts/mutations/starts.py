@@ -517,4 +517,25 @@ STARTS: Final = (
             f"{SUPERSEDING}test_a_run_that_has_ended_is_not_called_superseded_by_one_of_another_name",
         ),
     ),
+    Guard(
+        "observed-generation",
+        "pods are deleted while the controller still replaces them by itself (S1)",
+        "rollout/executor/engine/observing.py",
+        "    if ds.live.status.observed_generation < ds.live.metadata.generation:\n"
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_guards.py::test_nothing_is_deleted_before_the_controller_has_seen_that_it_is_to_delete_nothing",
+        ),
+    ),
+    Guard(
+        "order-on-a-node-that-is-back",
+        "a DaemonSet goes before the one that is first on a node that came back (S7)",
+        "rollout/executor/engine/returning.py",
+        "        hold_back(book, run)\n",
+        "        pass\n",
+        (
+            f"{STRANGERS}test_where_a_node_comes_back_the_one_daemon_set_still_goes_before_the_other",
+        ),
+    ),
 )

@@ -574,4 +574,14 @@ VERDICTS: Final = (
             "tests/simulation/test_guards.py::test_a_controller_is_not_called_silent_by_a_view_that_is_lost",
         ),
     ),
+    Guard(
+        "the-end-waits-for-its-patch",
+        "a run ends while nobody knows what became of its patch (S11)",
+        "rollout/executor/engine/engine.py",
+        "        if any(d.phase in (Phase.PREPARING, Phase.RESTORING) for d in",
+        "        if any(d.phase in () for d in",
+        (
+            "tests/simulation/test_control.py::test_a_run_that_is_paused_ends_only_when_it_knows_what_became_of_its_patch",
+        ),
+    ),
 )

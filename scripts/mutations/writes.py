@@ -344,4 +344,16 @@ WRITES: Final = (
             "tests/simulation/test_hand_over_ends.py::test_a_release_that_was_lost_before_the_server_is_made_after_all",
         ),
     ),
+    Guard(
+        "old-pods-are-read-as-well",
+        "an old pod is left beside the new one as the answer to its patch was lost",
+        "rollout/executor/engine/settling.py",
+        "    if event.answer is ev.Answer.UNKNOWN:\n"
+        "        book.actions.append(ReadPod(write))\n"
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_hand_over_ends.py::test_taking_back_is_tried_until_the_server_says_what_became_of_it",
+        ),
+    ),
 )

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from rollout.executor.engine.actions import Finish, Outcome
+from rollout.executor.engine import events as ev
+from rollout.executor.engine.actions import Finish, Outcome, Prepare
 from rollout.executor.engine.book import GRACE_S
 from rollout.executor.engine.state import StepState
 from rollout.executor.engine.timekeeping import account_of
@@ -559,3 +560,23 @@ def test_the_time_in_which_a_person_is_asked_is_lost_to_the_answers() -> None:
 
     assert lost["answers"] == pytest.approx(120.0, abs=1.0)
     assert sum(lost.get(why, 0.0) for why in ("prepare", "limits")) < 5.0
+
+
+def test_a_run_that_is_paused_ends_only_when_it_knows_what_became_of_its_patch() -> None:
+    """Else nobody could say under which strategy it has left the DaemonSet (S11)."""
+    world = World()
+    take = world.run._take
+
+    def late(event: ev.Event) -> None:
+        if isinstance(event, ev.Answered) and isinstance(event.action, Prepare):
+            world.cluster.clock.call_later(30.0, lambda: take(event))
+        else:
+            take(event)
+
+    world.run._take = late  # type: ignore[method-assign]
+    world.until(lambda: world.live["spec"]["updateStrategy"]["type"] == "OnDelete")
+    world.run.say(wish("pause"))
+    world.advance(20.0)
+    assert world.run.finish is None
+
+    assert world.finish().outcome is Outcome.PAUSED

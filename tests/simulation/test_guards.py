@@ -13,9 +13,10 @@ from rollout.executor.engine import events as ev
 from rollout.executor.engine.actions import Action, DeletePod, Outcome, Prepare, ReadPod
 from rollout.executor.engine.state import StepState
 from rollout.executor.exitcodes import exit_code
+from rollout.sim.cluster import Cluster
 from rollout.sim.errors import StatusError
-from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes
-from rollout.sim.registry import Caller
+from rollout.sim.fleetfile import DaemonSetEntry, Fleet, default_nodes, read_fault
+from rollout.sim.registry import Caller, PatchType
 from rollout.sim.resources import DAEMONSETS, PODS
 from tests.simulation.driver import read_fleet
 from tests.simulation.world import SOMEBODY, World
@@ -455,3 +456,24 @@ def test_a_controller_is_not_called_silent_by_a_view_that_is_lost() -> None:
     world.advance(120.0)
 
     assert not any("controller-silent" in line for line in run.log)
+
+
+def test_nothing_is_deleted_before_the_controller_has_seen_that_it_is_to_delete_nothing() -> None:
+    """Where the template is there already, its revision tells nothing of that (S1)."""
+
+    def half_way(cluster: Cluster) -> None:
+        cluster.set_image_fault("log-agent:2.4", read_fault("never-ready"))
+        containers = [{"name": "agent", "image": "log-agent:2.4"}]
+        body = {"spec": {"template": {"spec": {"containers": containers}}}}
+        kind = PatchType.STRATEGIC
+        cluster.registry.patch(DAEMONSETS, "logging", "log-agent", body, kind, SOMEBODY)
+        cluster.clock.call_later(100.0, cluster.stop_controllers)
+
+    world = World(6, before=half_way, daemonSets=[{**item(2), "target": {"live": True}}])
+    world.cluster.clear_image_faults()
+    world.until(lambda: world.live["spec"]["updateStrategy"]["type"] == "OnDelete")
+    world.advance(60.0)
+    assert world.oracle.order == []
+
+    world.cluster.start_controllers()
+    assert world.finish().outcome is Outcome.DONE

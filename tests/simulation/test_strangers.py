@@ -436,3 +436,21 @@ def test_a_cordoned_node_is_updated_as_any_other_unless_the_spec_leaves_it_out()
 
     assert (left_out.totals.update, left_out.totals.deferred) == (7, 1)
     assert included.totals.update == 8
+
+
+def test_where_a_node_comes_back_the_one_daemon_set_still_goes_before_the_other() -> None:
+    names = ("log-agent", "net-agent")
+    entries = tuple(
+        DaemonSetEntry(name=name, namespace="logging", image="log-agent:2.3") for name in names
+    )
+    fleet = msgspec.structs.replace(default_fleet(6, 1), daemon_sets=entries)
+    strategy = {"maxUnavailable": 1}
+    first, second = ({"name": n, "target": TARGET, "strategy": strategy} for n in names)
+    behind = second | {"after": {"daemonSet": "log-agent", "scope": "node"}}
+    world = World(fleet=fleet, daemonSets=[first, behind], health={"soak": 5})
+    world.until_deletes(1)
+    last = world.plan.daemon_sets[0].nodes[-1].name
+    register_anew(world, last, after=1.0)
+
+    assert world.finish().outcome is Outcome.DONE
+    assert [name for name, node in world.oracle.history if node == last] == list(names)
