@@ -81,7 +81,8 @@ def _files(signature: bytes, signers: bytes) -> Iterator[Path]:
 def _whose(directory: Path, data: bytes, key: str, signer: str) -> str:
     """Return whose signature it is, of those who may sign."""
     found = _ask(directory, b"", "find-principals", "-f", _SIGNERS)
-    names = [] if found.returncode else found.stdout.decode(errors="replace").splitlines()
+    named = [] if found.returncode else found.stdout.decode(errors="replace").splitlines()
+    names = [name for name in named if not name.startswith("!")]  # of those whom a line leaves out
     if not names:
         raise DocumentError(f"the key {key} is of nobody who may sign{_said(found)}")
     said = ""

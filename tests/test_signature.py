@@ -35,6 +35,10 @@ def test_a_line_for_many_people_names_the_one_who_is_wanted(tmp_path: Path) -> N
     assert check(b"{}\n", signed, signers, "ann@example.com").by == "ann@example.com"
     with pytest.raises(RolloutError, match=r"signed by \*@example.com .* and not by ann@other"):
         check(b"{}\n", signed, signers, "ann@other.com")
+    but_bob = b"!bob@example.com," + signers
+    assert check(b"{}\n", signed, but_bob).by == "*@example.com"
+    with pytest.raises(RolloutError, match=r"signed by \*@example.com .* and not by bob@example"):
+        check(b"{}\n", signed, but_bob, "bob@example.com")
 
 
 def test_a_program_that_does_not_end_is_given_up(

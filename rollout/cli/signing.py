@@ -5,10 +5,11 @@ Ways to safety need none: `pause`, `abort`, `reject`, `rollback` and `undo` do n
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from rollout.cli.speaking import Hearing
     from rollout.planner.plan import Plan
     from rollout.signature import Signed
+
+
+VARIABLE: Final = "ROLLOUT_ALLOWED_SIGNERS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,16 @@ class Signers:
             ) from None
 
 
+def _not_empty(_ctx: click.Context, _param: click.Parameter, allowed: Path | None) -> Path | None:
+    """Refuse a variable that is there and names no file: a check would seem to be switched on."""
+    if allowed is None and os.environ.get(VARIABLE) == "":
+        raise UsageError(
+            f"{VARIABLE} is set and names no file; name the file of allowed signers, or unset it "
+            "where plans need no signature"
+        )
+    return allowed
+
+
 signers_options = gathered(
     "signers",
     Signers,
@@ -128,7 +142,8 @@ signers_options = gathered(
         "--allowed-signers",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        envvar="ROLLOUT_ALLOWED_SIGNERS",
+        envvar=VARIABLE,
+        callback=_not_empty,
         help="Take only a plan that one of these has signed, see ssh-keygen(1) (default: "
         "ROLLOUT_ALLOWED_SIGNERS).",
     ),

@@ -109,6 +109,11 @@ def start(
         kubeconfigfile.remove(kubeconfig, config, before)
     for line in cluster.fault_report():
         click.echo(line)
+    if log.failed is not None:
+        reason = log.failed.strerror or str(log.failed)
+        raise RolloutError(
+            f"{audit}: events are missing at its end: {reason}; make room, or choose another place"
+        )
 
 
 def _described(nodes: int | None, zones: int | None, fleet: Path | None) -> Fleet:
@@ -149,8 +154,12 @@ def _audit_log(path: Path | None) -> AuditLog:
     """Open the audit log, which is in memory only where there is no path."""
     from rollout.sim.audit import AuditLog
 
+    def warn(error: OSError) -> None:
+        reason = error.strerror or str(error)
+        click.echo(f"warning: {path}: takes no more events: {reason}", err=True)
+
     try:
-        return AuditLog(path)
+        return AuditLog(path, warn)
     except OSError as error:
         reason = error.strerror or str(error)
         raise RolloutError(f"{path}: cannot be written: {reason}; choose another place") from None

@@ -11,8 +11,9 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
@@ -53,17 +54,23 @@ class AuditLog:
     Args:
         path: a file that gets one event per line, behind what is there; mode 0600 when it is new,
             for pods are in it as they were sent.
+        on_failure: told once when the file takes no more; nothing is written to it from then on,
+            and the cluster goes on.
 
     Raises:
         OSError: when the file cannot be opened.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, on_failure: Callable[[OSError], None] | None = None
+    ) -> None:
         self.entries: deque[Entry] = deque(maxlen=KEPT)
+        self.failed: OSError | None = None  # why the file lacks events
+        self._on_failure = on_failure
         self._consumers: list[Consumer] = []
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         if path is not None:
-            self._file = os.fdopen(os.open(path, _APPEND, 0o600), "ab")
+            self._file = FileIO(os.open(path, _APPEND, 0o600), "ab")
             self._consumers.append(self._write)
 
     @property
@@ -81,17 +88,25 @@ class AuditLog:
 
     def tell(self, event: Object) -> None:
         """Hand an event to all who asked."""
-        for consumer in self._consumers:
+        for consumer in tuple(self._consumers):
             consumer(event)
 
     def close(self) -> None:
         """Close the file; what ends later leaves no line."""
-        if self._file is not None:
+        file, self._file = self._file, None
+        if file is not None:
             self._consumers.remove(self._write)
-            self._file.close()
-            self._file = None
+            file.close()
 
     def _write(self, event: Object) -> None:
-        if self._file is not None:
-            self._file.write(msgspec.json.encode(event) + b"\n")
-            self._file.flush()
+        if self._file is None:
+            return
+        try:
+            left = memoryview(msgspec.json.encode(event) + b"\n")
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.failed = error
+            self.close()
+            if self._on_failure is not None:
+                self._on_failure(error)

@@ -250,6 +250,13 @@ def test_faults_46_a_plan_without_a_signature_is_refused(
     refused(untouched, done, 65, f"{signature}: ", words)
 
 
+def test_faults_46_an_empty_name_of_the_allowed_signers_switches_no_check_off(
+    untouched: World, plan: Path
+) -> None:
+    done = untouched.rollout("apply", plan, ROLLOUT_ALLOWED_SIGNERS="")
+    refused(untouched, done, 64, "ROLLOUT_ALLOWED_SIGNERS is set and names no file")
+
+
 @needs_ssh_keygen
 def test_faults_46_a_spec_is_not_applied_where_plans_are_to_be_signed(
     untouched: World, keys: Keys

@@ -220,6 +220,20 @@ def test_an_audit_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert f"{missing}: cannot be written: No such file or directory" in refused.err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_audit_log_that_is_full_is_told_and_the_cluster_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    with started("--nodes", "2", "--kubeconfig", path, "--audit", "/dev/full") as cluster:
+        listed = run("status", "log-agent", "-n", "logging", "--kubeconfig", path)
+        cluster.send(signal.SIGINT)
+        ended = cluster.end()
+    assert listed.code == 0, listed.err
+    assert ended.code == 1
+    assert ended.err.count("warning: /dev/full: takes no more events: No space left on device") == 1
+    assert "/dev/full: events are missing at its end" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_the_port_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
