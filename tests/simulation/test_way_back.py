@@ -373,7 +373,7 @@ def test_fault_33_what_an_earlier_run_keeps_is_gone_back_to_by_a_run_that_keeps_
         assert images(world) == {"log-agent:2.3": 2}
 
 
-def test_fault_33_a_run_that_cannot_keep_its_way_back_says_so(tmp_path: Path) -> None:
+def test_a_run_that_cannot_keep_its_way_back_says_so(tmp_path: Path) -> None:
     with World(default_fleet(2, 1)) as world:
         take_the_name(world, "log-agent-2.4")
 
