@@ -235,10 +235,14 @@ def test_fault_33_what_nothing_keeps_is_said_by_the_plan_before_any_write(
         left_half_way(world, file)
         forget_what_is_kept(world)
         writes = len(world.judge.writes)
-        shown = world.run("plan", "-f", write_spec(file, release, waves=[{"name": "all"}]))
+        written, saved = write_spec(file, release, waves=[{"name": "all"}]), str(file) + ".plan"
+        shown = world.run("plan", "-f", written, "--out", saved)
+        known = world.run("verify", saved)
         assert len(world.judge.writes) == writes
-        assert "is kept nowhere any more" in shown.text
-        assert said in shown.text
+        for text in (shown.text, known.text):
+            assert "is kept nowhere any more" in text
+            assert said in text
+        assert known.code == ExitCode.DONE, known.text
         assert apply(world, file, release, waves=[{"name": "all"}]).code == ExitCode.HELD
 
         back = world.run("rollback", release.replace(":", "-"), *THERE)
