@@ -50,7 +50,8 @@ PROOFS: Final = {
     30: STRUCK,
     31: rf"{STRUCK}|== \{{'node-008', 'node-009'\}}",  # those went first, for they were down
     32: STRUCK,
-    33: rf"{STRUCK}|forget_revisions\(world\)|left_half_way\(world|pruned\.numbers == \[1\]",
+    33: rf"{STRUCK}|forget_revisions\(world\)|left_half_way\(world|pruned\.numbers == \[1\]"
+    r"|end_with_a_failed_node\(world",
     34: r"'kube-controller-manager may be down",
     35: r"len\(unscheduled\) == 1|'ErrImagePull' in",
     36: rf"{STRUCK}|undo\(\) > 0|times\(\) > 0",

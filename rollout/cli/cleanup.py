@@ -60,7 +60,7 @@ def cleanup(
         scope = Scope(client.namespace, rollout or "", daemonset or "", force)
         found = survey(client, scope)
         if found.empty:
-            click.echo("Nothing is left over.")
+            click.echo(survey_text(found) or "Nothing is left over.")
             return ExitCode.DONE
         click.echo(survey_text(found))
         if dry_run:

@@ -27,7 +27,7 @@ from rollout.executor.record.earlier import is_unproven, template_before
 from rollout.executor.runs import (
     FoundRecord,
     past_runs,
-    read_records_widely,
+    read_known_records,
     recorded_strategy,
 )
 from rollout.fleet.objects import Node, Pod, format_time
@@ -83,7 +83,7 @@ def make_plan(
     for index, item in enumerate(loaded.spec.spec.daemon_sets):
         where = _namespace(item, loaded.spec.metadata.namespace, namespace, client)
         fleet = _fleet(client, loaded, index, where, cluster_uid, nodes)
-        records = _records(client, where) if records is None else records
+        records = read_known_records(client, where) if records is None else records
         before_run = recorded_strategy(fleet.daemon_set.metadata.uid, records)
         fleet = replace(fleet, recorded_strategy=before_run)
         desired = desired_state(loaded, index, item, fleet, format_time(now))
@@ -123,14 +123,6 @@ def _fleet(
     except NotFound as error:
         where = loaded.error(("daemonSets", index, "name"), str(error))
         raise NotFound(str(where)) from None
-
-
-def _records(client: Client, namespace: str) -> list[FoundRecord]:
-    """Return the records of earlier runs; who may not read them knows of none."""
-    try:
-        return read_records_widely(client, namespace)
-    except Forbidden:
-        return []
 
 
 def _kept(

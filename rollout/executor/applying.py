@@ -9,7 +9,7 @@ import msgspec
 
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
-from rollout.errors import ClusterError
+from rollout.errors import ClusterError, StaleError
 from rollout.executor.closing import close
 from rollout.executor.engine import events as ev
 from rollout.executor.engine.actions import Ask, Finish, Outcome
@@ -18,9 +18,9 @@ from rollout.executor.fitting import DriftPolicy
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
 from rollout.executor.observer import Observer
-from rollout.executor.oldtemplates import old_templates
+from rollout.executor.oldtemplates import Templates, old_templates
 from rollout.executor.planback import taken_away
-from rollout.executor.record.planstore import keep_plan
+from rollout.executor.record.planstore import Kept, keep_plan, read_kept_plan
 from rollout.executor.record.record import AT_WORK, RunRecord
 from rollout.executor.record.timerecord import StoredTimes, times_from
 from rollout.executor.record.wishes import wishes_of
@@ -153,6 +153,8 @@ def _run(
     def start() -> None:
         if not session.resumed:
             _begin(run, plan, _answered(started(first), early, run.now()))
+        elif not _is_kept(run, plan):  # killed in between, or what was in the way may be gone
+            _keep(run, plan)
 
     result = run_plan(
         run.client,
@@ -192,26 +194,54 @@ def _begin(run: Held, plan: Plan, record: RunRecord) -> None:
     run.session.keeper.write(record)
     for sentence in mark_others(run.client, plan, record):
         run.observer.warning(sentence)
-    why = _keep(run.client, plan, run.session.signed)
-    if why:
-        run.observer.warning(
-            f"the plan is not kept in the cluster ({why}): keep its file, "
-            "'rollout resume' will ask for it"
-        )
+    _keep(run, plan)
 
 
 def _times(first: RunRecord, counts_from: str) -> StoredTimes:
     return times_from(first.starts, counts_from, first.begun_since, first.word)
 
 
-def _keep(client: Client, plan: Plan, signed: Signed | None) -> str:
-    """Keep what the run needs to go on and to go back; says why not: it goes on all the same."""
+def _is_kept(run: Held, plan: Plan) -> bool:
     try:
-        found = old_templates(client, plan)
+        read_kept_plan(run.client, plan.namespace, run.session.record)
+    except (ClusterError, StaleError):
+        return False
+    return True
+
+
+def _keep(run: Held, plan: Plan) -> None:
+    """Keep what the run needs to go on and to go back; warns why not: it goes on all the same."""
+    signed, found = run.session.signed, Templates()
+    try:
+        found = old_templates(run.client, plan)
     except ClusterError as error:
-        return str(error)
-    templates = {digest: old.template for digest, old in found.items()}
-    return keep_plan(client, plan, templates, signed.signature if signed is not None else b"")
+        kept = Kept(str(error), way_back=False)
+    else:
+        templates = {digest: old.template for digest, old in found.items()}
+        signature = signed.signature if signed is not None else b""
+        kept = keep_plan(run.client, plan, templates, signature)
+    if not kept.why_not:
+        return
+    run.observer.warning(
+        f"the plan is not kept in the cluster ({kept.why_not}): keep its file, "
+        "'rollout resume' will ask for it"
+    )
+    if not kept.way_back and _may_be_lost(plan, found):
+        run.observer.warning(
+            "neither is the way back kept: a rollback finds the template of before only while the "
+            "history of its DaemonSet holds it (revisionHistoryLimit)"
+        )
+
+
+def _may_be_lost(plan: Plan, found: Templates) -> bool:
+    """Whether a template that a rollback leads to is kept by no run."""
+    kept = {digest for digest, old in found.items() if old.kept}
+    aims = {
+        ds.stable.template_digest
+        for ds in plan.daemon_sets
+        if ds.stable.template_digest != ds.target.template_digest
+    }
+    return not aims <= kept
 
 
 def _answered(record: RunRecord, answers: list[ev.Decided], at: str) -> RunRecord:

@@ -29,7 +29,8 @@ from rollout.executor.lock.leaseprotocol import (
 from rollout.executor.lock.leases import LeaseName, LeaseStore
 from rollout.executor.lock.lock import held_since, locked_text
 from rollout.executor.lock.processes import has_ended
-from rollout.executor.record.planstore import STORE
+from rollout.executor.oldtemplates import needed_digest
+from rollout.executor.record.planstore import STORE, kept_digests
 from rollout.executor.record.record import (
     DATA_KEY,
     ENDED,
@@ -38,7 +39,13 @@ from rollout.executor.record.record import (
     RunRecord,
     record_name,
 )
-from rollout.executor.runs import FoundRecord, read_records, recorded_strategy
+from rollout.executor.runs import (
+    FoundRecord,
+    past_runs,
+    read_records,
+    read_records_widely,
+    recorded_strategy,
+)
 from rollout.fleet import marks
 from rollout.fleet.objects import DaemonSet, JsonObject
 from rollout.fleet.released import ReleasedPod
@@ -72,6 +79,15 @@ class DeadLock:
 
 
 @dataclass(frozen=True, slots=True)
+class SparedStore:
+    """A stored plan of a run that is over, which the next plan may need to lead back."""
+
+    name: str  # of the ConfigMap
+    digest: str  # of the template that it holds
+    daemon_set: str  # namespace and name
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """All that is left, and what will be done about it."""
 
@@ -79,11 +95,12 @@ class Survey:
     locks: tuple[DeadLock, ...]
     records: tuple[FoundRecord, ...]  # of runs that will count as ended
     stores: tuple[ConfigMap, ...]  # plans that no run needs any more
+    spared: tuple[SparedStore, ...]  # what is left, for it is the way back
     epoch: int  # the highest that a record names
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left."""
+        """Whether there is nothing to do."""
         return not (self.left or self.locks or self.records or self.stores)
 
     @property
@@ -145,11 +162,15 @@ class _Surveyor:
             and not _names(found.record) & stuck
             and (self._scope.rollout or _names(found.record) & touched)
         ]
+        stores = self._stores(records, ending, everything)
+        spared = self._spared(stores, records)
+        kept = {store.name for store in spared}
         return Survey(
             left=tuple(left),
             locks=tuple(locks),
             records=tuple(ending),
-            stores=tuple(self._stores(records, ending, everything)),
+            stores=tuple(store for store in stores if store.metadata.name not in kept),
+            spared=tuple(spared),
             epoch=max((f.record.epoch for f in records if f.record is not None), default=0),
         )
 
@@ -248,10 +269,33 @@ class _Surveyor:
             name = item.metadata.name
             if not name.endswith(STORE) or DATA_KEY in item.data:
                 continue
-            rollout = name.removeprefix(record_name("")).removesuffix(STORE)
+            rollout = _rollout_of(item)
             if rollout in over or (self._is_whole and rollout not in known):
                 found.append(item)
         return found
+
+    def _spared(
+        self, stores: Iterable[ConfigMap], records: Iterable[FoundRecord]
+    ) -> list[SparedStore]:
+        """Return the stores by which the next plan leads behind a run that did not go well."""
+        by_name = {found.name: found for found in records}
+        holding = [item for item in stores if kept_digests(item) and _rollout_of(item) in by_name]
+        if not holding:
+            return []
+        runs = past_runs(read_records_widely(self._client, self._scope.namespace))
+        spared = []
+        for item in holding:
+            own = past_runs([by_name[_rollout_of(item)]])
+            for subject in dict.fromkeys(ds for run in own for ds in run.daemon_sets):
+                digest = needed_digest(self._client, subject, kept_digests(item), runs)
+                if digest:
+                    where = f"{subject.namespace}/{subject.name}"
+                    spared.append(SparedStore(item.metadata.name, digest, where))
+        return spared
+
+
+def _rollout_of(store: ConfigMap) -> str:
+    return store.metadata.name.removeprefix(record_name("")).removesuffix(STORE)
 
 
 def _names(record: RunRecord) -> set[tuple[str, str]]:

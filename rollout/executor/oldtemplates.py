@@ -7,12 +7,14 @@ its store, and one that follows a run which was left half-way takes over what th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_daemon_set, read_revisions
-from rollout.errors import StaleError
+from rollout.errors import NotFound, StaleError
+from rollout.executor.record.earlier import template_before
+from rollout.executor.record.history import PastRun, RunSubject
 from rollout.executor.record.planstore import read_kept_template
 from rollout.executor.runs import FoundRecord, past_runs, read_records_widely
 from rollout.fleet.objects import ControllerRevision, JsonObject, Meta
@@ -28,6 +30,7 @@ class OldTemplate:
 
     template: JsonObject
     holder: str  # behind "to"
+    kept: bool = False  # by an earlier run: no history that is cut takes it away
 
 
 Templates = dict[str, OldTemplate]  # by `template_digest`
@@ -59,7 +62,7 @@ def _old_template(client: Client, namespace: str, ds: PlannedDaemonSet) -> OldTe
     template = kept_earlier(client, ds.uid, wanted, records)
     if template is None:
         return None
-    return OldTemplate(template, "the template that an earlier run keeps")
+    return OldTemplate(template, "the template that an earlier run keeps", kept=True)
 
 
 def kept_earlier(
@@ -83,6 +86,38 @@ def kept_earlier(
             if template is not None:
                 return template
     return None
+
+
+def needed_digest(
+    client: Client, subject: RunSubject, digests: Container[str], runs: Iterable[PastRun]
+) -> str:
+    """Return the digest of a kept template that the next plan leads back to.
+
+    Args:
+        client: of the cluster.
+        subject: the part of a run that led from the template.
+        digests: of the templates that its store holds.
+        runs: all runs that are known.
+
+    Returns:
+        "" when none is, or when the history of the DaemonSet holds it as well, and for long.
+
+    Raises:
+        ClusterError: when the cluster cannot be read.
+    """
+    digest = subject.previous_digest
+    if digest not in digests:
+        return ""
+    try:
+        live, _ = read_daemon_set(client, subject.namespace, subject.name)
+    except NotFound:
+        return ""
+    now = template_digest(live.spec.template)
+    uid = live.metadata.uid
+    if uid != subject.uid or template_before(uid, now, runs) != digest:
+        return ""
+    held = {template_digest(item.template) for item in read_revisions(client, live)}
+    return "" if digest in held and live.spec.revision_history_limit else digest
 
 
 def require_way_back(client: Client, plan: Plan) -> None:
@@ -117,7 +152,11 @@ def require_way_back(client: Client, plan: Plan) -> None:
 def revision_to_go_to(
     client: Client, namespace: str, rollout: str, digest: str, fleet: Fleet
 ) -> ControllerRevision:
-    """Return the revision that a rollback goes back to: the controller's, or what we have kept.
+    """Return the revision that a rollback goes back to: the controller's, or what a run has kept.
+
+    It looks wherever `old_templates` does: what the plan and `verify` count on must be found. The
+    run's own store is asked by its name first, and may be missing: a run that cannot write it goes
+    on all the same.
 
     Args:
         client: of the cluster.
@@ -134,6 +173,9 @@ def revision_to_go_to(
         return revision_before(digest, fleet)
     except StaleError:
         template = read_kept_template(client, namespace, rollout, digest)
+        if template is None:
+            records = read_records_widely(client, namespace)
+            template = kept_earlier(client, fleet.daemon_set.metadata.uid, digest, records)
         if template is None:
             raise
         return ControllerRevision(Meta(name=""), 0, {"spec": {"template": template}})

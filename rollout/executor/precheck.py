@@ -11,10 +11,14 @@ from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_selecting
 from rollout.errors import Forbidden, NotFound
 from rollout.executor.oldtemplates import old_templates
+from rollout.executor.record.earlier import template_before
+from rollout.executor.runs import past_runs, read_known_records
 from rollout.fleet.objects import parse_time
+from rollout.fleet.revisions import template_digest
 from rollout.fleet.snapshot import Fleet
 from rollout.gates.permissions import accesses
 from rollout.notifyspec import EventsSink
+from rollout.planner.advice import way_back_warning
 from rollout.planner.drift import compare
 from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.quantity import format_duration
@@ -81,7 +85,7 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
     checks += _drift(plan, fleets, client.server_time())
     for ds in plan.daemon_sets:
         checks += _budgets(client, ds, fleets[ds.name])
-    return checks + _ways_back(client, plan)
+    return checks + _ways_back(client, plan, fleets)
 
 
 def require_permissions(client: Client, plan: Plan) -> None:
@@ -193,15 +197,20 @@ def _budgets(client: Client, ds: PlannedDaemonSet, fleet: Fleet) -> list[Check]:
     ]
 
 
-def _ways_back(client: Client, plan: Plan) -> list[Check]:
-    """Whether what a rollback leads to is held by anything (faults.md 33)."""
+def _ways_back(client: Client, plan: Plan, fleets: dict[str, Fleet]) -> list[Check]:
+    """Whether what a rollback leads to is held by anything (faults.md 33), in the plan's words."""
     held = old_templates(client, plan)
+    runs = past_runs(read_known_records(client, plan.namespace))
     checks = []
     for ds in plan.daemon_sets:
         what, digest = f"DaemonSet {ds.key} can go back", ds.stable.template_digest
-        if digest in held:
+        live = template_digest(fleets[ds.name].daemon_set.spec.template)
+        warned = way_back_warning(ds, template_before(ds.uid, live, runs))
+        if warned and (digest in held or digest == ds.target.template_digest):
+            checks += [Check("way back", what, "warning", sentence) for sentence in warned]
+        elif digest in held:
             checks.append(Check("way back", what, "ok", f"to {held[digest].holder}"))
-            continue
-        detail = f"nothing holds the template that a rollback leads to (digest {digest})"
-        checks.append(Check("way back", what, "failed", detail))
+        else:
+            detail = f"nothing holds the template that a rollback leads to (digest {digest})"
+            checks.append(Check("way back", what, "failed", detail))
     return checks

@@ -27,6 +27,12 @@ def survey_text(found: Survey) -> str:
         f"ConfigMap {store.metadata.name}: will be deleted, no run needs the plan in it any more"
         for store in found.stores
     ]
+    lines += [
+        f"ConfigMap {store.name}: stays, the history of DaemonSet {store.daemon_set} does not keep "
+        f"the template that the next plan leads back to (digest {store.digest}); a cleanup deletes "
+        "it once a run has gone well"
+        for store in found.spared
+    ]
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import BOUNDS, Guard, Place
+from scripts.mutations.guard import BACK, BOUNDS, Guard, Place
 
 DOCUMENTS: Final = (
     Guard(
@@ -41,6 +41,47 @@ DOCUMENTS: Final = (
         "    return change.value\n",
         (
             "tests/executor/record/test_keeper.py::test_a_kept_template_that_somebody_has_changed_is_none",
+        ),
+    ),
+    Guard(
+        "kept-elsewhere",
+        "a rollback knows no template that only another run keeps, although the plan counts on it",
+        "rollout/executor/oldtemplates.py",
+        "            template = kept_earlier(client, fleet.",
+        "            _ = kept_earlier(client, fleet.",
+        (
+            f"{BACK}test_fault_33_what_an_earlier_run_keeps_is_gone_back_to_by_a_run_that_keeps_nothing",
+        ),
+    ),
+    Guard(
+        "kept-when-it-goes-on",
+        "a run that was killed before it kept its way back goes on without one",
+        "rollout/executor/applying.py",
+        "        elif not _is_kept(run, plan):  #",
+        "        elif False:  #",
+        (
+            f"{BACK}test_fault_33_a_run_that_was_killed_before_it_kept_its_way_back_keeps_it_when_it_goes_on",
+        ),
+    ),
+    Guard(
+        "spared-store",
+        "a cleanup deletes the template that the next plan leads back to",
+        "rollout/executor/cleanup.py",
+        "            stores=tuple(store for store in stores if store.metadata.name not in kept),\n",
+        "            stores=tuple(stores),\n",
+        (
+            f"{BACK}test_fault_33_a_cleanup_leaves_the_template_that_the_next_plan_leads_back_to",
+            f"{BACK}test_fault_33_a_cleanup_behind_a_run_that_was_left_half_way_leaves_its_way_back",
+        ),
+    ),
+    Guard(
+        "no-way-back-verified",
+        "verify says that a plan can go back whose own warning is that it cannot",
+        "rollout/executor/precheck.py",
+        "        if warned and (digest in held or digest == ds.target.template_digest):\n",
+        "        if False:\n",
+        (
+            f"{BACK}test_fault_33_a_target_that_is_live_already_and_a_history_that_is_gone_leave_no_way_back",
         ),
     ),
     Guard(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy, default_fleet,
 from rollout.sim.images import Behaviour, Timing
 from rollout.sim.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, DAEMONSETS, NODES
 from rollout.sim.store import Event
-from tests.simulation.faultworld import THERE, begin, spec
+from tests.simulation.faultworld import THERE, AtTheFirst, begin, spec
 from tests.simulation.virtual import Command, World
 from tests.simulation.world import SOMEBODY
 
@@ -234,10 +235,14 @@ def test_fault_33_what_nothing_keeps_is_said_by_the_plan_before_any_write(
         left_half_way(world, file)
         forget_what_is_kept(world)
         writes = len(world.judge.writes)
-        shown = world.run("plan", "-f", write_spec(file, release, waves=[{"name": "all"}]))
+        written, saved = write_spec(file, release, waves=[{"name": "all"}]), str(file) + ".plan"
+        shown = world.run("plan", "-f", written, "--out", saved)
+        known = world.run("verify", saved)
         assert len(world.judge.writes) == writes
-        assert "is kept nowhere any more" in shown.text
-        assert said in shown.text
+        for text in (shown.text, known.text):
+            assert "is kept nowhere any more" in text
+            assert said in text
+        assert known.code == ExitCode.DONE, known.text
         assert apply(world, file, release, waves=[{"name": "all"}]).code == ExitCode.HELD
 
         back = world.run("rollback", release.replace(":", "-"), *THERE)
@@ -312,26 +317,155 @@ def test_fault_33_a_target_that_is_live_already_and_a_history_that_is_gone_leave
         assert pruned.numbers == [1]
         written = write_spec(tmp_path / "spec.yaml", "log-agent:2.4")
 
-        shown = world.run("plan", "-f", written)
+        saved = str(tmp_path / "plan.json")
 
-        assert "nothing tells which template its nodes had before" in shown.text
-        assert "there is no way back from this plan; 'rollout undo log-agent" in shown.text
+        shown = world.run("plan", "-f", written, "--out", saved)
+        known = world.run("verify", saved)
+
+        for text in (shown.text, known.text):
+            assert "nothing tells which template its nodes had before" in text
+            assert "there is no way back from this plan; 'rollout undo log-agent" in text
+        assert known.code == ExitCode.DONE, known.text
+        assert not re.search(r"^ok .*can go back", known.text, re.MULTILINE), known.text
+
+
+def end_with_a_failed_node(world: World, file: Path, limit: int = 0) -> None:
+    """Complete a release that fails on one node, so that the next one must lead behind it."""
+    pruned = Pruned(world, limit)
+    for bad in ("log-agent:2.4@node-001", "log-agent:2.5"):
+        world.cluster.set_image_fault(bad, read_fault("unpullable"))
+    whole = {"waves": [{"name": "all"}], "failure": {"maxFailures": 1}}
+    assert "failed nodes" in apply(world, file, "log-agent:2.4", **whole).text
+    world.advance(5.0)
+    assert pruned.numbers == ([] if limit else [1])
 
 
 def test_fault_33_a_run_that_ends_with_failed_nodes_keeps_the_template_before_it(
     tmp_path: Path,
 ) -> None:
     with World(default_fleet(2, 1)) as world:
-        pruned = Pruned(world, limit=0)
-        for bad in ("log-agent:2.4@node-001", "log-agent:2.5"):
-            world.cluster.set_image_fault(bad, read_fault("unpullable"))
         file = tmp_path / "spec.yaml"
-        whole = {"waves": [{"name": "all"}], "failure": {"maxFailures": 1}}
-        assert "failed nodes" in apply(world, file, "log-agent:2.4", **whole).text
-        world.advance(5.0)
-        assert pruned.numbers == [1]
+        end_with_a_failed_node(world, file)
 
         done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
 
         assert done.code == ExitCode.ROLLED_BACK, done.text
         assert images(world) == {"log-agent:2.3": 2}
+
+
+def take_the_name(world: World, rollout: str) -> None:
+    """Let somebody have a ConfigMap where a run of the rollout would keep its plan."""
+    meta = {"name": f"rollout-{rollout}-plan", "namespace": "logging"}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": "b"}}
+    world.cluster.registry.create(CONFIG_MAPS, "logging", body, SOMEBODY)
+
+
+def test_fault_33_what_an_earlier_run_keeps_is_gone_back_to_by_a_run_that_keeps_nothing(
+    tmp_path: Path,
+) -> None:
+    """The plan, and the check before the first write, count on it; so does the way back."""
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        end_with_a_failed_node(world, file)
+        take_the_name(world, "log-agent-2.5")
+
+        done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
+
+        assert "the plan is not kept in the cluster (" in done.text
+        assert "neither is the way back kept" not in done.text
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}
+
+
+def test_a_run_that_cannot_keep_its_way_back_says_so(tmp_path: Path) -> None:
+    with World(default_fleet(2, 1)) as world:
+        take_the_name(world, "log-agent-2.4")
+
+        done = apply(world, tmp_path / "spec.yaml", "log-agent:2.4")
+
+        assert done.code == ExitCode.DONE, done.text
+        assert "neither is the way back kept" in done.text
+
+
+def test_fault_33_a_run_that_was_killed_before_it_kept_its_way_back_keeps_it_when_it_goes_on() -> (
+    None
+):
+    with World(default_fleet(2, 1)) as world:
+        pruned = Pruned(world, limit=0)
+        world.advance(5.0)
+        world.cluster.set_image_fault("log-agent:2.4", read_fault("unpullable"))
+        path = world.save(world.plan(spec(2)))
+        killed: list[Command] = []
+        first = AtTheFirst(world, "GET", "/rollout-sim-plan", lambda _: killed[0].kill())
+        killed.append(world.start("apply", path))
+        world.wait_until(lambda: first.struck == 1)
+        world.advance(60.0)
+        names = {item["metadata"]["name"] for item in world.cluster.store.scan(CONFIG_MAPS)}
+        assert "rollout-sim" in names
+        assert "rollout-sim-plan" not in names
+
+        assert world.run("resume", "sim", path, *THERE).code == ExitCode.HELD
+        world.advance(5.0)
+        assert pruned.numbers == [1]
+        back = world.run("rollback", "sim", *THERE)
+
+        assert back.code == ExitCode.ROLLED_BACK, back.text
+        assert images(world) == {"log-agent:2.3": 2}
+
+
+def kept(world: World, rollout: str) -> bool:
+    names = {item["metadata"]["name"] for item in world.cluster.store.scan(CONFIG_MAPS, "logging")}
+    return f"rollout-{rollout}-plan" in names
+
+
+def test_fault_33_a_cleanup_leaves_the_template_that_the_next_plan_leads_back_to(
+    tmp_path: Path,
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        end_with_a_failed_node(world, file)
+
+        cleaned = world.run("cleanup", *THERE, "--yes")
+        done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
+
+        assert cleaned.code == ExitCode.DONE, cleaned.text
+        assert "ConfigMap rollout-log-agent-2.4-plan: stays, " in cleaned.text
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}
+
+
+@pytest.mark.parametrize("how", ["held", "aborted"])
+def test_fault_33_a_cleanup_behind_a_run_that_was_left_half_way_leaves_its_way_back(
+    tmp_path: Path, how: str
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        left_half_way(world, file)
+        if how == "aborted":
+            assert world.run("abort", "log-agent-2.4", *THERE).code == ExitCode.DONE
+
+        cleaned = world.run("cleanup", "log-agent-2.4", *THERE, "--yes")
+        done = apply(world, file, "log-agent:2.5", failure={"onFailure": "rollback"})
+
+        assert "ConfigMap rollout-log-agent-2.4-plan: stays, " in cleaned.text
+        assert done.code == ExitCode.ROLLED_BACK, done.text
+        assert images(world) == {"log-agent:2.3": 2}
+
+
+def test_a_cleanup_deletes_a_store_whose_template_the_history_holds_or_nobody_goes_back_to(
+    tmp_path: Path,
+) -> None:
+    with World(default_fleet(2, 1)) as world:
+        file = tmp_path / "spec.yaml"
+        end_with_a_failed_node(world, file, limit=10)
+
+        assert world.run("cleanup", *THERE, "--yes").code == ExitCode.DONE
+
+        assert not kept(world, "log-agent-2.4")
+    with World(default_fleet(2, 1)) as world:
+        end_with_a_failed_node(world, file)
+        assert apply(world, file, "log-agent:2.6").code == ExitCode.DONE
+
+        assert world.run("cleanup", *THERE, "--yes").code == ExitCode.DONE
+
+        assert not kept(world, "log-agent-2.4")

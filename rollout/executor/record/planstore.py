@@ -14,6 +14,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -42,6 +43,19 @@ _TEMPLATE = "template-"  # before its digest
 _GZIP = 16 + zlib.MAX_WBITS  # the format of what is unfolded: that of `gunzip`
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a run is kept beside its record.
+
+    Attributes:
+        why_not: why the plan could not be stored; "" when it is.
+        way_back: whether the templates of before are stored.
+    """
+
+    why_not: str = ""
+    way_back: bool = True
+
+
 class _Change(msgspec.Struct, frozen=True):
     """The one operation of a stored JSON patch."""
 
@@ -57,17 +71,14 @@ def store_name(plan_name: str) -> str:
 
 def keep_plan(
     client: Client, plan: Plan, templates: Mapping[str, JsonObject], signature: bytes = b""
-) -> str:
-    """Store the plan of a run that begins, and the way back.
+) -> Kept:
+    """Store the plan of a run that begins, and the way back. A run goes on all the same.
 
     Args:
         client: of the cluster.
         plan: sealed.
         templates: of before the run, by `template_digest`.
         signature: of the plan's bytes; empty where none was checked.
-
-    Returns:
-        Why it could not be stored; "" when it is. A run goes on all the same.
     """
     content = {
         f"{_TEMPLATE}{digest}": _fold(msgspec.json.encode([_Change(template)]))
@@ -82,9 +93,10 @@ def keep_plan(
         del content[_KEY]
         content.pop(_SIGNATURE, None)
     try:
-        return _write(client, plan.namespace, plan.name, content) or why
+        refused = _write(client, plan.namespace, plan.name, content)
     except ClusterError as error:
-        return str(error)
+        refused = str(error)
+    return Kept(refused, way_back=False) if refused else Kept(why)
 
 
 def forget_plan(client: Client, namespace: str, plan_name: str, *, way_back: bool) -> None:
@@ -104,6 +116,12 @@ def forget_plan(client: Client, namespace: str, plan_name: str, *, way_back: boo
         return
     kept = {k: v for k, v in found.binary_data.items() if way_back and k.startswith(_TEMPLATE)}
     _write(client, namespace, plan_name, kept)
+
+
+def kept_digests(store: ConfigMap) -> frozenset[str]:
+    """Return the digests of the templates that a stored plan's ConfigMap says it holds."""
+    names = (key for key in store.binary_data if key.startswith(_TEMPLATE))
+    return frozenset(name.removeprefix(_TEMPLATE) for name in names)
 
 
 def read_kept_template(

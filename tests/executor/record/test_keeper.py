@@ -20,6 +20,7 @@ from rollout.executor.lock.lock import Lock
 from rollout.executor.record import planstore
 from rollout.executor.record.keeper import Keeper
 from rollout.executor.record.planstore import (
+    Kept,
     keep_plan,
     read_kept_plan,
     read_kept_signature,
@@ -140,12 +141,12 @@ def test_what_others_wrote_beside_the_record_stays(tmp_path: Path, plan: Plan) -
 
 def test_what_others_wrote_beside_a_kept_plan_stays(tmp_path: Path, plan: Plan) -> None:
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan, {}) == ""
+        assert keep_plan(client, plan, {}) == Kept()
         path = f"{CONFIG_MAPS}/{store_name(plan.name)}"
         theirs = {"metadata": written_by_others()["metadata"]}
         client.patch(path, theirs, PatchKind.MERGE, dict)
 
-        assert keep_plan(client, plan, {}) == ""
+        assert keep_plan(client, plan, {}) == Kept()
 
         require_kept(client.get(path, dict), theirs)
 
@@ -226,13 +227,13 @@ def test_a_config_map_of_somebody_else_is_left_alone(tmp_path: Path, plan: Plan)
     with cluster(tmp_path) as client:
         client.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", **theirs}, dict)
 
-        assert "is not ours" in keep_plan(client, plan, {})
+        assert "is not ours" in keep_plan(client, plan, {}).why_not
         assert client.get(f"{CONFIG_MAPS}/{name}", dict)["data"] == {"a": "b"}
 
 
 def test_another_plan_than_that_of_the_run_is_not_taken_for_it(tmp_path: Path, plan: Plan) -> None:
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan, {}) == ""
+        assert keep_plan(client, plan, {}) == Kept()
         assert read_kept_plan(client, "logging", record_of(plan)) == plan
         other = seal(replace(plan, author="bob@ci"))
         with pytest.raises(StaleError, match=f"holds plan {plan.id}, the run's is {other.id}"):
@@ -243,12 +244,12 @@ def test_a_signature_is_kept_beside_its_plan_and_never_alone(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan, {}, b"signed") == ""
+        assert keep_plan(client, plan, {}, b"signed") == Kept()
         assert read_kept_plan(client, "logging", record_of(plan)) == plan
         assert read_kept_signature(client, "logging", plan.name) == b"signed"
 
         monkeypatch.setattr(planstore, "MOST_STORED", 100)
-        assert "a ConfigMap holds" in keep_plan(client, plan, {}, b"signed")
+        assert "a ConfigMap holds" in keep_plan(client, plan, {}, b"signed").why_not
         assert read_kept_signature(client, "logging", plan.name) is None
 
 
@@ -257,11 +258,11 @@ def test_a_kept_template_that_somebody_has_changed_is_none(tmp_path: Path, plan:
     other = {"spec": {"containers": [{"name": "agent", "image": "log-agent:0.1"}]}}
     digest = template_digest(template)
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan, {digest: template}) == ""
+        assert keep_plan(client, plan, {digest: template}) == Kept()
         assert read_kept_template(client, "logging", plan.name, digest) == template
         assert read_kept_template(client, "logging", plan.name, template_digest(other)) is None
 
-        assert keep_plan(client, plan, {digest: other}) == ""
+        assert keep_plan(client, plan, {digest: other}) == Kept()
         assert read_kept_template(client, "logging", plan.name, digest) is None
 
 
