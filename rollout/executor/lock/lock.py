@@ -304,7 +304,7 @@ class Lock:
                 self._trouble = f"the lock cannot be renewed: {error}"
                 self._tell(self._trouble)
                 return RETRY_S
-            self._tell(self._lost or "the renewal of the lock took too long")
+            self._tell(self.lost or "the renewal of the lock took too long")
         return math.inf if self._lost else self._until_renewal()
 
     def _until_renewal(self) -> float:
