@@ -18,6 +18,16 @@ VERDICTS: Final = (
         (f"{DEEDS}test_a_pod_that_flaps_soaks_anew",),
     ),
     Guard(
+        "release-not-seen",
+        "an old pod whose release is heard of late works on beside its successor for good",
+        "rollout/executor/engine/advancing.py",
+        "        return  # the release was accepted and is not seen yet\n",
+        '        book.end(ds, run, StepState.DONE, "", now)\n        return\n',
+        (
+            "tests/simulation/test_hand_over_news.py::test_an_old_pod_whose_release_is_heard_of_late_is_ended_behind_its_successor",
+        ),
+    ),
+    Guard(
         "soak",
         "a node counts as done before it was available for the soak time",
         "rollout/executor/engine/health.py",
