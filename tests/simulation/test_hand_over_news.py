@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from rollout.executor.engine import events as ev
-from rollout.executor.engine.actions import Outcome
+from rollout.executor.engine.actions import Action, DeletePod, Outcome
 from rollout.executor.engine.state import StepRun, StepState
 from rollout.fleet.objects import Pod
+from rollout.sim.registry import PatchType
 from rollout.sim.resources import PODS
-from tests.simulation.world import TARGET, World
+from tests.simulation.world import SOMEBODY, TARGET, World
 
 
 def test_a_list_from_right_before_a_release_leaves_no_old_pod_behind() -> None:
@@ -58,3 +59,28 @@ def test_an_old_pod_whose_release_is_heard_of_late_is_ended_behind_its_successor
     assert world.finish().outcome is Outcome.DONE
     left = [pod for pod in world.cluster.store.scan(PODS) if pod["metadata"]["uid"] == old]
     assert all("deletionTimestamp" in pod["metadata"] for pod in left)
+
+
+def test_an_old_pod_that_somebody_ends_is_not_deleted_once_more() -> None:
+    strategy = {"maxUnavailable": 0, "maxSurge": 2}
+    world = World(4, daemonSets=[{"name": "log-agent", "target": TARGET, "strategy": strategy}])
+    engine = world.run.engine
+    ds = engine.daemon_sets["log-agent"]
+    decide, deleted = engine.decide, list[str]()
+
+    def noted(now: float) -> list[Action]:
+        actions = decide(now)
+        deleted.extend(one.uid for one in actions if isinstance(one, DeletePod))
+        return actions
+
+    engine.decide = noted  # type: ignore[method-assign]
+    node = next(iter(ds.steps))
+    world.until(lambda: world.step(node).state is StepState.SOAKING)
+    old = ds.view.released[node].metadata
+    registry, holds = world.cluster.registry, {"metadata": {"finalizers": ["example.com/holds"]}}
+    registry.patch(PODS, "logging", old.name, holds, PatchType.MERGE, SOMEBODY)
+    registry.delete(PODS, "logging", old.name, SOMEBODY)
+
+    assert world.finish().outcome is Outcome.DONE
+    assert old.uid not in deleted
+    assert len(deleted) == 3
