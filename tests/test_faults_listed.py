@@ -44,7 +44,7 @@ PROOFS: Final = {
     24: STRUCK,
     25: r"'terminating' in command\.text",
     26: rf"{STRUCK}|taints\]|fate\.fate == 'ineligible'|'Too many pods' in",
-    27: rf"{STRUCK}|{HITS}|replaced\(world, command\)",
+    27: rf"{STRUCK}|{HITS}|replaced\(world, command\)|enforced_in_doubt\(",
     28: r"second\.code == 10|deletes\(world\) == \[429\]",
     29: r"cluster_time\.asked > 0|ahead_s = jump_s|ours\.asked > before",
     30: STRUCK,

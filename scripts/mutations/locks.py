@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.mutations.guard import CLAIMS, DEEDS, Guard
+from scripts.mutations.guard import CLAIMS, DEEDS, FAULTS, Guard
 
 LOCKS: Final = (
     Guard(
@@ -212,6 +212,25 @@ LOCKS: Final = (
         (
             "tests/executor/lock/test_lock.py::test_what_was_taken_is_given_back_when_another_is_quicker",
         ),
+    ),
+    Guard(
+        "taken-too-slowly",
+        "a run begins under a lock that another has taken over while it was taken (S5)",
+        "rollout/executor/lock/lock.py",
+        "            elif self._take_all(seen) and self._catch_up():\n",
+        "            elif self._take_all(seen) and (self._catch_up() or True):\n",
+        (
+            "tests/executor/lock/test_lock.py::test_a_lease_that_another_run_takes_while_the_next_is_taken_slowly_ends_the_start",
+            "tests/executor/lock/test_lock.py::test_a_lease_that_is_deleted_while_the_next_is_taken_slowly_is_taken_anew",
+        ),
+    ),
+    Guard(
+        "renewed-side-by-side",
+        "the lock of several DaemonSets lapses again and again on a slow API server",
+        "rollout/executor/lock/lock.py",
+        "        most = min(len(attempts), _SIDE_BY_SIDE)\n",
+        "        most = 1\n",
+        (f"{FAULTS}test_fault_14_the_lock_of_several_daemon_sets_is_held_on_a_slow_api_server",),
     ),
     Guard(
         "unlock-waits",

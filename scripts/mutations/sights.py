@@ -281,6 +281,22 @@ SIGHTS: Final = (
         (f"{ENFORCING}test_fault_27_who_insists_is_not_fought_with",),
     ),
     Guard(
+        "enforced-under-the-lock",
+        "a run that has lost its lock for good waits for a strategy that it may not set (L3)",
+        "rollout/executor/engine/reasserting.py",
+        "    book.enforces_strategy = False\n",
+        "",
+        (f"{ENFORCING}test_fault_27_a_run_without_its_lock_enforces_nothing",),
+    ),
+    Guard(
+        "enforcement-ends-with-the-lock",
+        "the end of a run without its lock waits for a write that it keeps back itself (L3)",
+        "rollout/executor/engine/engine.py",
+        "                reasserting.lock_lost(self)\n",
+        "",
+        (f"{ENFORCING}test_fault_27_a_run_whose_lock_is_lost_meanwhile_gives_the_enforcement_up",),
+    ),
+    Guard(
         "enforced-as-left",
         "OnDelete is enforced over what somebody else has edited (S9)",
         "rollout/executor/engine/state.py",

@@ -18,6 +18,37 @@ VERDICTS: Final = (
         (f"{DEEDS}test_a_pod_that_flaps_soaks_anew",),
     ),
     Guard(
+        "drift-before-rollback",
+        "a run that a drift ends leaves what is in flight for a way back that it may not go (S9)",
+        "rollout/executor/engine/engine.py",
+        "        if self.drift_why:\n            return False\n",
+        "",
+        (
+            "tests/simulation/test_control.py::test_a_way_back_that_a_drift_forbids_takes_no_patience_from_what_is_in_flight",
+        ),
+    ),
+    Guard(
+        "released-already-ends",
+        "a released pod that somebody is ending is deleted once more",
+        "rollout/executor/engine/advancing.py",
+        '    if released.terminating:\n        book.end(ds, run, StepState.DONE, "", now)\n'
+        "        return\n",
+        "",
+        (
+            "tests/simulation/test_hand_over_news.py::test_an_old_pod_that_somebody_ends_is_not_deleted_once_more",
+        ),
+    ),
+    Guard(
+        "release-not-seen",
+        "an old pod whose release is heard of late works on beside its successor for good",
+        "rollout/executor/engine/advancing.py",
+        "        return  # the release was accepted and is not seen yet\n",
+        '        book.end(ds, run, StepState.DONE, "", now)\n        return\n',
+        (
+            "tests/simulation/test_hand_over_news.py::test_an_old_pod_whose_release_is_heard_of_late_is_ended_behind_its_successor",
+        ),
+    ),
+    Guard(
         "soak",
         "a node counts as done before it was available for the soak time",
         "rollout/executor/engine/health.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from rollout.sim import clock, server
 from rollout.sim.images import Fault, FaultKind
 from tests.clustertime import ClusterTime
 from tests.e2e.world import NEW
-from tests.executor.runworld import run_world
+from tests.executor.runworld import QUICK, run_world
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,10 @@ class _OurClock:
     asked: int = 0
 
 
-@pytest.mark.parametrize("jump_s", [300.0, 86_400.0, -86_400.0])
+LONG_S = 1800.0  # no busy machine makes a test last so long, and every jump is longer
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, 86_400.0, -86_400.0])
 def test_fault_29_our_own_clock_that_is_set_in_mid_run_moves_no_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
 ) -> None:
@@ -77,8 +80,9 @@ def test_fault_29_our_own_clock_that_is_set_in_mid_run_moves_no_deadline(
     monkeypatch.setattr(server, "formatdate", lambda *, usegmt: formatdate(real(), usegmt=usegmt))
     with run_world(tmp_path) as world:
         world.break_image(NEW, Fault(FaultKind.NEVER_READY))
-        health = {"soak": "1s", "nodeTimeout": "5m", "progressDeadline": "10m"}
-        applying = world.applying(world.planned(strategy={"maxUnavailable": 1}, health=health))
+        health = {"soak": "1s", "nodeTimeout": "30m", "progressDeadline": "50m"}
+        plan = world.planned(strategy={"maxUnavailable": 1}, health=health)
+        applying = world.applying(plan, replace(QUICK, lease_s=LONG_S))
         monkeypatch.setattr(time, "time", now)
         applying.heard.await_(lambda heard: heard.kinds("node-started"))
         before, ours.ahead_s = ours.asked, jump_s
@@ -87,6 +91,6 @@ def test_fault_29_our_own_clock_that_is_set_in_mid_run_moves_no_deadline(
         assert ours.asked > before, "nobody looked at the clock that was set"
     assert result.finish.outcome is Outcome.DONE, result.finish.message
     assert not applying.heard.kinds("node-failed")
-    assert 4.0 < result.duration_s < 300, "each node has soaked"
+    assert 4.0 < result.duration_s < LONG_S, "each node has soaked"
     lock_trouble = [text for text in applying.heard.said if "the lock" in text]
     assert lock_trouble == []

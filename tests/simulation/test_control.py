@@ -580,3 +580,14 @@ def test_a_run_that_is_paused_ends_only_when_it_knows_what_became_of_its_patch()
     assert world.run.finish is None
 
     assert world.finish().outcome is Outcome.PAUSED
+
+
+def test_a_way_back_that_a_drift_forbids_takes_no_patience_from_what_is_in_flight() -> None:
+    world = World(4, health={"soak": 20, "nodeTimeout": "2m"})
+    world.until_deletes(1)
+    world.run.hear(ev.LockLost("the lease was taken over"))
+    world.run.say(wish("rollback"))
+    finish = world.finish()
+
+    assert finish.outcome is Outcome.DRIFT, finish.message
+    assert not world.run.engine.busy_nodes

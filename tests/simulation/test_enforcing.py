@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,16 +10,17 @@ from msgspec.structs import replace
 
 from rollout.errors import ExitCode
 from rollout.sim.fleetfile import DaemonSetEntry, UpdateStrategy, default_fleet
-from rollout.sim.resources import DAEMONSETS
+from rollout.sim.resources import DAEMONSETS, LEASES
 from tests.simulation.faultworld import (
     THERE,
+    AtTheFirst,
     after_deletes,
     faults,
     hits,
     spec,
     strike,
 )
-from tests.simulation.virtual import Command, World
+from tests.simulation.virtual import SOMEBODY, Command, World
 
 ROLLING = {"spec": {"updateStrategy": {"type": "RollingUpdate"}}}
 OTHER = {"spec": {"template": {"spec": {"containers": [{"name": "agent", "image": "x:1"}]}}}}
@@ -136,6 +138,83 @@ def test_fault_27_an_enforcement_that_is_never_answered_keeps_no_run_from_its_en
         assert hits(world) >= 1
         assert world.clock.now() - began < 180.0
         assert "OnDelete could not be set again on DaemonSet log-agent" in command.text
+
+
+def lose_lock(world: World) -> None:
+    (lease,) = world.cluster.store.scan(LEASES, "logging")
+    world.cluster.registry.delete(LEASES, "logging", lease["metadata"]["name"], SOMEBODY)
+
+
+def test_fault_27_a_run_whose_lock_is_lost_meanwhile_gives_the_enforcement_up() -> None:
+    match = "match: {verbs: [update], resources: [leases]}"
+    script = faults(f"faults: [{{name: renewals, {match}, refuse: true, until: 14}}]")
+    with World(default_fleet(8, 1), faults=script) as world:
+        command = soaking(world)
+        world.begin_faults()
+        world.advance(12.0)  # by now it may write no more, but may get its lock back
+        strike(world, command, lambda: turn_back(world))
+        lose_lock(world)
+        began = world.clock.now()
+
+        assert command.end() == ExitCode.STALE
+        assert world.clock.now() - began < 20.0
+        assert hits(world) > 0
+        assert "set again on DaemonSet log-agent: the lock is lost for good" in command.text
+
+
+def test_fault_27_a_run_without_its_lock_enforces_nothing() -> None:
+    with World(default_fleet(8, 1)) as world:
+        command = soaking(world)
+        lose_lock(world)
+        world.advance(8.0)
+        strike(world, command, lambda: turn_back(world))
+        began = world.clock.now()
+
+        assert command.end() == ExitCode.STALE
+        assert world.clock.now() - began < 20.0
+        assert "stopping: the lease of logging/log-agent was deleted" in command.text
+
+
+def soaking(world: World) -> Command:
+    """Return a run that watches its first node for a while."""
+    path = world.save(world.plan(spec(health={"soak": 15, "nodeTimeout": "1m"})))
+    command = world.start("apply", path, "--enforce-strategy")
+    after_deletes(world, 1)
+    return command
+
+
+def enforced_in_doubt(script: str, deed: Callable[[World], None]) -> tuple[str, float]:
+    """Return what is said where the answer of an enforcement is lost, and in how many seconds."""
+    lost = f"{{name: patches, {PATCHES}, lose: true, count: 1}}"
+    with World(default_fleet(8, 1), faults=faults(f"faults: [{lost}{script}]")) as world:
+        path = world.save(world.plan(spec()))
+        command = world.start("apply", path, "--enforce-strategy")
+        after_deletes(world, 1)
+        world.begin_faults()
+        read = AtTheFirst(world, "GET", "/daemonsets/log-agent", lambda _: deed(world))
+        strike(world, command, lambda: turn_back(world))
+        began = world.clock.now()
+
+        assert command.end() == ExitCode.STALE, command.text
+        assert read.struck == 1
+        return command.text, world.clock.now() - began
+
+
+def test_fault_27_an_enforcement_in_a_daemon_set_that_is_deleted_is_not_waited_for() -> None:
+    def delete(world: World) -> None:
+        world.cluster.registry.delete(DAEMONSETS, "logging", "log-agent", SOMEBODY)
+
+    text, seconds = enforced_in_doubt("", delete)
+    assert seconds < 20.0
+    assert "OnDelete could not be set again on DaemonSet log-agent: it was deleted" in text
+
+
+def test_fault_27_an_enforcement_that_may_not_be_looked_into_is_not_waited_for() -> None:
+    get = "{name: rights, match: {verbs: [get], resources: [daemonsets]}, revoke: true}"
+    text, seconds = enforced_in_doubt(f", {get}", lambda _: None)
+    assert seconds < 20.0
+    assert "set back to RollingUpdate during the run" in text
+    assert "log-agent: what became of that could not be read: " in text
 
 
 def test_fault_27_a_run_that_goes_on_enforces_what_was_turned_back_meanwhile() -> None:

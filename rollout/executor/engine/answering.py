@@ -50,7 +50,9 @@ def answered(book: Book, event: ev.Answered, now: float) -> None:
         case ReadPod(write):
             _pod_read(book, write, event, now)
         case ReadDaemonSet(name):
-            _daemon_set_read(book, book.daemon_sets[name], event, now)
+            ds = book.daemon_sets[name]
+            read = reasserting.read if ds.reasserted else _daemon_set_read
+            read(book, ds, event, now)
 
 
 def _prepare_answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
@@ -98,8 +100,6 @@ def _daemon_set_read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: floa
         case ev.Answer.ACCEPTED:
             if ds.live is None:
                 observing.stays_behind(book, ds)
-            elif ds.reasserting:
-                reasserting.look(book, ds)
             else:
                 _look_at_patch(book, ds, now)
         case ev.Answer.NOT_FOUND:

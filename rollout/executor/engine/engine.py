@@ -103,6 +103,7 @@ class Engine(Book):
                 gating.heard(self, meter, round_, measurement, now)
             case ev.LockLost(why):
                 self.stop_for_drift(why, resumes=True)
+                reasserting.lock_lost(self)
             case ev.TimesStored(began):
                 self.times.announced(began, now)
             case ev.TimesNotStored():

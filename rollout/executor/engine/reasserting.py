@@ -31,6 +31,13 @@ def drifted(book: Book, ds: DaemonSetRun, seen: DaemonSet, now: float) -> None:
     book.at(now + PATIENCE_S, lambda _: _give_up(book, ds, "no answer told that it was done"))
 
 
+def lock_lost(book: Book) -> None:
+    """Nothing is written any more, and what was not answered yet is not awaited (S5)."""
+    book.enforces_strategy = False
+    for ds in book.daemon_sets.values():
+        _give_up(book, ds, "the lock is lost for good")
+
+
 def is_open(book: Book) -> bool:
     """Whether the end of the run waits for an answer."""
     return any(ds.reasserting for ds in book.daemon_sets.values())
@@ -42,16 +49,37 @@ def answered(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> No
         case ev.Answer.ACCEPTED:
             _done(book, ds)
         case ev.Answer.CONFLICT | ev.Answer.UNKNOWN | ev.Answer.NOT_DONE:
-            book.at(now + AGAIN_S, lambda _: book.actions.append(ReadDaemonSet(ds.name)))
+            book.at(now + AGAIN_S, lambda _: _read(book, ds))
         case _:
             _give_up(book, ds, event.message)
 
 
-def look(book: Book, ds: DaemonSetRun) -> None:
-    """Decide anew by what the DaemonSet is now."""
-    if not ds.reasserting or ds.live is None:
+def read(book: Book, ds: DaemonSetRun, event: ev.Answered, now: float) -> None:
+    """Enter what the read told that was to resolve an unsure patch; it may be given up by now."""
+    if not ds.reasserting:
         return
-    if ds.is_turned_back(ds.live):
+    match event.answer:
+        case ev.Answer.ACCEPTED:
+            _look(book, ds)
+        case ev.Answer.NOT_FOUND:
+            _give_up(book, ds, "it was deleted")
+        case ev.Answer.REFUSED | ev.Answer.NOT_ALLOWED:
+            _give_up(book, ds, f"what became of that could not be read: {event.message}")
+        case _:
+            book.at(now + AGAIN_S, lambda _: _read(book, ds))
+
+
+def _read(book: Book, ds: DaemonSetRun) -> None:
+    if ds.reasserting:
+        book.actions.append(ReadDaemonSet(ds.name))
+
+
+def _look(book: Book, ds: DaemonSetRun) -> None:
+    """Decide anew by what the DaemonSet is now."""
+    assert ds.live is not None
+    if ds.gone:
+        _give_up(book, ds, "it was deleted")
+    elif ds.is_turned_back(ds.live):
         book.actions.append(Reassert(ds.name))
     elif ds.is_prepared(ds.live):
         _done(book, ds)

@@ -200,8 +200,7 @@ class Lock:
             pause_s = self._look(seen)
             if pause_s > 0:
                 self._rest(pause_s)
-            elif self._take_all(seen):
-                self._catch_up()
+            elif self._take_all(seen) and self._catch_up():
                 return
             else:
                 rounds += 1
@@ -268,15 +267,25 @@ class Lock:
         self._hold(taken)
         return True
 
-    def _catch_up(self) -> None:
-        """Renew what was taken so slowly, one after the other, that the first has lapsed again."""
+    def _catch_up(self) -> bool:
+        """Renew what was taken so slowly, one after the other, that the first has lapsed again.
+
+        Returns:
+            Whether nobody has taken one of them meanwhile; else none is held any more.
+        """
         if self.valid():
-            return
+            return True
         try:
             self._renew_all()
         except BaseException:
             self._give_back(self._tenures)
             raise
+        if not self._lost:
+            return True
+        self._give_back(self._tenures)
+        self._hold({})
+        self._lost = ""  # nothing was written under it: the next look tells who holds it now
+        return False
 
     def _take(self, name: LeaseName, lease: LeaseState | None, epoch: int) -> Tenure | None:
         attempt = taking(lease, epoch, self._me, self._store.stamp(), self._clock())
@@ -295,6 +304,7 @@ class Lock:
                 self._trouble = f"the lock cannot be renewed: {error}"
                 self._tell(self._trouble)
                 return RETRY_S
+            self._tell(self.lost or "the renewal of the lock took too long")
         return math.inf if self._lost else self._until_renewal()
 
     def _until_renewal(self) -> float:
@@ -315,7 +325,6 @@ class Lock:
         else:
             raise ClusterError(f"DaemonSet {left[0]}: its lease changes, or cannot be written")
         self._trouble = ""
-        self._tell(self._lost or "the renewal of the lock took too long")
 
     def _renew_each(self, names: Sequence[LeaseName]) -> list[LeaseName]:
         """Renew leases once, side by side; returns those that somebody else has written to.

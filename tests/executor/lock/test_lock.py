@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -199,6 +199,40 @@ def test_what_was_taken_is_given_back_when_the_user_stops_it(world: LeaseWorld) 
     with pytest.raises(KeyboardInterrupt):
         world.lock(BOB, LEASE, OTHER, wall=wall).acquire()
     assert world.holder(LEASE) is None
+
+
+def before_the_second(world: LeaseWorld, deed: Callable[[], object]) -> Callable[[], float]:
+    """Return a wall clock: right before the second lease is taken a lease's time goes by."""
+    calls = iter(range(99))
+
+    def wall() -> float:
+        if next(calls) == 1:
+            world.time.now += 15.0
+            deed()
+        return world.time.wall()
+
+    return wall
+
+
+def test_a_lease_that_another_run_takes_while_the_next_is_taken_slowly_ends_the_start(
+    world: LeaseWorld,
+) -> None:
+    wall = before_the_second(world, world.lock(BOB, LEASE).acquire)
+    with pytest.raises(LockedError, match="logging/log-agent is locked by run run-b") as caught:
+        world.lock(ANN, LEASE, OTHER, wall=wall).acquire()
+    assert caught.value.by == "run-b"
+    assert (world.holder(LEASE), world.holder(OTHER)) == ("run-b", None)
+    assert world.told == []
+
+
+def test_a_lease_that_is_deleted_while_the_next_is_taken_slowly_is_taken_anew(
+    world: LeaseWorld,
+) -> None:
+    lock = world.held(ANN, LEASE, OTHER, wall=before_the_second(world, world.delete))
+    assert lock.valid()
+    assert (lock.lost, world.told) == ("", [])
+    assert (world.holder(LEASE), world.holder(OTHER)) == ("run-a", "run-a")
+    assert lock.epoch == world.epoch(LEASE) == world.epoch(OTHER) == 2
 
 
 def test_several_leases_are_held_no_longer_than_the_one_that_was_renewed_longest_ago(
