@@ -60,7 +60,7 @@ def plan_text(plan: Plan, now: float | None = None) -> str:
 
 def wave_rows(plan: Plan) -> list[tuple[str, ...]]:
     """Return a row for each wave: its size, its own limit, and what follows before the next one."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, wave in enumerate(plan.waves, start=1):
         limit = wave.max_unavailable.text if wave.max_unavailable else "-"
         bake = format_duration(wave.bake_s) if wave.bake_s else "-"

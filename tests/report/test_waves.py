@@ -1,4 +1,4 @@
-"""Whoever reviews a plan reads of each wave what follows behind it, also where somebody must come."""
+"""Whoever reviews a plan reads of each wave what follows behind it, and who must come."""
 
 from __future__ import annotations
 
