@@ -66,6 +66,7 @@ def plan(
     from rollout.cli.alertadvice import with_alert_warnings
     from rollout.cli.painting import painted
     from rollout.cli.planning import make_plan, read_spec
+    from rollout.cli.signing import carried_out_by
     from rollout.files import write_private
     from rollout.planner.plan import encode
     from rollout.report.table import plan_text
@@ -85,5 +86,5 @@ def plan(
     else:
         click.echo(painted(plan_text(made)))
         if out is not None:
-            click.echo(f"\nSaved to {out}; 'rollout apply {out}' carries it out.")
+            click.echo(f"\nSaved to {out}; {carried_out_by(out)}.")
     return ExitCode.CHANGES_PENDING if detailed_exitcode and made.has_changes else ExitCode.DONE

@@ -253,6 +253,7 @@ def end_or_ask(
     from rollout.cli.speaking import tell
     from rollout.executor.closing import end_now
     from rollout.executor.inbox import Inbox
+    from rollout.executor.record.record import stopped_text
     from rollout.notify.messages import about_record
 
     session = _session(run, journal)
@@ -274,7 +275,7 @@ def end_or_ask(
     last = run.keeper.read() or ended
     if last.wish is not None and last.wish.verb == "rollback":
         return roll_back_or_ask(run, output, journal, allowed)
-    tell(f"Run {ended.run_id} is {ended.phase}: {ended.message}", output)
+    tell(f"Run {ended.run_id} is {stopped_text(ended.phase, ended.message)}", output)
     return ExitCode.DONE
 
 

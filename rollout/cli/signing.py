@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 
 VARIABLE: Final = "ROLLOUT_ALLOWED_SIGNERS"
+_NO_SIGNERS: Final = (
+    "no file of allowed signers; name one whose lines are 'IDENTITY KEYTYPE KEY', the last two "
+    "from the signer's .pub file (ssh-keygen(1), ALLOWED SIGNERS)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Signers:
         from rollout.signature import MOST_SIGNERS, check
 
         assert self.allowed is not None
-        signers = _read(self.allowed, MOST_SIGNERS, "no file of allowed signers")
+        signers = _read(self.allowed, MOST_SIGNERS, _NO_SIGNERS)
         try:  # `decode` has proved that these are the very bytes of the file
             return check(encode(plan), signature, signers, self.signer)
         except DocumentError as error:
@@ -176,6 +180,21 @@ def _read(path: Path, most: int, missing: str) -> bytes:
     if len(data) > most:
         raise DocumentError(f"{path}: larger than {most:,} bytes; is it the right file?")
     return data
+
+
+def carried_out_by(plan: Path) -> str:
+    """Return how a saved plan is carried out, as half a sentence: signed first, where that is set.
+
+    Args:
+        plan: the file.
+    """
+    name = shlex.quote(str(plan))
+    if os.environ.get(VARIABLE):
+        return (
+            f"{VARIABLE} is set, so it is to be signed first: '{_how(str(plan))}'; then "
+            f"'rollout apply {name}' carries it out"
+        )
+    return f"'rollout apply {name}' carries it out"
 
 
 def _how(path: str) -> str:

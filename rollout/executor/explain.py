@@ -21,6 +21,7 @@ from rollout.executor.engine.engine import Engine
 from rollout.executor.engine.health import waiting_for
 from rollout.executor.engine.starting import too_much_trouble
 from rollout.executor.engine.state import DaemonSetRun, Phase
+from rollout.executor.record.record import stopped_text
 from rollout.printable import one_line
 from rollout.quantity import cut, format_duration
 
@@ -87,7 +88,7 @@ def _ending(engine: Engine) -> str:
         return f"{_STOPPING[stop.verb]}{count}: {stop}; "
     if engine.stop_why or stop is not None:
         word = "pausing" if engine.in_flight else "paused"
-        return f"{word}{count}: {engine.stop_why or stop}; "
+        return f"{stopped_text(f'{word}{count}', engine.stop_why or str(stop))}; "
     return ""
 
 

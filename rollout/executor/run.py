@@ -461,6 +461,7 @@ class _Loop:
         order = [step.id for step in self.plan.steps if step.kind == "update"]
         strategies = {name: _strategy(ds) for name, ds in self.engine.daemon_sets.items()}
         waits = self.engine.unapproved
+        said = self._gates()
         return Result(
             finish=finish,
             plan=self.plan,
@@ -472,7 +473,7 @@ class _Loop:
             interrupted=self.engine.interrupted,
             troubled=bool(self.engine.pause_why),
             wrote=self.wrote,
-            gates=(*self._gates(), *never_asked(self.plan, self.engine.gates, self.now())),
+            gates=(*said, *never_asked(self.plan, self.engine.gates, said, self.now())),
             wave=self._highest_wave() if self.plan.gates else 0,
             last_wave_done=0 if self.plan.goes_back else self.engine.last_wave_done,
             sets=self.engine.daemon_sets,

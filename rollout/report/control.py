@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rollout.executor.record.record import RunRecord
+from rollout.executor.record.record import RunRecord, stopped_text
 from rollout.report.table import text_table
 
 _SHOWN = 10  # words in a table for people
@@ -83,7 +83,7 @@ def doing(record: RunRecord, progress: str, why: str, *, interrupted: bool) -> s
         return record.message
     said = why or record.message
     half = "half-updated, " if record.phase in _STOPPED and "half-updated" not in said else ""
-    return f"{record.phase}{f': {said}' if said else ''}; {half}{progress}"
+    return f"{stopped_text(record.phase, said)}; {half}{progress}"
 
 
 def words_text(state: RunState) -> str:

@@ -19,6 +19,7 @@ from rollout.report.gatelines import GateLine, gate_lines
 ROWS = 10  # nodes in flight that are shown
 WAVES_SHOWN = 8
 GATES_SHOWN = 6
+_SOON_S = 1.0  # as long as a node is left, it takes some time
 
 _PHASES = {
     StepState.ASKING: "gates before",
@@ -74,7 +75,9 @@ class Viewer:
     """Takes pictures of one run."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None  # when we looked first, and what was done
+        self._began: tuple[float, int] | None = None  # when we looked first, and what was done
+        self._last = (0.0, 0)  # when we saw the last node get done, and how many were then
+        self._longest_s = 0.0  # between two nodes that got done
 
     def take(self, engine: Engine, now: float) -> Picture:
         """Return the run as it is now."""
@@ -102,15 +105,27 @@ class Viewer:
         )
 
     def _eta(self, engine: Engine, now: float) -> float | None:
-        """Go on as it went so far: what was done before we looked says nothing about the pace."""
+        """Go on as it went so far: what was done before we looked says nothing about the pace.
+
+        The pace is taken when a node gets done, and counted down from there: nodes get done in
+        bursts, and the time between two of them is no sign that the rest takes longer. It does
+        not go on counting where it takes longer than ever: then nobody knows.
+        """
         done = engine.done_count
-        if self._first is None:
-            self._first = now, done
-        since, before = self._first
+        if self._began is None:
+            self._began = self._last = now, done
+        since, before = self._began
+        if done > self._last[1]:
+            self._longest_s = max(self._longest_s, now - self._last[0])
+            self._last = now, done
         if done <= before or engine.stopping:
             return None
         left = engine.plan.totals.update - done - engine.failures.total
-        return (now - since) / (done - before) * max(0, left)
+        if left <= 0:
+            return 0.0
+        pace_s = (self._last[0] - since) / (done - before)
+        waited_s = min(now - self._last[0], self._longest_s)
+        return max(_SOON_S, pace_s * left - waited_s)
 
 
 def _waves(engine: Engine) -> list[WaveLine]:

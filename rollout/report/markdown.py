@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from rollout.planner.plan import Plan, PlannedDaemonSet
 from rollout.quantity import cut
 from rollout.report.gates import GATE_HEADERS, gate_rows
-from rollout.report.table import expiry_text, totals_text
+from rollout.report.table import WAVE_HEADERS, expiry_text, totals_text, wave_rows
 
 _NODES_SHOWN = 200  # rows of the node table; a comment holds about 60,000 characters
 _DIFF_SHOWN = 200  # lines
@@ -24,17 +26,16 @@ def plan_markdown(plan: Plan, now: float | None = None) -> str:
     parts += [f"> **Warning:** {_cell(warning)}" for warning in plan.warnings]
     parts += [_daemon_set(ds) for ds in plan.daemon_sets]
     if plan.waves:
-        rows = [
-            f"| {number} | {_cell(wave.name)} | {wave.nodes} | {_cell(wave.rule)} |"
-            for number, wave in enumerate(plan.waves, start=1)
-        ]
-        parts.append("\n".join(["| wave | name | nodes | size |", "|---|---|---|---|", *rows]))
+        parts.append(_table(WAVE_HEADERS, wave_rows(plan)))
     if plan.gates:
-        rows = [f"| {' | '.join(map(_cell, row))} |" for row in gate_rows(plan)]
-        head = f"| {' | '.join(GATE_HEADERS).lower()} |"
-        parts.append("\n".join([head, "|---" * len(GATE_HEADERS) + "|", *rows]))
+        parts.append(_table(GATE_HEADERS, gate_rows(plan)))
     parts.append(_nodes(plan))
     return "\n\n".join(parts)
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return "\n".join([f"| {' | '.join(headers).lower()} |", "|---" * len(headers) + "|", *lines])
 
 
 def _daemon_set(ds: PlannedDaemonSet) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout.executor.engine.health import restart_text
-from rollout.executor.record.record import ENDED, RunRecord, wave_name
+from rollout.executor.record.record import AT_WORK, ENDED, RunRecord, wave_name
 from rollout.executor.record.recordedgates import RecordedGate
 from rollout.executor.runs import HeldLock
 from rollout.fleet import marks
 from rollout.fleet.objects import Pod, parse_time
-from rollout.fleet.released import ReleasedPod
+from rollout.fleet.released import ReleasedPod, taken_over
 from rollout.fleet.snapshot import Fleet
 from rollout.planner.fates import NodeFate, node_fates
 from rollout.planner.leftovers import find_leftovers, leftover_warnings
@@ -81,6 +81,8 @@ def daemon_set_state(
     if record is not None:
         asked = record if record.run_id == _run_of(fleet, record) else None
     gates = asked.gates if asked is not None else ()
+    released = tuple(released)
+    notes = _notes(fates, record, released)
     return DaemonSetState(
         namespace=live.metadata.namespace,
         name=live.metadata.name,
@@ -88,7 +90,7 @@ def daemon_set_state(
         revision=current.revision if current else None,
         hash=fleet.current_hash,
         sentence=_sentence(fleet, record, fates, lock, interrupted=interrupted),
-        nodes=tuple(_node(fleet, fate, now) for fate in fates),
+        nodes=tuple(_node(fleet, fate, now, notes) for fate in fates),
         gates=gates,
         waves=_wave_names(asked, gates),
         left_over=_left_over(fleet, released, now),
@@ -232,7 +234,31 @@ def _is_held_by_gate(record: RunRecord) -> bool:
     return any(g.status in ("failed", "inconclusive", "error") for g in record.gates)
 
 
-def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
+def _notes(
+    fates: Iterable[NodeFate], record: RunRecord | None, released: Iterable[ReleasedPod]
+) -> dict[str, list[str]]:
+    """Return what a node's own pod does not show: that its step failed, and who serves instead.
+
+    The record names nodes alone, so one of several DaemonSets cannot tell whose step it was.
+    """
+    notes: dict[str, list[str]] = {}
+    if record is not None and record.phase not in AT_WORK and len(record.daemon_sets) == 1:
+        failed = frozenset(record.failed)
+        down = (f.node.metadata.name for f in fates if f.fate == "current" and not f.available)
+        notes = {name: ["failed in the run"] for name in down if name in failed}
+    for pod in released:
+        if taken_over(pod.metadata.owner_references, pod.daemon_set_uid) is None:
+            serves = "still serves" if pod.ready else "is still there, not ready"
+            does = "is being deleted" if pod.terminating else serves
+            notes.setdefault(pod.node, []).append(f"old pod {pod.metadata.name} {does}")
+    return notes
+
+
+def _node(
+    fleet: Fleet, fate: NodeFate, now: float, notes: Mapping[str, Sequence[str]]
+) -> NodeState:
+    reasons = [fate.reason or _restarts(fate.pod, available=fate.available)]
+    reasons += notes.get(fate.node.metadata.name, ())
     pod = fate.pod
     revision = fleet.revision_of(pod) if pod else None
     created = pod.metadata.creation_timestamp if pod else None
@@ -243,7 +269,7 @@ def _node(fleet: Fleet, fate: NodeFate, now: float) -> NodeState:
         revision=str(revision.revision) if revision else "-",
         age=format_age(now - parse_time(created)) if created else "-",
         state=_pod_state(pod, available=fate.available),
-        reason=fate.reason or _restarts(pod, available=fate.available),
+        reason="; ".join(reason for reason in reasons if reason),
     )
 
 

@@ -17,6 +17,7 @@ from rollout.quantity import cut, format_duration
 from rollout.report.columns import plain_columns
 from rollout.report.gates import GATE_HEADERS, gate_rows
 
+WAVE_HEADERS = ("WAVE", "NAME", "NODES", "SIZE", "MAXUNAVAILABLE", "BAKE", "PAUSE")
 _MANY = 1000  # rows from which on tabulate is slow (see `columns`)
 _MARKS = {"update": "-/+", "current": "=", "deferred": "!", "ineligible": "."}
 _LEGEND = (
@@ -47,7 +48,7 @@ def plan_text(plan: Plan, now: float | None = None) -> str:
     parts = [f"{head}\n{where}"]
     parts += [_daemon_set_text(plan, ds) for ds in plan.daemon_sets]
     if plan.waves:
-        parts.append(_waves_text(plan))
+        parts.append(text_table(WAVE_HEADERS, wave_rows(plan)))
     if plan.gates:
         parts.append(text_table(GATE_HEADERS, gate_rows(plan)))
     parts.append(_nodes_text(plan))
@@ -55,6 +56,17 @@ def plan_text(plan: Plan, now: float | None = None) -> str:
     parts += [f"Warning: {warning}." for warning in plan.warnings]
     parts.append(totals_text(plan))
     return by_lines("\n\n".join(parts))
+
+
+def wave_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Return a row for each wave: its size, its own limit, and what follows before the next one."""
+    rows: list[tuple[str, ...]] = []
+    for number, wave in enumerate(plan.waves, start=1):
+        limit = wave.max_unavailable.text if wave.max_unavailable else "-"
+        bake = format_duration(wave.bake_s) if wave.bake_s else "-"
+        row = (str(number), wave.name, str(wave.nodes), wave.rule, limit, bake, wave.pause or "-")
+        rows.append(row)
+    return rows
 
 
 def expiry_text(plan: Plan, now: float | None = None) -> str:
@@ -156,15 +168,6 @@ def _strategy_text(plan: Plan, ds: PlannedDaemonSet) -> str:
     if final != kind:
         return f"the strategy {kind} becomes OnDelete for the run and {final} at its end"
     return f"the strategy {kind} becomes OnDelete for the run and is restored at its end"
-
-
-def _waves_text(plan: Plan) -> str:
-    rows = []
-    for number, wave in enumerate(plan.waves, start=1):
-        limit = wave.max_unavailable.text if wave.max_unavailable else "-"
-        bake = format_duration(wave.bake_s) if wave.bake_s else "-"
-        rows.append((str(number), wave.name, str(wave.nodes), wave.rule, limit, bake))
-    return text_table(("WAVE", "NAME", "NODES", "SIZE", "MAXUNAVAILABLE", "BAKE"), rows)
 
 
 def _nodes_text(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 import subprocess
@@ -131,6 +132,8 @@ def test_a_running_apply_is_paused_from_elsewhere(cluster: World) -> None:
         done = running.end()
     assert asked.code == 0, asked.err
     assert done.code == 6, done.err
+    status = cluster.rollout("status", NAME, *THERE).out.splitlines()[1]
+    assert re.search(r" is paused by \S+: a look at it; ", status), status
     assert list(cluster.images().values()).count(NEW) == 1
     assert cluster.rollout("apply", plan).code == 0
     assert set(cluster.images().values()) == {NEW}

@@ -163,6 +163,22 @@ def test_a_gate_that_fails_before_the_start_is_written_down_and_asked_again(
         ]
 
 
+def test_a_gate_that_passed_before_the_run_was_resumed_is_not_told_as_never_measured(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(2), tmp_path) as w:
+        plan = w.plan(spec_with(w, gates=[PODS | {"at": "preflight"}]))
+        first = w.rollout("apply", plan, "--stop-at", "1")
+        assert first.code == 6, first.err
+        done = w.rollout("apply", plan)
+        assert done.code == 0, done.err
+        assert "gate well (pods) preflight: passed" in done.out
+        assert "not measured" not in done.out
+        record = w.record()
+        assert record is not None
+        assert [(g["gate"], g["status"]) for g in record["gates"]] == [("well", "passed")]
+
+
 def test_the_gates_of_a_run_that_is_over_stay_in_the_status(tmp_path: Path) -> None:
     with world(fleet(2), tmp_path) as w:
         done = w.rollout("apply", w.plan(spec_with(w, gates=[PODS, NODE])))

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import yaml
 
+from rollout.cli import sim
 from rollout.errors import ExitCode
 from rollout.executor.engine.actions import Outcome
 from rollout.fleet import marks
@@ -182,7 +183,10 @@ def test_its_header_says_what_it_is_for_and_how_to_try_it(name: str) -> None:
     header = re.match(r"(#.*\n)+", spec_of(name).read_text())
     assert header is not None
     assert re.match(r"# [A-Z0-9]", header[0])
-    assert f"rollout sim start --fleet plans/fleets/{name}.yaml" in header[0]
+    start = header[0].index(f"rollout sim start --fleet plans/fleets/{name}.yaml")
+    kubeconfig = next(p.default for p in sim.start.params if p.name == "kubeconfig")
+    export = header[0].index(f"export KUBECONFIG={kubeconfig}")  # as the cluster writes it
+    assert start < export < header[0].index("rollout", header[0].index("\n", export))
     assert f"-f plans/{name}.yaml" in header[0]
     assert f"For plans/{name}.yaml" in (PLANS / "fleets" / f"{name}.yaml").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -269,6 +270,20 @@ def test_faults_46_a_spec_is_not_applied_where_plans_are_to_be_signed(
         refused(untouched, done, 65, "a plan that is made now is signed by nobody")
 
 
+def test_a_plan_that_is_to_be_signed_says_so_where_it_is_saved(
+    untouched: World, tmp_path: Path
+) -> None:
+    out = tmp_path / "new plan.json"
+    command = ("plan", "-f", untouched.spec(), "--out", out)
+    apply = f"'rollout apply {shlex.quote(str(out))}' carries it out.\n"
+    plain = untouched.rollout(*command)
+    assert plain.out.endswith(f"Saved to {out}; {apply}")
+    signed = untouched.rollout(*command, ROLLOUT_ALLOWED_SIGNERS=str(tmp_path / "allowed"))
+    how = f"'ssh-keygen -Y sign -f KEY -n rollout {shlex.quote(str(out))}'"
+    first = f"ROLLOUT_ALLOWED_SIGNERS is set, so it is to be signed first: {how}; then {apply}"
+    assert signed.out.endswith(f"Saved to {out}; {first}")
+
+
 @needs_ssh_keygen
 def test_without_its_parts_no_signature_is_checked_and_no_plan_applied(
     untouched: World, plan: Path, keys: Keys, tmp_path: Path
@@ -279,7 +294,8 @@ def test_without_its_parts_no_signature_is_checked_and_no_plan_applied(
     nowhere = untouched.rollout(*given, allowed, PATH=str(tmp_path))
     refused(untouched, nowhere, 1, "(Debian: apt-get install openssh-client)")
     missing = untouched.rollout(*given, tmp_path / "missing")
-    refused(untouched, missing, 65, f"{tmp_path}/missing: there is no file of allowed signers")
+    no_file = f"{tmp_path}/missing: there is no file of allowed signers; name one whose lines are"
+    refused(untouched, missing, 65, no_file)
     alone = untouched.rollout("apply", plan, "--signer", ALICE)
     refused(untouched, alone, 64, "go with --allowed-signers")
     piped = untouched.rollout("apply", "-", *given[2:], allowed, stdin=plan.read_text())

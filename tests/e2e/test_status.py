@@ -78,6 +78,25 @@ def test_a_run_in_the_middle_names_itself_and_the_strategy_that_comes_back(
     assert sorted({*others, node}) == [f"node-00{i}" for i in range(4)]
 
 
+def test_a_failed_hand_over_shows_in_its_node_s_row_and_so_does_the_old_pod(
+    tmp_path: Path,
+) -> None:
+    with world(fleet(3), tmp_path) as cluster:
+        before = cluster.pod_names()
+        cluster.break_image(NEW, Fault(FaultKind.NEVER_READY))
+        surge = {"maxSurge": 1, "maxUnavailable": 0}
+        health = {"nodeTimeout": "1s", "startGrace": "0s", "soak": 0}
+        failed = cluster.rollout(
+            "apply", "-f", cluster.spec(strategy=surge, health=health), "--yes", "-o", "jsonl"
+        )
+        assert failed.code == 3, failed.err
+        node = next(e["node"] for e in failed.events if e["type"] == "node-failed")
+        nodes = cluster.rollout(*HERE, "-o", "json").json["nodes"]
+    reasons = {entry["node"]: entry["reason"] for entry in nodes}
+    assert reasons.pop(node) == f"failed in the run; old pod {before[node]} still serves"
+    assert set(reasons.values()) == {""}
+
+
 def test_a_node_that_may_not_run_it_says_why(tmp_path: Path) -> None:
     with world(fleet(2), tmp_path) as cluster:
         tainted = cluster.kubectl("taint", "node", "node-001", "dedicated=gpu:NoExecute")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from msgspec.structs import replace
 
 from rollout.planner.compare import plan_changes
-from rollout.planner.plan import seal
+from rollout.planner.plan import Plan, seal
 from tests.planner.worlds import NOW, make_fleet, make_item, make_spec, plan_of
 
 
@@ -43,3 +46,58 @@ def test_other_limits_and_waves_are_named() -> None:
     assert told["DaemonSet logging/agent maxUnavailable"] == ("1", "3")
     assert told["health.soakS"] == ("10.0", "1.0")
     assert told["waves"][1] == "wave-1 (5)"
+
+
+def told_of(old: Plan, new: Plan) -> dict[str, tuple[str, str]]:
+    return {change.what: (change.old, change.new) for change in plan_changes(old, new)}
+
+
+@pytest.mark.parametrize(
+    ("more", "what", "values"),
+    [
+        ({"pause": "approval"}, "pause", ("-", "approval")),
+        ({"bake": "15m"}, "bake", ("-", "15m")),
+        ({"maxUnavailable": "50%"}, "maxUnavailable", ("-", "50% of 5 = 3")),
+    ],
+)
+def test_what_a_wave_has_for_itself_is_compared(
+    more: dict[str, Any], what: str, values: tuple[str, str]
+) -> None:
+    def plan(**canary: Any) -> Plan:
+        item = make_item(strategy={"maxUnavailable": 2})
+        return plan_of(
+            None, make_spec(item, waves=[{"name": "canary", "size": 1} | canary, "100%"])
+        )
+
+    assert told_of(plan(), plan(**more)) == {f"wave canary {what}": values}
+    assert told_of(plan(**more), plan()) == {f"wave canary {what}": values[::-1]}
+
+
+def test_the_limits_on_failures_are_compared_with_their_bases() -> None:
+    failure = {"maxFailures": "20%", "maxFailuresPerWave": "40%", "onFailure": "rollback"}
+
+    told = told_of(plan_of(), plan_of(None, make_spec(failure=failure)))
+
+    assert told["failure.maxFailures"][1] == "20% of 5 = 1"
+    assert told["wave wave-1 maxFailures"] == ("-", "40% of 1 = 1")
+    assert told["failure.onFailure"] == ('"hold"', '"rollback"')
+
+
+def test_other_templates_are_told_apart_by_what_becomes_of_them() -> None:
+    def plan(image: str) -> Plan:
+        return plan_of(None, make_spec(make_item(target={"set": {"image": {"agent": image}}})))
+
+    image = "+      - image: agent:"
+    assert told_of(plan("agent:2"), plan("agent:3")) == {
+        "DaemonSet logging/agent change": (f"{image}2", f"{image}3")
+    }
+
+
+def test_what_a_mask_hides_is_told_by_its_digest_alone() -> None:
+    def plan(word: str) -> Plan:
+        env = {"agent": {"DB_PASSWORD": word}}
+        return plan_of(None, make_spec(make_item(target={"set": {"env": env}})))
+
+    ((what, digests),) = told_of(plan("letmein"), plan("opensesame")).items()
+    assert what == "DaemonSet logging/agent target"
+    assert "sesame" not in str(digests)

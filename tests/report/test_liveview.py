@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import random
 
@@ -59,6 +60,15 @@ def test_pictures_of_a_run_show_its_progress_from_begin_to_end() -> None:
     assert "15 of maxUnavailable 15 in use" in busiest.budgets[0]
     told = [picture.eta_s for picture in taken if picture.eta_s is not None]
     assert told[-1] == 0.0
+
+
+def test_what_is_left_of_the_time_does_not_grow_only_because_no_node_got_done_just_now() -> None:
+    taken = pictures(run_of(30, 3, [2, "100%"]))
+    told = [(p.done, p.eta_s) for p in taken if p.eta_s is not None]
+    pairs = [(a, b) for (was, a), (is_, b) in itertools.pairwise(told) if was == is_]
+    assert len(pairs) > 20
+    assert all(after <= before for before, after in pairs)
+    assert all(eta >= 1.0 for done, eta in told if done < 30)
 
 
 def test_of_many_waves_those_around_the_running_one_are_shown() -> None:

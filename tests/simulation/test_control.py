@@ -127,7 +127,7 @@ def test_an_approved_node_waits_for_a_window_as_well() -> None:
     world.advance(60.0)
     assert world.oracle.order == touched
     assert explain(run.engine, world.now).startswith(
-        f"paused: paused by ann@host: a look; {wanted}: waiting for windows: closed by deny "
+        f"paused by ann@host: a look; {wanted}: waiting for windows: closed by deny "
     )
 
     world.advance(20 * 3600.0)

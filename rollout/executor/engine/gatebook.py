@@ -92,7 +92,7 @@ class GateBook:
     ) -> None:
         self.open: dict[str, GateRun] = {}
         self.results: dict[str, GateRun] = {}  # final ones, in the order of their verdicts
-        self.asked: set[str] = set()  # names of gates
+        self.asked: set[str] = set()  # names of gates; also what is behind us (S7)
         self.meters: dict[str, Meter] = {}
         self._at = at
         self._act = act

@@ -39,8 +39,18 @@ def recorded_gates(gates: GateBook) -> tuple[RecordedGate, ...]:
     return tuple(_recorded(runs[i]) for i in kept)
 
 
-def never_asked(plan: Plan, gates: GateBook, now: float) -> tuple[RecordedGate, ...]:
-    """Return the gates of a plan that were not asked once: nothing measured is not passed."""
+def never_asked(
+    plan: Plan, gates: GateBook, said: Sequence[RecordedGate], now: float
+) -> tuple[RecordedGate, ...]:
+    """Return the gates of a plan that were not asked once: nothing measured is not passed.
+
+    Args:
+        plan: of the run.
+        gates: of this process, which doesn't ask again what an earlier one has passed.
+        said: what is told of gates, also of those earlier processes.
+        now: by the clock of the run.
+    """
+    asked = gates.asked.union(gate.gate for gate in said)
     return tuple(
         RecordedGate(
             id=f"gate/{gate.at}/{gate.name}",
@@ -53,7 +63,7 @@ def never_asked(plan: Plan, gates: GateBook, now: float) -> tuple[RecordedGate, 
             dry_run=gate.dry_run,
         )
         for gate in plan.gates
-        if gate.name not in gates.asked and not isinstance(gate, WindowGate)
+        if gate.name not in asked and not isinstance(gate, WindowGate)
     )
 
 

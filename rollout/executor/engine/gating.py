@@ -83,6 +83,7 @@ def _begin_vertex(book: Book, run: StepRun, now: float) -> None:
     if _is_behind_us(book, run):
         message = "it had passed before, and what comes behind it has begun"
         _tell(book, "gate-passed", gate, run, message)
+        book.gates.asked.add(gate.name)
         book.finish_step(run, now)
         return
     state.vertices[run.step.id] = run

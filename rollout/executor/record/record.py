@@ -95,6 +95,16 @@ class Wish(Struct, frozen=True):
         return f"{_WISHED[self.verb]} by {self.by}{why}"
 
 
+def stopped_text(state: str, why: str) -> str:
+    """Return where a run stands with why: `paused: stopped by SIGINT`, `paused by ann: a look`.
+
+    Args:
+        state: of the run, as `paused`.
+        why: "" when nobody said; where it begins with the state, that stands there once.
+    """
+    return why if why.startswith(f"{state} ") else f"{state}: {why}" if why else state
+
+
 class NodeWord(Struct, frozen=True):
     """What somebody wants of one node; "" means all that have failed."""
 

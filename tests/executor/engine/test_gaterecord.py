@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from rollout.executor.engine.gaterecord import carried_from, recorded_gates
+from rollout.executor.engine.gaterecord import carried_from, never_asked, recorded_gates
+from rollout.executor.engine.gatestate import Carried
 from rollout.executor.record.recordedgates import MOST_GATES, with_earlier
 from tests.simulation.gateworld import Script, World, gate
 
@@ -87,3 +88,10 @@ def test_what_an_earlier_part_of_the_run_has_heard_stays_until_it_is_asked_again
         (first.id, "passed"),
         (second.id, "passed"),
     ]
+
+
+def test_a_gate_behind_the_run_counts_as_asked_also_where_the_record_had_no_room_for_it() -> None:
+    world = World(gates=[gate("ready", "preflight"), gate("well", "after-run")])
+    run = world.resume(Script(well=["ok"]), Carried(wave=1))
+    run.run()
+    assert never_asked(world.plan, run.engine.gates, (), world.clock.now()) == ()
