@@ -14,6 +14,7 @@ from rollout.planner.plan import Plan
 
 _NEW_PLAN = "rollout plan -f SPEC --out PLAN"
 _RETRY = "lets it try again where it failed"
+_ENFORCE = "sets OnDelete again and holds; 'resume' goes on after that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def next_steps(
             return [*_approvals(plan, result, where), *again, on, back]
         case Outcome.DRIFT:
             end = to_run("abort", "ends the run; what is updated stays so")
-            return _after_drift(result, on, anew, end, back)
+            return _after_drift(
+                result, on, anew, end, back, to_run("resume", _ENFORCE, "--enforce-strategy")
+            )
         case Outcome.ABORTED:
             return [anew, back]
         case Outcome.FAILED_NODES:
@@ -86,10 +89,15 @@ def _without_record(plan: Plan, result: Result, anew: NextStep, where: str) -> l
 
 
 def _after_drift(
-    result: Result, on: NextStep, anew: NextStep, end: NextStep, back: NextStep
+    result: Result, on: NextStep, anew: NextStep, end: NextStep, back: NextStep, enforce: NextStep
 ) -> list[NextStep]:
     if result.finish.resumes:  # nothing of the DaemonSets has changed
         return [on, back]
+    drifted = [ds for ds in result.sets.values() if ds.has_drifted]
+    if not drifted and any(ds.reasserted for ds in result.sets.values()):
+        return [on, back]
+    if drifted and all(ds.live is not None and ds.is_turned_back(ds.live) for ds in drifted):
+        return [enforce, end, back]
     return [anew, end] if GONE in result.strategies.values() else [anew, end, back]
 
 

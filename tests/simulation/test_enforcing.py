@@ -64,7 +64,8 @@ def test_fault_27_nothing_is_enforced_that_nobody_asked_for() -> None:
         command = begin(world)
 
         assert replaced(world, command) == 8, "the built-in controller has done it"
-        assert "--enforce-strategy" not in command.text
+        assert "(--enforce-strategy)" not in command.text
+        assert "set again on" not in command.text
 
 
 def test_fault_27_who_insists_is_not_fought_with() -> None:
@@ -149,3 +150,36 @@ def test_fault_27_a_run_that_goes_on_enforces_what_was_turned_back_meanwhile() -
         assert second.end() == ExitCode.STALE, second.text
         assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
         assert "OnDelete is set again" in second.text
+
+
+def next_verbs(command: Command) -> list[str]:
+    """Return the first words of the commands that are offered at the end."""
+    lines = command.text.partition("Next:\n")[2].splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("  rollout")]
+
+
+def test_fault_27_the_way_on_is_offered_and_leads_to_the_end() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+        offered = next_verbs(first)
+        assert offered[0] == "rollout resume sim --enforce-strategy -n logging"
+
+        second = world.run(*offered[0].split()[1:])
+        assert second.code == ExitCode.STALE, second.text
+        offered = next_verbs(second)
+        assert offered[0] == "rollout resume sim -n logging"
+        third = world.run(*offered[0].split()[1:])
+        assert third.code == ExitCode.DONE, third.text
+
+
+def test_fault_27_a_template_that_was_edited_as_well_is_not_to_be_enforced() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        both = {"spec": {**OTHER["spec"], **ROLLING["spec"]}}
+        strike(world, command, lambda: turn_back(world, both))
+        assert command.end() == ExitCode.STALE
+        assert [line.split()[1] for line in next_verbs(command)] == ["plan", "abort", "rollback"]
