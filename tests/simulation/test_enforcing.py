@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -183,3 +184,33 @@ def test_fault_27_a_template_that_was_edited_as_well_is_not_to_be_enforced() -> 
         strike(world, command, lambda: turn_back(world, both))
         assert command.end() == ExitCode.STALE
         assert [line.split()[1] for line in next_verbs(command)] == ["plan", "abort", "rollback"]
+
+
+def test_fault_27_what_was_not_looked_at_again_keeps_its_count() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 3)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+        counts = world.run("runs", *THERE, "-o", "json").text
+        updated = json.loads(counts)[0]["nodes"]["updated"]
+        assert updated >= 2
+
+        second = world.run("resume", "sim", *THERE)
+        assert second.code == ExitCode.STALE, second.text
+        assert f"Drift: {updated} of 8 nodes updated before, none of 8 looked at" in second.text
+        assert "not reached" not in second.text
+        after = world.run("runs", *THERE, "-o", "json").text
+        assert json.loads(after)[0]["nodes"]["updated"] == updated
+
+
+def test_fault_27_status_does_not_promise_a_strategy_that_is_there_already() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+
+        said = world.run("status", "log-agent", *THERE).text
+        assert "comes back" not in said
+        assert "its strategy is RollingUpdate already" in said
