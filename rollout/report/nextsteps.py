@@ -119,14 +119,13 @@ def _approvals(plan: Plan, result: Result, where: str) -> list[NextStep]:
     """Return how to approve what the run waits for."""
     wanted = []
     if result.unapproved:
-        wanted.append(f"--wave {shlex.quote(plan.wave_word(result.unapproved))}")
+        wanted.append(shlex.quote(plan.wave_word(result.unapproved)))
     gates = dict.fromkeys(gate.gate for gate in result.gates if _waits_for_people(gate))
-    wanted += [f"--gate {shlex.quote(gate)}" for gate in gates]
+    voice = "a voice of those asked, not of the plan's author"
+    steps = [(f"--wave {wave}", "lets it pass; then it can be resumed") for wave in wanted]
+    steps += [(f"--gate {shlex.quote(gate)}", voice) for gate in gates]
     name = shlex.quote(plan.name)
-    return [
-        NextStep(f"rollout approve {name} {what} {where}", "lets it pass; then it can be resumed")
-        for what in wanted
-    ]
+    return [NextStep(f"rollout approve {name} {what} {where}", why) for what, why in steps]
 
 
 def _waits_for_people(gate: RecordedGate) -> bool:
