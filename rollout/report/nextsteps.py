@@ -13,6 +13,7 @@ from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 
 _NEW_PLAN = "rollout plan -f SPEC --out PLAN"
+_NAMED = 20  # failed nodes in one command
 _RETRY = "lets it try again where it failed"
 _ENFORCE = "sets OnDelete again and holds; 'resume' goes on after that"
 
@@ -53,10 +54,13 @@ def next_steps(
         return _on_the_way_back(result, on, to_run("rollback", "tries the rest again"))
     match result.finish.outcome:
         case Outcome.HELD if failed := _failed(result):
-            first = f"{shlex.quote(failed[0])} --reason WHY"
+            nodes = shlex.join(failed[:_NAMED])
+            which = f" (the first {_NAMED} of {len(failed)})" if len(failed) > _NAMED else ""
             return [
                 to_run("retry", _RETRY),
-                to_run("skip", "lets it leave a failed node alone", first),
+                to_run(
+                    "skip", f"lets it leave the failed nodes alone{which}", f"{nodes} --reason WHY"
+                ),
                 replace(on, purpose="goes on after that"),
                 back,
             ]
@@ -112,7 +116,8 @@ def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[Next
 
 
 def _failed(result: Result) -> list[str]:
-    return [run.node for run in result.steps if run.state is StepState.FAILED]
+    failed = (run.node for run in result.steps if run.state is StepState.FAILED)
+    return list(dict.fromkeys(failed))
 
 
 def _approvals(plan: Plan, result: Result, where: str) -> list[NextStep]:
