@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout.cli.speaking import Hearing
-from rollout.errors import ClusterError, Forbidden, NotFound, StaleError, UsageError
+from rollout.errors import ClusterError, DocumentError, Forbidden, NotFound, StaleError, UsageError
 from rollout.executor.record.planstore import read_kept_plan
 from rollout.executor.record.record import RunRecord
 from rollout.fleet.objects import Node
@@ -85,7 +85,7 @@ def awaited_gates(record: RunRecord) -> list[str]:
 def _kept(run: Hearing) -> Plan | None:
     try:
         return read_kept_plan(run.client, run.client.namespace, run.record)
-    except (StaleError, ClusterError):
+    except (StaleError, DocumentError, ClusterError):
         return None
 
 
