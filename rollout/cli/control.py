@@ -90,12 +90,16 @@ def approve(
     With --node only that node moves, the rest stays paused. Where no 'apply' is at work, this
     command moves it itself; it takes the plan from the cluster, or from the file PLAN.
 
+    A voice for a gate that would not count is refused (11): that of the plan's author, or of
+    somebody whom the gate does not ask.
+
     \b
     Examples:
       rollout approve log-agent-2.4 -n logging --reason "looked at the graphs"
       rollout approve log-agent-2.4 --wave canary --plan 3f2a91c0d4e5 -n logging
       rollout approve log-agent-2.4 --node node-7 -n logging
     """
+    from rollout.cli.named import require_voice
     from rollout.cli.speaking import go_on, hearing, tell
     from rollout.executor import saying
 
@@ -106,8 +110,10 @@ def approve(
             return _approve_nodes(run, nodes, plan_file, output, journal, allowed, signers)
         if gate := _meant_gate(run, wave, gate):
             voice = run.proven()
+            needed = require_voice(run, gate, voice.by)
             record = run.say(lambda found, _: saying.approve_gate(found, voice, gate))
-            what = f"gate {gate} has your voice"
+            given = {a.by for a in record.approvals if a.gate == gate and a.plan == record.plan_id}
+            what = f"gate {gate} has your voice ({len(given)}{needed})"
         else:
             named = wave or _awaited(run.record)
             record = run.say(

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout.cli.speaking import Hearing
-from rollout.errors import ClusterError, NotFound, StaleError, UsageError
+from rollout.errors import ClusterError, DocumentError, Forbidden, NotFound, StaleError, UsageError
 from rollout.executor.record.planstore import read_kept_plan
 from rollout.executor.record.record import RunRecord
 from rollout.fleet.objects import Node
+from rollout.gates.approval import why_not
+from rollout.gatespec import ApprovalGate
 from rollout.planner.plan import Plan
 from rollout.quantity import cut
 
@@ -50,6 +52,30 @@ def require_approval_gate(run: Hearing, gate: str) -> None:
         raise UsageError(f"plan {plan.id} has no approval gate '{gate}'; {has}")
 
 
+def require_voice(run: Hearing, gate: str, who: str) -> str:
+    """Refuse a voice that an approval gate would not count, before it looks like one that does.
+
+    Returns:
+        How many voices the gate needs, as " of 2"; "" where the plan is not at hand.
+
+    Raises:
+        Forbidden: when whoever speaks made the plan, or is not asked.
+    """
+    plan = _kept(run)
+    found = next((one for one in plan.gates if one.name == gate), None) if plan else None
+    if plan is None or not isinstance(found, ApprovalGate):
+        return ""
+    why = why_not(found, plan.author, who)
+    if why:
+        asked = f"of {cut(found.approvers)}" if found.approvers else "of somebody else"
+        needs = "1 approval" if found.minimum == 1 else f"{found.minimum} approvals"
+        raise Forbidden(
+            f"gate {gate} of run {run.record.run_id}: {why}; it needs {needs} {asked}; nothing "
+            "was changed"
+        )
+    return f" of {found.minimum}"
+
+
 def awaited_gates(record: RunRecord) -> list[str]:
     """Return the approval gates that a stopped run waits for."""
     asked = (g.gate for g in record.gates if g.kind == "approval" and g.status == "waiting")
@@ -59,7 +85,7 @@ def awaited_gates(record: RunRecord) -> list[str]:
 def _kept(run: Hearing) -> Plan | None:
     try:
         return read_kept_plan(run.client, run.client.namespace, run.record)
-    except (StaleError, ClusterError):
+    except (StaleError, DocumentError, ClusterError):
         return None
 
 

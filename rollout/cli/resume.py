@@ -165,6 +165,7 @@ def kept_or_given(run: Hearing, given: Path | None) -> Plan:
 
     Raises:
         StaleError: when the file holds another plan, or the cluster holds none.
+        DocumentError: when what either holds is no plan, or was changed.
     """
     from rollout.cli.saved import read_plan
     from rollout.executor.record.planstore import read_kept_plan

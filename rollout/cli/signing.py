@@ -83,7 +83,7 @@ class Signers:
         if self.signature is None and str(path) == "-":
             raise UsageError("a plan from standard input has no file beside it: give --signature")
         found = self.signature or Path(f"{path}.sig")
-        return self._check(plan, _read_signature(found, path), str(found), str(path))
+        return self._check(plan, _read_signature(found, path, plan), str(found), str(path))
 
     def of_run(self, run: Hearing, plan: Plan, path: Path | None) -> Signed | None:
         """Check the signature of a run's own plan; None where it needs none.
@@ -156,17 +156,18 @@ signers_options = gathered(
         "--signature",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The signature (default: PLAN.sig, or what is kept beside a run's plan).",
+        help="The signature (default: PLAN.sig; where no PLAN is given, but a run, the one that "
+        "is kept beside its plan).",
     ),
 )
 
 
-def _read_signature(path: Path, plan: Path) -> bytes:
+def _read_signature(path: Path, file: Path, plan: Plan) -> bytes:
     from rollout.signature import MOST_SIGNATURE
 
-    return _read(
-        path, MOST_SIGNATURE, f"no signature of the plan; sign it with '{_how(str(plan))}'"
-    )
+    run = f"'rollout resume {shlex.quote(plan.name)} -n {shlex.quote(plan.namespace)}'"
+    cure = f"sign it with '{_how(str(file))}'; a run of it goes on with what is kept beside it: "
+    return _read(path, MOST_SIGNATURE, f"no signature of the plan; {cure}{run}")
 
 
 def _read(path: Path, most: int, missing: str) -> bytes:

@@ -102,7 +102,7 @@ def _again(plan: Path | None, spec: Path | None) -> str:
 def _planned(client: Client, spec: LoadedSpec, namespace: str | None) -> Plan:
     """Plan a spec; where a run towards the same target is not over, go on with its plan."""
     from rollout.cli.planning import make_plan
-    from rollout.errors import StaleError
+    from rollout.errors import DocumentError, StaleError
     from rollout.executor.record.keeper import Keeper
     from rollout.executor.record.planstore import read_kept_plan
     from rollout.executor.record.record import ENDED
@@ -116,7 +116,7 @@ def _planned(client: Client, spec: LoadedSpec, namespace: str | None) -> Plan:
         if begun == targets:
             try:
                 return read_kept_plan(client, made.namespace, record)
-            except StaleError as error:
+            except (StaleError, DocumentError) as error:
                 click.echo(f"a new plan is walked through: {error}")
     click.echo(plan_text(made))
     click.echo()

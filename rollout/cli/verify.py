@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from rollout.cli.options import FILE, ClusterOptions, cluster_options, output_option
 from rollout.cli.signing import Signers, signers_options
-from rollout.errors import DocumentError, ExitCode
+from rollout.errors import DocumentError, ExitCode, Forbidden
 
 if TYPE_CHECKING:
+    from rollout.cluster.client import Client
     from rollout.executor.precheck import Check
     from rollout.planner.plan import Plan
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 def verify(*, plan: Path, output: str, signers: Signers, cluster: ClusterOptions) -> int:
     """Check that a saved PLAN still fits and may be applied; changes nothing.
 
-    Compares the cluster with the plan, asks for each permission that 'apply' needs, names the
-    PodDisruptionBudgets that select the pods, and looks for the revision to go back to. With
-    --allowed-signers it also says who has signed the plan.
+    Compares the cluster with the plan (and with what its run has done, where one is in progress),
+    asks for each permission that 'apply' needs, names the PodDisruptionBudgets that select the
+    pods, and looks for the revision to go back to. With --allowed-signers it also says who has
+    signed the plan.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def verify(*, plan: Path, output: str, signers: Signers, cluster: ClusterOptions
     signature = _signature(saved, plan, signers)
     client = cluster.connect()
     try:
-        checks = [*signature, *run_checks(client, saved)]
+        checks = [*signature, *run_checks(client, saved, _goes_on(client, saved))]
     finally:
         client.close()
     if output == "json":
@@ -52,6 +54,23 @@ def verify(*, plan: Path, output: str, signers: Signers, cluster: ClusterOptions
         rows = [(check.verdict, check.what, check.detail) for check in checks]
         click.echo(text_table(("", "CHECK", "DETAIL"), rows))
     return _exit_code(checks)
+
+
+def _goes_on(client: Client, plan: Plan) -> Literal["", "on", "back"]:
+    """Return whether `apply` would go on with a run of this very plan, and which way."""
+    from rollout.executor.record.keeper import Keeper
+    from rollout.executor.record.record import ENDED
+    from rollout.executor.wayback import goes_back
+
+    try:
+        found = Keeper(client, plan.namespace, plan.name).read()
+    except Forbidden:  # the check of that permission says so
+        return ""
+    if found is None or (found.plan_digest, found.plan_id) != (plan.digest, plan.id):
+        return ""
+    if found.phase in ENDED:
+        return ""
+    return "back" if goes_back(found) else "on"
 
 
 def _signature(saved: Plan, path: Path, signers: Signers) -> list[Check]:

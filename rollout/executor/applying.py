@@ -14,6 +14,7 @@ from rollout.executor.closing import close
 from rollout.executor.engine import events as ev
 from rollout.executor.engine.actions import Ask, Finish, Outcome
 from rollout.executor.engine.gaterecord import carried_from
+from rollout.executor.engine.state import IN_FLIGHT, StepState
 from rollout.executor.fitting import DriftPolicy
 from rollout.executor.holding import Held, held
 from rollout.executor.inbox import Inbox
@@ -35,6 +36,9 @@ from rollout.executor.wayback import go_back, goes_back, wants_back
 from rollout.gates.settings import Settings
 from rollout.planner.plan import Plan
 from rollout.signature import Signed
+
+_SEEN = {*IN_FLIGHT, StepState.DONE, StepState.FAILED}  # of nodes that this process looked at
+_AHEAD = {StepState.BLOCKED, StepState.READY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,9 @@ def _run(
     )
     if not (result.wrote or session.resumed):
         return result, None
+    states = {run.state for run in result.steps}
+    if session.resumed and states & _AHEAD and not states & _SEEN:
+        result = replace(result, unseen=True, earlier=first.counts)
     ended = close(run, result)
     if ended.phase == "aborted" and result.finish.outcome is not Outcome.ABORTED:
         result = replace(result, finish=Finish(Outcome.ABORTED, ended.message))

@@ -51,6 +51,19 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
     failed = [run.node for run in result.steps if run.state is StepState.FAILED]
     over = {run.node for run in result.steps if run.state in OVER}
     waits = result.plan.wave_word(result.unapproved) if result.unapproved else ""
+    if not result.unseen:  # else what an earlier process has counted is all that is known
+        record = replace(
+            record,
+            failed=tuple(failed[:MOST_FAILED]),
+            failed_count=len(failed),
+            counts=Counts(
+                updated=sum(run.state is StepState.DONE for run in result.steps),
+                failed=len(failed),
+                deferred=result.plan.totals.deferred,
+                total=len(result.steps),
+                skipped=sum(run.state is StepState.SKIPPED for run in result.steps),
+            ),
+        )
     return replace(
         record,
         phase=_PHASES[finish.outcome],
@@ -58,15 +71,6 @@ def ending(record: RunRecord, result: Result, now: str, sequence: int) -> RunRec
         finished_at=now,
         sequence=sequence,
         waits_for=waits,
-        failed=tuple(failed[:MOST_FAILED]),
-        failed_count=len(failed),
-        counts=Counts(
-            updated=sum(run.state is StepState.DONE for run in result.steps),
-            failed=len(failed),
-            deferred=result.plan.totals.deferred,
-            total=len(result.steps),
-            skipped=sum(run.state is StepState.SKIPPED for run in result.steps),
-        ),
         gates=result.gates or record.gates,
         gate_wave=result.wave or record.gate_wave,
         last_wave_done=max(result.last_wave_done, record.last_wave_done),

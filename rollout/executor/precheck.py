@@ -10,6 +10,7 @@ from typing import Literal
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes, read_selecting
 from rollout.errors import Forbidden, NotFound
+from rollout.executor.engine.state import DaemonSetRun
 from rollout.executor.oldtemplates import old_templates
 from rollout.executor.record.earlier import template_before
 from rollout.executor.runs import past_runs, read_known_records
@@ -54,12 +55,14 @@ class Permission:
         return f"{self.verb} {full}{where}"
 
 
-def run_checks(client: Client, plan: Plan) -> list[Check]:
+def run_checks(client: Client, plan: Plan, goes_on: Literal["", "on", "back"] = "") -> list[Check]:
     """Return every check with its verdict; nothing is written.
 
     Args:
         client: of the cluster.
         plan: the plan.
+        goes_on: `apply` would go on with a run of this very plan, or take it further back; "": it
+            would begin one.
 
     Raises:
         ClusterError: when the cluster cannot be reached.
@@ -71,7 +74,8 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
         if cluster_uid != plan.cluster.uid:
             detail = f"the plan is for {plan.cluster.uid}, this is {cluster_uid}"
             return [Check("cluster", "same cluster", "failed", detail), *checks]
-        checks[:0] = [Check("cluster", "same cluster", "ok"), *_expiry(client, plan)]
+        expiry = [] if goes_on else _expiry(client, plan)  # one that was begun in time goes on
+        checks[:0] = [Check("cluster", "same cluster", "ok"), *expiry]
         nodes = read_nodes(client)
         fleets = {}
         for ds in plan.daemon_sets:
@@ -82,7 +86,13 @@ def run_checks(client: Client, plan: Plan) -> list[Check]:
         return [*checks, Check("drift", "DaemonSet exists", "failed", str(error))]
     except Forbidden as error:
         return [*checks, Check("permission", "read the fleet", "failed", str(error))]
-    checks += _drift(plan, fleets, client.server_time())
+    match goes_on:
+        case "on":
+            checks += _drift_in_mid_run(plan, fleets)
+        case "back":
+            checks.append(Check("drift", "a run of this plan is on its way back", "ok"))
+        case _:
+            checks += _drift(plan, fleets, client.server_time())
     for ds in plan.daemon_sets:
         checks += _budgets(client, ds, fleets[ds.name])
     return checks + _ways_back(client, plan, fleets)
@@ -179,6 +189,18 @@ def _drift(plan: Plan, fleets: dict[str, Fleet], now: float) -> list[Check]:
         for change in (*drift.hard, *drift.soft)
     ]
     return checks or [Check("drift", "the cluster is as the plan saw it", "ok")]
+
+
+def _drift_in_mid_run(plan: Plan, fleets: dict[str, Fleet]) -> list[Check]:
+    """Judge by what the run itself has changed, as it does when it goes on."""
+    checks = []
+    for planned in plan.daemon_sets:
+        ds = DaemonSetRun(planned, plan.digest, lambda _when, _node: None)
+        seen = fleets[planned.name].daemon_set
+        why = "" if ds.is_restored(seen) else ds.drift(seen)
+        if why:
+            checks.append(Check("drift", f"DaemonSet {planned.key}", "failed", why))
+    return checks or [Check("drift", "the cluster is as a run of this plan has left it", "ok")]
 
 
 def _budgets(client: Client, ds: PlannedDaemonSet, fleet: Fleet) -> list[Check]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rollout.executor.engine.accounting import Account
 from rollout.executor.engine.actions import Finish
 from rollout.executor.engine.state import DaemonSetRun, StepRun
+from rollout.executor.record.record import Counts
 from rollout.executor.record.recordedgates import RecordedGate
 from rollout.planner.plan import Plan
 
@@ -34,6 +35,8 @@ class Result:
     last_wave_done: int = 0  # the highest (1-based) of which that was told
     forward: Result | None = None  # how the way forward ended that this is the way back of
     wave: int = 0  # the highest (1-based) that has begun, where there are gates
+    unseen: bool = False  # it goes on with a run, and ended before it had looked at any node
+    earlier: Counts | None = None  # how far the run had come before; only where it is unseen
 
     @property
     def joined_too_early(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ def measure(gate: ApprovalGate, context: Context) -> Measurement:
     """Count the approvals in the record; waits while there are too few."""
     ours = [a for a in context.approvals if a.gate in (context.gate, gate.name)]
     last = {a.who: a for a in sorted(ours, key=lambda a: a.at)}  # a person's last word counts
-    words = [a for a in last.values() if _may(gate, context, a.who)]
+    words = [a for a in last.values() if not why_not(gate, context.author, a.who)]
     refused = [a for a in words if not a.approved and a.digest == context.digest]
     if refused:
         why = f": {refused[0].reason}" if refused[0].reason else ""
@@ -24,7 +24,7 @@ def measure(gate: ApprovalGate, context: Context) -> Measurement:
     value = f"{len(given)} of {gate.minimum}"
     if len(given) >= gate.minimum:
         return Measurement(Outcome.PASSED, context.now, value, f"approved by {cut(given)}")
-    passed_over = [_why_not(gate, context, a.who, a.digest) for a in last.values()]
+    passed_over = [_why_passed_over(gate, context, a.who, a.digest) for a in last.values()]
     parts = [f"waits for {gate.minimum - len(given)} more of {gate.minimum} approvals"]
     parts += [f"approved by {cut(given)}"] if given else []
     parts += [f"asked are {cut(gate.approvers)}"] if gate.approvers else []
@@ -32,19 +32,20 @@ def measure(gate: ApprovalGate, context: Context) -> Measurement:
     return Measurement(Outcome.WAITING, context.now, value, "; ".join(parts))
 
 
-def _may(gate: ApprovalGate, context: Context, who: str) -> bool:
-    ours = not gate.approvers or who in gate.approvers
-    return bool(who) and ours and not _is_author(context, who)
+def why_not(gate: ApprovalGate, author: str, who: str) -> str:
+    """Return why somebody's voice doesn't count; "" when it does.
 
-
-def _is_author(context: Context, who: str) -> bool:
-    """Whether somebody made the plan; a like name on another host is not somebody else."""
-    return context.author.partition("@")[0] == who.partition("@")[0]
-
-
-def _why_not(gate: ApprovalGate, context: Context, who: str, digest: str) -> str:
-    if _is_author(context, who):
+    Args:
+        gate: that asks.
+        author: who made the plan; a like name on another host is not somebody else.
+        who: speaks, under the cluster's name.
+    """
+    if author.partition("@")[0] == who.partition("@")[0]:
         return f"{who} made the plan and doesn't count"
-    if not _may(gate, context, who):
-        return f"{who} is not asked"
-    return "" if digest == context.digest else f"{who} approved another plan"
+    asked = bool(who) and (not gate.approvers or who in gate.approvers)
+    return "" if asked else f"{who} is not asked"
+
+
+def _why_passed_over(gate: ApprovalGate, context: Context, who: str, digest: str) -> str:
+    other = "" if digest == context.digest else f"{who} approved another plan"
+    return why_not(gate, context.author, who) or other

@@ -321,24 +321,28 @@ class _Head(msgspec.Struct, frozen=True, rename="camel"):
     schema_version: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def decode(data: bytes, name: str) -> Plan:
+def decode(data: bytes, name: str, cure: str = "") -> Plan:
     """Read a plan and prove that no byte of it was changed.
+
+    Args:
+        data: of the plan.
+        name: of where it was found, for messages.
+        cure: what to do where it is none; "": what helps with a file.
 
     Raises:
         DocumentError: when it is no plan, of another schema, or not as it was written.
     """
-    cure = "make a new one with 'rollout plan'"
+    spec = "" if cure else "; a spec goes with -f"
+    cure = cure or "make a new one with 'rollout plan'"
     try:
         head = msgspec.json.decode(data, type=_Head)
     except msgspec.ValidationError:
-        raise DocumentError(f"{name}:1: not a plan; {cure}; a spec goes with -f") from None
+        raise DocumentError(f"{name}:1: not a plan; {cure}{spec}") from None
     except UNREADABLE as error:
         reason = str(error).partition(" (")[0]
-        raise DocumentError(
-            f"{name}:1: not a plan (not JSON: {reason}); {cure}; a spec goes with -f"
-        ) from None
+        raise DocumentError(f"{name}:1: not a plan (not JSON: {reason}); {cure}{spec}") from None
     if bytes(head.kind) != b'"Plan"':
-        raise DocumentError(f"{name}:1: not a plan; {cure}; a spec goes with -f")
+        raise DocumentError(f"{name}:1: not a plan; {cure}{spec}")
     version = _short(head.schema_version)
     if version != SCHEMA_VERSION:
         raise DocumentError(

@@ -133,7 +133,7 @@ def _nodes(result: Result) -> Iterator[Case]:
     plan = result.plan
     keys = {ds.name: ds.key for ds in plan.daemon_sets}
     for run in result.steps:
-        kind, why = _node_kind(run)
+        kind, why = _node_kind(result, run)
         yield Case(
             suite=_wave(plan, run.step.wave),
             group=keys[run.step.daemon_set],
@@ -154,10 +154,11 @@ def _wave(plan: Plan, number: int) -> str:
     return f"wave {number}: {plan.waves[number - 1].name}"
 
 
-def _node_kind(run: StepRun) -> tuple[Kind, str]:
+def _node_kind(result: Result, run: StepRun) -> tuple[Kind, str]:
     if run.state is StepState.DONE:
         return "", ""
-    why = f"{outcome_word(run)}: {run.reason}" if run.reason else outcome_word(run)
+    word = outcome_word(result, run)
+    why = f"{word}: {run.reason}" if run.reason else word
     return ("failure" if run.state is StepState.FAILED else "skipped"), why
 
 

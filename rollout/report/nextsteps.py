@@ -13,7 +13,9 @@ from rollout.gates.verdict import Status
 from rollout.planner.plan import Plan
 
 _NEW_PLAN = "rollout plan -f SPEC --out PLAN"
+_NAMED = 20  # failed nodes in one command
 _RETRY = "lets it try again where it failed"
+_ENFORCE = "sets OnDelete again and holds; 'resume' goes on after that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,13 @@ def next_steps(
         return _on_the_way_back(result, on, to_run("rollback", "tries the rest again"))
     match result.finish.outcome:
         case Outcome.HELD if failed := _failed(result):
-            first = f"{shlex.quote(failed[0])} --reason WHY"
+            nodes = shlex.join(failed[:_NAMED])
+            which = f" (the first {_NAMED} of {len(failed)})" if len(failed) > _NAMED else ""
             return [
                 to_run("retry", _RETRY),
-                to_run("skip", "lets it leave a failed node alone", first),
+                to_run(
+                    "skip", f"lets it leave the failed nodes alone{which}", f"{nodes} --reason WHY"
+                ),
                 replace(on, purpose="goes on after that"),
                 back,
             ]
@@ -66,7 +71,9 @@ def next_steps(
             return [*_approvals(plan, result, where), *again, on, back]
         case Outcome.DRIFT:
             end = to_run("abort", "ends the run; what is updated stays so")
-            return _after_drift(result, on, anew, end, back)
+            return _after_drift(
+                result, on, anew, end, back, to_run("resume", _ENFORCE, "--enforce-strategy")
+            )
         case Outcome.ABORTED:
             return [anew, back]
         case Outcome.FAILED_NODES:
@@ -86,10 +93,15 @@ def _without_record(plan: Plan, result: Result, anew: NextStep, where: str) -> l
 
 
 def _after_drift(
-    result: Result, on: NextStep, anew: NextStep, end: NextStep, back: NextStep
+    result: Result, on: NextStep, anew: NextStep, end: NextStep, back: NextStep, enforce: NextStep
 ) -> list[NextStep]:
     if result.finish.resumes:  # nothing of the DaemonSets has changed
         return [on, back]
+    drifted = [ds for ds in result.sets.values() if ds.has_drifted]
+    if not drifted and any(ds.reasserted for ds in result.sets.values()):
+        return [on, back]
+    if drifted and all(ds.live is not None and ds.is_turned_back(ds.live) for ds in drifted):
+        return [enforce, end, back]
     return [anew, end] if GONE in result.strategies.values() else [anew, end, back]
 
 
@@ -104,21 +116,21 @@ def _on_the_way_back(result: Result, on: NextStep, again: NextStep) -> list[Next
 
 
 def _failed(result: Result) -> list[str]:
-    return [run.node for run in result.steps if run.state is StepState.FAILED]
+    failed = (run.node for run in result.steps if run.state is StepState.FAILED)
+    return list(dict.fromkeys(failed))
 
 
 def _approvals(plan: Plan, result: Result, where: str) -> list[NextStep]:
     """Return how to approve what the run waits for."""
     wanted = []
     if result.unapproved:
-        wanted.append(f"--wave {shlex.quote(plan.wave_word(result.unapproved))}")
+        wanted.append(shlex.quote(plan.wave_word(result.unapproved)))
     gates = dict.fromkeys(gate.gate for gate in result.gates if _waits_for_people(gate))
-    wanted += [f"--gate {shlex.quote(gate)}" for gate in gates]
+    voice = "a voice of those asked, not of the plan's author"
+    steps = [(f"--wave {wave}", "lets it pass; then it can be resumed") for wave in wanted]
+    steps += [(f"--gate {shlex.quote(gate)}", voice) for gate in gates]
     name = shlex.quote(plan.name)
-    return [
-        NextStep(f"rollout approve {name} {what} {where}", "lets it pass; then it can be resumed")
-        for what in wanted
-    ]
+    return [NextStep(f"rollout approve {name} {what} {where}", why) for what, why in steps]
 
 
 def _waits_for_people(gate: RecordedGate) -> bool:

@@ -237,7 +237,7 @@ class JsonReporter:
             {
                 "node": run.node,
                 "daemonSet": run.step.daemon_set,
-                "result": outcome_word(run),
+                "result": outcome_word(result, run),
                 "reason": run.reason,
             }
             for run in result.steps

@@ -28,7 +28,7 @@ def result_text(plan: Plan, result: Result) -> str:
             run.node,
             run.step.daemon_set,
             str(run.step.wave),
-            _word(plan, run),
+            _word(plan, result, run),
             _took(run),
             run.reason,
         )
@@ -46,8 +46,10 @@ def result_text(plan: Plan, result: Result) -> str:
     return by_lines(f"{text_table(headers, rows)}{gates}\n\n{summary_text(plan, result)}")
 
 
-def outcome_word(run: StepRun) -> str:
+def outcome_word(result: Result, run: StepRun) -> str:
     """Return what happened to a node in one word."""
+    if result.unseen and run.state in (StepState.BLOCKED, StepState.READY):
+        return "not looked at"  # an earlier part of the run may have updated it
     if run.state is StepState.DONE and not run.replaced_uid:
         return "by others" if run.by_others else "verified"
     if run.state is StepState.READY and run.lane is Lane.VERIFY:
@@ -55,19 +57,14 @@ def outcome_word(run: StepRun) -> str:
     return _WORDS.get(run.state, "in flight")
 
 
-def _word(plan: Plan, run: StepRun) -> str:
-    word = outcome_word(run)
+def _word(plan: Plan, result: Result, run: StepRun) -> str:
+    word = outcome_word(result, run)
     return "back" if plan.goes_back and word == "updated" else word
 
 
 def summary_text(plan: Plan, result: Result) -> str:
     """Return the result in one paragraph."""
-    done = sum(run.state is StepState.DONE for run in result.steps)
-    took = format_duration(result.duration_s)
-    message = result.finish.message
-    head = f"{result.finish.outcome.value.capitalize()}: {done} of {len(result.steps)} nodes"
-    verb = "are back after" if plan.goes_back else "updated in"
-    lines = [f"{head} {verb} {took}: {message}."]
+    lines = [f"{result.finish.outcome.value.capitalize()}: {_how_far(plan, result)}."]
     if result.cause:
         lines.append(f"It went back because {result.cause}.")
     lines += [_strategy_text(ds.key, result.strategies[ds.name]) for ds in plan.daemon_sets]
@@ -85,6 +82,18 @@ def summary_text(plan: Plan, result: Result) -> str:
             f"Joined during the run, updated by the controller, not verified: {cut(late)}."
         )
     return "\n".join(lines)
+
+
+def _how_far(plan: Plan, result: Result) -> str:
+    took, message = format_duration(result.duration_s), result.finish.message
+    verb = "are back" if plan.goes_back else "updated"
+    if result.unseen:
+        before, total = result.earlier, len(result.steps)
+        known = f"{before.updated} of {before.total} nodes {verb} before, " if before else ""
+        return f"{known}none of {total} looked at in {took}: {message}"
+    done = sum(run.state is StepState.DONE for run in result.steps)
+    when = "after" if plan.goes_back else "in"
+    return f"{done} of {len(result.steps)} nodes {verb} {when} {took}: {message}"
 
 
 def _strategy_text(key: str, strategy: str) -> str:

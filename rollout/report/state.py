@@ -207,6 +207,9 @@ def _strategy_kept(fleet: Fleet, record: RunRecord | None) -> str:
     marked = marks.RUN in fleet.daemon_set.metadata.annotations
     if not marked and original == "OnDelete":
         return "the strategy is OnDelete by its owner's choice and stays so"
+    if marked and fleet.daemon_set.strategy_type != "OnDelete":
+        kind = fleet.daemon_set.strategy_type
+        return f"its strategy is {kind} already: the controller replaces pods on its own"
     text = f"the original strategy ({original}) comes back"
     if not marked:
         return f"{text} with 'rollout cleanup': its annotations were taken away"

@@ -519,8 +519,8 @@ VERDICTS: Final = (
         "own-approval",
         "the author of a plan approves it alone",
         "rollout/gates/approval.py",
-        "    return bool(who) and ours and not _is_author(context, who)\n",
-        "    return bool(who) and ours\n",
+        '    if author.partition("@")[0] == who.partition("@")[0]:\n',
+        "    if False:\n",
         ("tests/gates/test_people.py::test_the_author_of_the_plan_does_not_count",),
     ),
     Guard(

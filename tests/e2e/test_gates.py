@@ -36,17 +36,17 @@ def test_commands_26_yes_is_no_approval_and_people_elsewhere_open_the_gate(tmp_p
         assert record is not None
         assert record["gates"][0]["status"] == "waiting"
         own = w.rollout("approve", "log-agent-2.4", "--gate", "people", "-n", NAMESPACE)
-        assert own.code == 0, own.err
+        assert own.code == 11, own.out  # whoever made the plan does not count
+        assert "made the plan and doesn't count; it needs 1 approval of somebody else" in own.err
         still = w.rollout("resume", "log-agent-2.4", "-n", NAMESPACE)
-        assert still.code == 6  # whoever made the plan does not count
-        assert "made the plan and doesn't count" in still.out
+        assert still.code == 6
+        assert "waits for 1 more of 1 approvals" in still.out
         w.rollout("reject", "log-agent-2.4", "--gate", "people", "-n", NAMESPACE)
         record = w.record()
         assert record is not None
-        (approval,) = record["approvals"]
+        assert not record.get("approvals")
         no = next(word for word in record["said"] if word["verb"] == "reject")
-        assert no["by"] == approval["by"]  # under the cluster's name for whoever speaks
-        assert no["by"] != whoami()
+        assert no["by"] != whoami()  # but the cluster's name for whoever speaks
 
 
 def test_a_gate_that_holds_is_in_the_events_the_record_the_status_and_the_report(

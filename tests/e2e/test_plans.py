@@ -541,6 +541,7 @@ def test_two_person_approval_ends_until_two_others_have_said_yes(tmp_path: Path)
             config = cluster.write_kubeconfig(who, f"{who}-token")
             said = cluster.rollout(*say, "--kubeconfig", config)
             assert said.code == ExitCode.DONE, said.err
+            assert f"has your voice ({'2' if who == 'eva' else '1'} of 2)" in said.out
             ends.append(cluster.rollout("apply", plan, "--yes").code)
         whole = Counter(cluster.images().values())
     assert first.code == ExitCode.PAUSED, first.err

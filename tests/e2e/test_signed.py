@@ -331,6 +331,10 @@ def test_a_signature_is_kept_for_a_resume_from_elsewhere(cluster: World, keys: K
     keys.sign(plan, "alice")
     allowed = {"ROLLOUT_ALLOWED_SIGNERS": str(keys.allow((ALICE, "alice")))}
     assert cluster.rollout("apply", plan, **allowed).code == 6
+    Path(f"{plan}.sig").unlink()
+    again = cluster.rollout("apply", plan, **allowed)
+    assert again.code == 65, again.err
+    assert f"kept beside it: 'rollout resume {ROLLOUT} -n {NAMESPACE}'" in again.err
     plan.unlink()
     assert cluster.rollout("approve", ROLLOUT, *THERE).code == 0
     before = len(cluster.writes())

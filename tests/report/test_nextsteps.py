@@ -146,3 +146,18 @@ def test_a_record_names_only_whole_commands_of_those_that_do_the_rest_by_hand() 
     assert listed.endswith(tuple(many.by_hand))
     assert rest == f"{500 - listed.count('kubectl')} more that 'rollout rollback' shows"
     assert len(many.text) <= MOST_MESSAGE
+
+
+def test_every_failed_node_of_a_held_run_is_named_to_be_skipped_within_bounds() -> None:
+    step = next(step for step in PLAN.steps if step.kind == "update")
+
+    def held(count: int) -> list[str]:
+        steps = tuple(
+            StepRun(changed(step, node=f"n{n}"), 0, "", 0, state=StepState.FAILED)
+            for n in range(count)
+        )
+        found = replace(result(Outcome.HELD), steps=steps)
+        return next(shlex.split(c) for c in commands(found) if c.split()[1] == "skip")
+
+    assert held(3)[3:] == ["n0", "n1", "n2", "--reason", "WHY", *WHERE.split()]
+    assert len(held(500)) == len(held(20)) < 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -66,7 +67,8 @@ def test_fault_27_nothing_is_enforced_that_nobody_asked_for() -> None:
         command = begin(world)
 
         assert replaced(world, command) == 8, "the built-in controller has done it"
-        assert "--enforce-strategy" not in command.text
+        assert "(--enforce-strategy)" not in command.text
+        assert "set again on" not in command.text
 
 
 def test_fault_27_who_insists_is_not_fought_with() -> None:
@@ -228,3 +230,66 @@ def test_fault_27_a_run_that_goes_on_enforces_what_was_turned_back_meanwhile() -
         assert second.end() == ExitCode.STALE, second.text
         assert world.daemon_set()["spec"]["updateStrategy"] == {"type": "OnDelete"}
         assert "OnDelete is set again" in second.text
+
+
+def next_verbs(command: Command) -> list[str]:
+    """Return the first words of the commands that are offered at the end."""
+    lines = command.text.partition("Next:\n")[2].splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("  rollout")]
+
+
+def test_fault_27_the_way_on_is_offered_and_leads_to_the_end() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+        offered = next_verbs(first)
+        assert offered[0] == "rollout resume sim --enforce-strategy -n logging"
+
+        second = world.run(*offered[0].split()[1:])
+        assert second.code == ExitCode.STALE, second.text
+        offered = next_verbs(second)
+        assert offered[0] == "rollout resume sim -n logging"
+        third = world.run(*offered[0].split()[1:])
+        assert third.code == ExitCode.DONE, third.text
+
+
+def test_fault_27_a_template_that_was_edited_as_well_is_not_to_be_enforced() -> None:
+    with World(default_fleet(4, 1)) as world:
+        command = begin(world)
+        after_deletes(world, 1)
+        both = {"spec": {**OTHER["spec"], **ROLLING["spec"]}}
+        strike(world, command, lambda: turn_back(world, both))
+        assert command.end() == ExitCode.STALE
+        assert [line.split()[1] for line in next_verbs(command)] == ["plan", "abort", "rollback"]
+
+
+def test_fault_27_what_was_not_looked_at_again_keeps_its_count() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 3)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+        counts = world.run("runs", *THERE, "-o", "json").text
+        updated = json.loads(counts)[0]["nodes"]["updated"]
+        assert updated >= 2
+
+        second = world.run("resume", "sim", *THERE)
+        assert second.code == ExitCode.STALE, second.text
+        assert f"Drift: {updated} of 8 nodes updated before, none of 8 looked at" in second.text
+        assert "not reached" not in second.text
+        after = world.run("runs", *THERE, "-o", "json").text
+        assert json.loads(after)[0]["nodes"]["updated"] == updated
+
+
+def test_fault_27_status_does_not_promise_a_strategy_that_is_there_already() -> None:
+    with World(default_fleet(8, 1)) as world:
+        first = begin(world)
+        after_deletes(world, 1)
+        strike(world, first, lambda: turn_back(world))
+        assert first.end() == ExitCode.STALE, first.text
+
+        said = world.run("status", "log-agent", *THERE).text
+        assert "comes back" not in said
+        assert "its strategy is RollingUpdate already" in said

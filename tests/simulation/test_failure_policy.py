@@ -42,6 +42,18 @@ def test_nodes_31_with_a_budget_of_one_the_second_failure_stops_and_flying_nodes
     assert world.run.engine.in_flight == 0
 
 
+def test_nodes_that_fail_while_a_held_run_awaits_them_are_counted_at_its_end() -> None:
+    world = World(6, health=HEALTH)
+    world.break_release("unpullable", "node-000", "node-001")
+
+    finish = world.finish()
+
+    failed = [s.node for s in world.run.engine.steps.values() if s.state is StepState.FAILED]
+    assert len(failed) == 2
+    assert "1 node failed (maxFailures 0)" in finish.message  # what stopped it
+    assert finish.message.endswith("; by the end 2 nodes have failed: node-000, node-001")
+
+
 def test_updates_53_what_the_release_broke_in_an_unfinished_run_is_no_excuse_in_the_next() -> None:
     world = World(6, health=HEALTH, waves=[1, 5])
     world.break_release("never-ready", "node-000")

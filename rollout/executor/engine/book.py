@@ -49,6 +49,7 @@ from rollout.executor.record.timerecord import StoredTimes
 from rollout.executor.record.wishes import NONE, Wishes
 from rollout.fleet.objects import Node
 from rollout.planner.plan import Plan, Step
+from rollout.quantity import cut
 
 GRACE_S = 600.0  # for what is in flight when a run shall stop; the default of a node's deadline
 BLIND_S = 15.0  # the same without a view of the cluster; restarts of API servers are shorter
@@ -87,6 +88,7 @@ class Book:
     nodes_listed = False
     in_trouble = 0  # of the nodes in flight
     bounded_for: Wish | None = None  # the abort whose wait has an end
+    failed_then = 0  # nodes that had failed when the run stopped
     last_wave_done = 0  # the highest wave (1-based) of which that was told
 
     def __init__(
@@ -324,7 +326,11 @@ class Book:
             weighing.require_a_success(self, run.step.wave)
 
     def with_its_end(self, why: str) -> str:
-        """Return why the run stopped, with a word on whether the cause is still there."""
+        """Return why the run stopped, what has failed since, and whether the cause is gone."""
+        failed = [run.node for run in self.steps.values() if run.state is StepState.FAILED]
+        if len(failed) > self.failed_then:
+            nodes = "1 node has" if len(failed) == 1 else f"{len(failed)} nodes have"
+            why += f"; by the end {nodes} failed: {cut(sorted({*failed}))}"
         if not self.cause_cleared:
             return why
         return f"{why}; the cause has cleared: apply the plan again to go on"
@@ -348,7 +354,7 @@ class Book:
         """
         if self.hold_why:
             return
-        self.hold_code = code
+        self.hold_code, self.failed_then = code, self.failures.total + self.failures.excused
         aborts = by_release and self.plan.failure.on_failure == "abort"
         self.hold_why, self.by_release = why, by_release
         self.hold_outcome = Outcome.ABORTED if aborts and outcome is Outcome.HELD else outcome
@@ -368,6 +374,7 @@ class Book:
         """Start nothing more and end as paused, which is no failure."""
         if not self.stop_why:
             self.stop_why = self.pause_why = why
+            self.failed_then = self.failures.total + self.failures.excused
             self.tell(Notice("paused", message=why))
 
     def release(self, ds: DaemonSetRun, run: StepRun) -> None:

@@ -265,6 +265,13 @@ class DaemonSetRun:
             )
         return self._unmarked(seen) or f"another run took over DaemonSet {self.name}"
 
+    @property
+    def has_drifted(self) -> bool:
+        """Whether it is not there any more, or is not as this run left it."""
+        if self.has_ended or self.live is None:
+            return self.has_ended
+        return self.phase is not Phase.RESTORED and bool(self.drift(self.live))
+
     def _begun(self, seen: DaemonSet) -> bool:
         """Whether an earlier process of the run has patched it; an OnDelete one has no marks."""
         if self.planned.owner_on_delete and self.planned.changes_template:

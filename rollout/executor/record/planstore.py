@@ -161,19 +161,19 @@ def read_kept_plan(client: Client, namespace: str, record: RunRecord) -> Plan:
 
     Raises:
         StaleError: when none is stored, or another one than the record names.
+        DocumentError: when what is stored is no plan, or was changed.
         ClusterError: when it can't be read.
     """
     where = f"ConfigMap {namespace}/{store_name(record.name)}"
-    cure = f"give its file: rollout resume {record.name} PLAN"
+    cure = f"give its file: 'rollout resume {record.name} PLAN -n {namespace}'"
     found = client.get_or_none(_path(namespace, record.name), ConfigMap)
     if found is None or _KEY not in found.binary_data:
         raise StaleError(f"{where} does not hold plan {record.plan_id} (too large?); {cure}")
     try:
-        plan = decode(_unfold(found.binary_data[_KEY]), where)
-    except (zlib.error, binascii.Error, DocumentError) as error:
-        raise StaleError(
-            f"{where} holds no plan that this version reads: {error}; {cure}"
-        ) from None
+        data = _unfold(found.binary_data[_KEY])
+    except (zlib.error, binascii.Error) as error:
+        raise DocumentError(f"{where} holds no plan: {error}; {cure}") from None
+    plan = decode(data, where, cure)
     if (plan.digest, plan.id) != (record.plan_digest, record.plan_id):
         raise StaleError(f"{where} holds plan {plan.id}, the run's is {record.plan_id}; {cure}")
     return plan

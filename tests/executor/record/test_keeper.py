@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from rollout.cluster.client import Client, PatchKind
-from rollout.errors import StaleError, UnknownOutcome
+from rollout.errors import DocumentError, StaleError, UnknownOutcome
 from rollout.executor.holding import Held
 from rollout.executor.lock.leaseprotocol import Holder
 from rollout.executor.lock.leases import LeaseName
@@ -32,7 +34,7 @@ from rollout.executor.superseding import require_not_superseded
 from rollout.executor.tuning import DEFAULT_TUNING
 from rollout.fleet.objects import JsonObject
 from rollout.fleet.revisions import template_digest
-from rollout.planner.plan import Plan, seal
+from rollout.planner.plan import Plan, encode, seal
 from rollout.sim.clock import VirtualClock
 from rollout.sim.cluster import Cluster
 from rollout.sim.embedded import EmbeddedCluster
@@ -238,6 +240,27 @@ def test_another_plan_than_that_of_the_run_is_not_taken_for_it(tmp_path: Path, p
         other = seal(replace(plan, author="bob@ci"))
         with pytest.raises(StaleError, match=f"holds plan {plan.id}, the run's is {other.id}"):
             read_kept_plan(client, "logging", record_of(other))
+
+
+def test_a_kept_plan_that_somebody_has_changed_is_refused_with_one_way_on(
+    tmp_path: Path, plan: Plan
+) -> None:
+    changed = gzip.compress(encode(plan).replace(b'"log-agent', b'"not-agent', 1))
+    path = f"{CONFIG_MAPS}/{store_name(plan.name)}"
+    with cluster(tmp_path) as client:
+        assert keep_plan(client, plan, {}) == ""
+        for content, what in (
+            (base64.b64encode(changed).decode(), "the plan was changed"),
+            ("AAAA", "holds no plan"),
+        ):
+            found = client.get(path, dict)
+            client.replace(path, found | {"binaryData": {"plan": content}}, dict)
+
+            with pytest.raises(DocumentError, match=what) as refused:
+                read_kept_plan(client, "logging", record_of(plan))
+            cure = f"give its file: 'rollout resume {plan.name} PLAN -n logging'"
+            assert str(refused.value).endswith(cure)
+            assert "make a new one" not in str(refused.value)
 
 
 def test_a_signature_is_kept_beside_its_plan_and_never_alone(
