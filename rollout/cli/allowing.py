@@ -70,7 +70,7 @@ allow_options = gathered(
         "--allow-network",
         multiple=True,
         metavar="CIDR",
-        help="Let gates ask private addresses in this network; may be repeated.",
+        help="Let allowed hosts and pods have private addresses in this network; repeatable.",
     ),
     click.option("--allow-commands", is_flag=True, help="Let gates run commands here."),
     click.option(

@@ -13,6 +13,7 @@ from rollout.cli.options import ClusterOptions, cluster_options, output_option
 from rollout.errors import DocumentError, ExitCode
 
 if TYPE_CHECKING:
+    from rollout.executor.record.journalheads import Testimony
     from rollout.journal.chain import Reading
 
 _MOST_TEXT: Final = 2000  # characters of one cell
@@ -42,9 +43,10 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
     """Check that no line of a journal was changed, taken out, moved or added.
 
     Each line holds the hash of the one before. Without an argument, all journals are checked. A
-    broken chain ends with exit code 65 and names the first line that is wrong. A last line that
-    was cut off is named, and no error: the process was killed, or the disk was full. A file
-    without a single line is an error.
+    broken chain ends with exit code 65 and names the first line that is wrong; also when the run
+    went on with a new journal since (--recover-from-cluster), which is named then: the old one
+    stays broken. A last line that was cut off is named, and no error: the process was killed, or
+    the disk was full. A file without a single line is an error.
 
     The file alone can't show that whole lines were cut off at its end. The run's record in the
     cluster can: it names where the journal stood. Where the cluster can't be asked, it says so.
@@ -62,10 +64,10 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
         for path in _paths(journal):
             reading = read_journal(path)
             if reading.broken:
-                broken.append(broken_text(path, reading))
+                broken.append(f"{broken_text(path, reading)}{_next_step(path)}")
                 continue
             if not (reading.head.seq or reading.torn):
-                broken.append(f"{path}: {_EMPTY}")
+                broken.append(f"{path}: {_EMPTY}{_next_step(path)}")
                 continue
             said = witness.about(path, reading)
             if said.wrong:  # or the run has written on since we read
@@ -74,9 +76,9 @@ def verify(*, journal: str | None, cluster: ClusterOptions) -> int:
             if reading.torn:
                 click.echo(f"Warning: {path}: {torn_text(reading)}.", err=True)
             if said.wrong:
-                broken.append(f"{path}: {said.text}")
+                broken.append(f"{path}: {said.text}{_next_step(path)}")
                 continue
-            click.echo(f"{path}: {_verdict(reading)}; {said.text}")
+            click.echo(f"{path}: {_verdict(reading, said)}; {said.text}")
     if broken:
         raise DocumentError("\n".join(broken))
     return ExitCode.DONE
@@ -123,13 +125,28 @@ def _paths(given: str | None) -> list[Path]:
     return found
 
 
-def _verdict(reading: Reading) -> str:
+def _next_step(path: Path) -> str:
+    """Say how the run goes on without a journal that is broken, or where it did."""
+    from rollout.journal.file import recovered_in
+
+    after = recovered_in(path)
+    if after is not None:
+        return f"; the run has left it for {after}, this file stays as it is"
+    return "; a run that has not ended goes on with --recover-from-cluster, in a new journal"
+
+
+def _verdict(reading: Reading, said: Testimony) -> str:
+    from rollout.executor.record.record import ENDED
+
     first = reading.first
     if not first:
         return "empty"
     ended = f"ended: {_cell(reading.last, 'outcome', 'message')}"
     if reading.last.get("type") != "end":
         ended = "no end yet: the run goes on, was killed, or its last lines are gone"
+        if said.phase in ENDED:
+            gone = "" if said.to_the_end else ", or its last lines are gone"
+            ended = f"no end in it: another command ended the run ({said.phase}){gone}"
     lines = f"{reading.head.seq} lines are whole (last hash {reading.head.hash[:16]})"
     return f"run {_cell(first, 'run')} of {_cell(first, 'rollout')}: {lines}; {ended}"
 

@@ -16,6 +16,7 @@ from rollout import __version__
 from rollout.errors import ExitCode, RolloutError
 from rollout.printable import by_lines
 
+_LIKELY = 0.7  # of 1, how alike two names are by difflib
 _NOBODY_READS = 141  # 128 + SIGPIPE: what the shell says of other tools
 
 # name -> (module, attribute, one line of help); the help stands here so that listing the
@@ -152,6 +153,14 @@ def cli() -> None:
 _take_color(cli)
 
 
+def _likely(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Name only options that may have been meant; click takes '--yes' for '--reason'."""
+    from difflib import get_close_matches
+
+    meant = get_close_matches(error.option_name, error.possibilities or (), cutoff=_LIKELY)
+    return click.NoSuchOption(error.option_name, possibilities=meant, ctx=error.ctx)
+
+
 def _end_output(code: int) -> int:
     from rollout.cli.output import drop_output
 
@@ -170,6 +179,9 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         result = cli.main(list(arguments), prog_name="rollout", standalone_mode=False)
+    except click.NoSuchOption as error:
+        _likely(error).show()
+        return ExitCode.USAGE
     except click.UsageError as error:
         error.show()
         return ExitCode.USAGE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from rollout.cli.gathering import gathered
-from rollout.errors import ClusterError, ExitCode, Forbidden, Unreachable
+from rollout.errors import ClusterError, ExitCode, Forbidden, RolloutError, Unreachable
 from rollout.quantity import parse_duration
 
 if TYPE_CHECKING:
@@ -110,14 +110,38 @@ def _file_to_write(_ctx: click.Context, param: click.Parameter, path: Path | Non
 
 
 def junit_option(command: F) -> F:
-    """Add `--junit`."""
+    """Add `--junit`; what ends the command without a result is reported there too."""
+
+    @functools.wraps(command)
+    def reporting(*, junit: Path | None, **options: object) -> object:
+        try:
+            return command(junit=junit, **options)
+        except RolloutError as error:
+            if junit is not None:
+                _report_error(junit, error)
+            raise
+
     return click.option(
         "--junit",
         metavar="FILE",
         type=click.Path(path_type=Path),
         callback=_file_to_write,
         help="Write the result here as JUnit XML too: a case for each node and gate.",
-    )(command)
+    )(cast("F", reporting))
+
+
+def _report_error(path: Path, error: RolloutError) -> None:
+    from rollout.report.junit import junit_of_error
+
+    write_report(path, junit_of_error(str(error), error.exit_code))
+
+
+def write_report(path: Path, document: bytes) -> None:
+    """Write a report of what is over, so a full disk is told and no more."""
+    try:
+        path.write_bytes(document)
+    except OSError as error:
+        click.echo(f"warning: {path}: cannot be written: {error.strerror or error}", err=True)
 
 
 def ignore_window_option(command: F) -> F:

@@ -16,7 +16,7 @@ import click
 
 from rollout.cli.advice import advise
 from rollout.cli.allowing import NOTHING_ALLOWED, Allowed
-from rollout.cli.options import JournalOptions
+from rollout.cli.options import JournalOptions, write_report
 from rollout.cli.output import drop_output
 from rollout.cluster.client import Client
 from rollout.cluster.identity import whoami
@@ -127,15 +127,12 @@ def carry_out_plan(
 
 
 def write_junit(path: Path | None, result: Result, code: ExitCode) -> None:
-    """Write the result as JUnit XML; the run is over, so a full disk is told and no more."""
+    """Write the result as JUnit XML."""
     if path is None:
         return
     from rollout.report.junit import junit
 
-    try:
-        path.write_bytes(junit(result.plan, result, code))
-    except OSError as error:
-        click.echo(f"warning: {path}: cannot be written: {error.strerror or error}", err=True)
+    write_report(path, junit(result.plan, result, code))
 
 
 def tell_begin(reporter: Reporter, plan: Plan, session: Session) -> None:

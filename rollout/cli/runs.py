@@ -79,20 +79,14 @@ def history(
       rollout history log-agent -n logging
       rollout history log-agent -n logging --diff 2 3
     """
-    from rollout.cluster.fleet import read_cluster_uid, read_fleet, read_nodes
+    from rollout.cluster.fleet import read_fleet, read_nodes
 
     if revision is not None and diff is not None:
         raise UsageError("give either --revision or --diff")
     pair = _pair(diff) if diff is not None else None
     client = cluster.connect()
     try:
-        fleet = read_fleet(
-            client,
-            client.namespace,
-            daemonset,
-            cluster_uid=read_cluster_uid(client),
-            nodes=read_nodes(client),
-        )
+        fleet = read_fleet(client, client.namespace, daemonset, nodes=read_nodes(client))
         if pair is not None:
             text = _diff_text(fleet, *pair, output)
         elif revision is not None:

@@ -31,7 +31,6 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
     from rollout.cli.painting import painted
     from rollout.cluster.fleet import (
-        read_cluster_uid,
         read_fleet,
         read_nodes,
         read_released,
@@ -41,13 +40,7 @@ def status(*, daemonset: str, output: str, cluster: ClusterOptions) -> None:
 
     client = cluster.connect()
     try:
-        fleet = read_fleet(
-            client,
-            client.namespace,
-            daemonset,
-            cluster_uid=read_cluster_uid(client),
-            nodes=read_nodes(client),
-        )
+        fleet = read_fleet(client, client.namespace, daemonset, nodes=read_nodes(client))
         now = client.server_time()
         live = fleet.daemon_set.metadata
         released = read_released(client, live.namespace, live.uid)

@@ -89,8 +89,8 @@ def read_fleet(
     namespace: str,
     name: str,
     *,
-    cluster_uid: str,
     nodes: Sequence[Node],
+    cluster_uid: str = "",
     from_store: bool = False,
 ) -> Fleet:
     """Return the snapshot of one DaemonSet.
@@ -99,8 +99,9 @@ def read_fleet(
         client: of the cluster.
         namespace: of the DaemonSet.
         name: of the DaemonSet.
-        cluster_uid: from `read_cluster_uid`.
         nodes: from `read_nodes`; one list serves all DaemonSets.
+        cluster_uid: from `read_cluster_uid`; "" where nothing is compared with a plan, for those
+            who only look may not read it.
         from_store: see `read_from_store`; for those who may patch it.
 
     Raises:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rollout.cluster.client import Client
 from rollout.cluster.fleet import read_cluster_uid
 from rollout.errors import RolloutError
-from rollout.executor.record.journalheads import JournalHead, Testimony, compared
+from rollout.executor.record.history import PastRun
+from rollout.executor.record.journalheads import Testimony, compared
+from rollout.executor.record.record import RunRecord
 from rollout.executor.runs import FoundRecord, read_records
 from rollout.journal.chain import Reading
 from rollout.journal.file import hash_at
@@ -41,13 +44,14 @@ class Witness:
         try:
             if not self._is_of(str(reading.first.get("cluster", ""))):
                 return _silent("it is of another cluster than the current context's")
-            heads = self._heads(namespace, rollout, str(reading.first.get("run", "")))
+            known = self._known(namespace, rollout, str(reading.first.get("run", "")))
         except RolloutError as error:
             self._why = str(error)
             return _silent(self._why)
-        if heads is None:
+        if known is None:
             return _silent("the cluster knows nothing of its run any more")
-        return compared(reading, heads, lambda seq: hash_at(path, seq))
+        said = compared(reading, known.journals, lambda seq: hash_at(path, seq))
+        return replace(said, phase=known.phase)
 
     def _is_of(self, uid: str) -> bool:
         if self._why:
@@ -57,7 +61,7 @@ class Witness:
             self._uid = read_cluster_uid(self._client)
         return uid == self._uid
 
-    def _heads(self, namespace: str, rollout: str, run_id: str) -> tuple[JournalHead, ...] | None:
+    def _known(self, namespace: str, rollout: str, run_id: str) -> RunRecord | PastRun | None:
         assert self._client is not None
         if namespace not in self._records:
             self._records[namespace] = read_records(self._client, namespace)
@@ -65,10 +69,10 @@ class Witness:
             if found.name != rollout:
                 continue
             if found.record is not None and found.record.run_id == run_id:
-                return found.record.journals
+                return found.record
             for run in found.history:
                 if run.run_id == run_id:
-                    return run.journals
+                    return run
         return None
 
 

@@ -27,7 +27,7 @@ from rollout.fleet.revisions import (
 class Fleet:
     """What the planner sees of one DaemonSet; nodes by name, pods by the node they belong to."""
 
-    cluster_uid: str  # UID of the namespace kube-system
+    cluster_uid: str  # UID of the namespace kube-system; "" where only looked at
     daemon_set: DaemonSet
     raw: JsonObject  # the DaemonSet as the server wrote it
     revisions: tuple[ControllerRevision, ...]  # owned, lowest number first

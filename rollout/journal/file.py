@@ -23,6 +23,7 @@ import msgspec
 from rollout import __version__
 from rollout.errors import DocumentError, JournalError, LockedError
 from rollout.journal.chain import SCHEMA, Head, Reading, read, seal
+from rollout.journal.place import series
 from rollout.unreadable import UNREADABLE
 
 _LINE_LIMIT = 1 << 24  # bytes; no line of ours is nearly as long
@@ -215,6 +216,14 @@ def owner(path: Path) -> str:
 def broken_text(path: Path, reading: Reading) -> str:
     """Return what is wrong with a journal: the file, the line, and why."""
     return f"{path}:{reading.head.seq + 1}: {reading.broken}"
+
+
+def recovered_in(path: Path) -> Path | None:
+    """Return the journal with which the run went on from the cluster, this one left as it was."""
+    for later in series(path)[1:]:
+        if Path(str(read_journal(later).first.get("recovers", ""))).name == path.name:
+            return later
+    return None
 
 
 def _opened(

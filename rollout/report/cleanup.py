@@ -41,7 +41,10 @@ def refusal_text(left: Leftovers) -> str:
     assert left.strategy is not None
     name = left.rollout.partition("/")[2]
     back = f"'rollout rollback {name} -n {left.namespace}'" if name else "'rollout undo'"
-    head = f"DaemonSet {left.namespace}/{left.daemon_set} stays as it is: {left.strategy.why}. "
+    scope = name or f"--daemonset {left.daemon_set}"
+    forced = f"'rollout cleanup {scope} -n {left.namespace} --force'"
+    subject = f"DaemonSet {left.namespace}/{left.daemon_set}"
+    head = f"The strategy of {subject} is not restored: {left.strategy.why}. "
     if left.strategy.original is None:
         return (
             f"{head}Set spec.updateStrategy by hand and take the annotations rollout/... away, "
@@ -49,7 +52,7 @@ def refusal_text(left: Leftovers) -> str:
         )
     return (
         f"{head}Go on with 'rollout apply' of its plan if the run was not aborted, go back with "
-        f"{back}, plan anew with target 'live: true', or let the controller do it with --force"
+        f"{back}, plan anew with target 'live: true', or let the controller do it with {forced}"
     )
 
 

@@ -80,8 +80,23 @@ def junit(plan: Plan, result: Result, code: ExitCode) -> bytes:
     if forward is not result:
         cases += _nodes(result)
     cases += _gates(result)
+    return _document(name, cases, result.duration_s)
+
+
+def junit_of_error(why: str, code: ExitCode) -> bytes:
+    """Return the document of a command that ended without a result: one case, an error.
+
+    Args:
+        why: what the command says on standard error.
+        code: its exit code.
+    """
+    case = Case("run", "rollout", "rollout", "error", f"no run (exit code {int(code)}): {why}")
+    return _document("rollout", [case], 0.0)
+
+
+def _document(name: str, cases: Sequence[Case], took_s: float) -> bytes:
     root = Element("testsuites", name=name)
-    _count(root, cases, result.duration_s)
+    _count(root, cases, took_s)
     for suite in dict.fromkeys(case.suite for case in cases):
         inside = [case for case in cases if case.suite == suite]
         element = SubElement(root, "testsuite", name=_clean(suite))

@@ -159,7 +159,7 @@ class Fault(msgspec.Struct, frozen=True):
         end: when it ends, since the start; None is never.
         length: how long an action on the cluster lasts, None until `end`.
         after: how many matching requests pass first.
-        every: hit each n-th of them.
+        every: hit the first of them, and each n-th behind it.
         count: hit no more than these.
         chance: probability of a hit.
     """

@@ -2,14 +2,17 @@
 
 Where there are other clusters in the file, the embedded one stands beside them as `kubectl config`
 would put it there: nothing of theirs is touched, and they stay the current ones unless somebody
-wants it otherwise. A file that is no kubeconfig is refused.
+wants it otherwise. A file that is no kubeconfig is refused, and so is one in which an embedded
+cluster stands that still answers: it would run on, and nobody would reach it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -20,6 +23,8 @@ from rollout.sim.store import Object
 NAME: Final = "rollout-sim"  # of the cluster, the user and the context in it
 _PARTS: Final = ("clusters", "users", "contexts")
 _PLAIN_KEYS: Final = {*_PARTS, "apiVersion", "kind", "current-context", "preferences"}
+_PATIENCE_S: Final = 2.0  # for the answer of an embedded cluster on this machine
+_MOST_ANSWER: Final = 65536  # bytes
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
 
 
@@ -56,13 +61,23 @@ def check_place(path: Path) -> None:
     """Make sure that the kubeconfig can go there.
 
     Raises:
-        RolloutError: when there is a file that is no kubeconfig.
+        RolloutError: when there is a file that is no kubeconfig, or that of an embedded cluster
+            which still runs.
     """
-    if path.exists() and not _is_kubeconfig(_read(path)):
+    if not path.exists():
+        return
+    found = _read(path)
+    if not _is_kubeconfig(found):
         raise RolloutError(
             f"{path}: is there already and is no kubeconfig; choose another place with "
             "--kubeconfig, or remove the file"
         )
+    for url in _servers(found):
+        if _answers(url):
+            raise RolloutError(
+                f"{path}: another embedded cluster answers at the address in it, {url}; end that "
+                "one, or choose another place with --kubeconfig"
+            )
 
 
 def write(path: Path, config: Object, *, use_context: bool = False) -> str:
@@ -77,7 +92,7 @@ def write(path: Path, config: Object, *, use_context: bool = False) -> str:
         The context that is current now.
 
     Raises:
-        RolloutError: when it cannot be written, or the file is no kubeconfig.
+        RolloutError: when it cannot be written, or `check_place` refuses it.
     """
     check_place(path)
     found = _read(path) if path.exists() else {}
@@ -117,6 +132,37 @@ def remove(path: Path, config: Object, before: str = "") -> None:
         if rest.get("current-context") == NAME:
             rest["current-context"] = before if before != NAME else ""
         _put(path, rest)
+
+
+def _servers(found: Object) -> list[str]:
+    """Return where the embedded cluster of a kubeconfig is."""
+    entries = [e.get("cluster") for e in found.get("clusters") or () if e["name"] == NAME]
+    return [str(cluster.get("server")) for cluster in entries if isinstance(cluster, dict)]
+
+
+def _answers(url: str) -> bool:
+    """Whether an embedded cluster is there: one that is suspended is, though it says nothing.
+
+    Anything else may have got the port of one that has ended.
+    """
+    try:
+        address = urlsplit(url)
+        host, port = address.hostname, address.port
+    except ValueError:
+        return False
+    if address.scheme != "http" or host is None or port is None:
+        return False
+    speaker = http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)
+    try:
+        speaker.request("GET", "/version")
+        answer = speaker.getresponse().read(_MOST_ANSWER)
+    except TimeoutError:
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        speaker.close()
+    return b'"gitVersion"' in answer or b'"Status"' in answer  # an error is one that a fault made
 
 
 def _put(path: Path, document: Object) -> None:

@@ -397,6 +397,13 @@ def test_a_mistyped_command_is_told_the_one_that_it_looks_like(here: Command) ->
     assert "No such command 'aply'. Did you mean 'apply'?" in done.err
 
 
+def test_of_an_option_that_there_is_not_only_what_looks_like_it_is_named(here: Command) -> None:
+    assert "'--ouput'. Did you mean '--output'?" in here("apply", "x", "--ouput").err
+    done = here("resume", "x", "--yes")
+    assert done.code == 64
+    assert done.err.endswith("No such option '--yes'.\n")
+
+
 def test_nodes_55_a_walk_without_a_terminal_stops_and_a_broken_plan_is_told_first(
     cluster: World, here: Command
 ) -> None:

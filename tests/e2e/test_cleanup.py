@@ -89,7 +89,12 @@ def test_a_killed_hand_over_is_undone_and_the_strategy_stays_where_pods_would_go
     done = cluster.rollout("cleanup", ROLLOUT, *HERE, "--yes")
     assert done.code == 3, done.err
     assert "would at once replace the pods of" in done.err
+    assert "The strategy of DaemonSet logging/log-agent is not restored: " in done.err
+    assert "stays as it is" not in done.err, "its pods were taken back"
     assert f"rollout rollback {ROLLOUT}" in done.err
+    assert (
+        f"let the controller do it with 'rollout cleanup {ROLLOUT} -n logging --force'" in done.err
+    )
     assert f"Pod {name}" in done.out
     assert released(cluster) == []
     (journal,) = (cluster.directory / "state").glob("rollout/*/logging.cleanup/*.jsonl")

@@ -155,6 +155,7 @@ def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from
     checked = cluster.rollout("audit", "verify")
     assert checked.code == 65
     assert f"{path}:{number}: the chain is broken" in checked.err
+    assert "a run that has not ended goes on with --recover-from-cluster" in checked.err
     refused = cluster.rollout("apply", plan)
     assert refused.code == 65
     assert "--recover-from-cluster" in refused.err
@@ -164,6 +165,11 @@ def test_faults_42_a_broken_journal_is_not_written_on_but_the_run_can_go_on_from
     second = path.with_suffix(".2.jsonl")
     assert lines(second)[0]["recovers"] == str(path)
     assert path.read_bytes() == broken
+    both = cluster.rollout("audit", "verify")
+    assert both.code == 65
+    assert f"the run has left it for {second}, this file stays as it is" in both.err
+    assert "goes on with --recover-from-cluster" not in both.err
+    assert f"{second}: run " in both.out
     approved = cluster.rollout("approve", "log-agent-2.4", "-n", NAMESPACE, "--wave", "canary")
     assert approved.code == 0, approved.err
     assert cluster.rollout("apply", plan).code == 0
@@ -252,3 +258,14 @@ def test_lines_cut_off_at_the_end_are_missed_by_the_cluster_s_record(cluster: Wo
     unproven = cluster.rollout("audit", "verify", "--kubeconfig", alone)
     assert unproven.code == 0, unproven.err
     assert "nothing proves that no line is missing at its end" in unproven.out
+
+
+def test_a_run_that_another_command_ended_is_not_said_to_go_on(cluster: World) -> None:
+    waves = [{"name": "canary", "size": 1, "pause": "approval"}, {"name": "rest"}]
+    assert cluster.rollout("apply", cluster.plan(cluster.spec(waves=waves))).code == 6
+    aborted = cluster.rollout("abort", "log-agent-2.4", "-n", NAMESPACE)
+    assert aborted.code == 0, aborted.err
+    verified = cluster.rollout("audit", "verify")
+    assert verified.code == 0, verified.err
+    assert "no end in it: another command ended the run (aborted); the run's record" in verified.out
+    assert "no end yet" not in verified.out

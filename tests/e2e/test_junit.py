@@ -130,3 +130,20 @@ def test_a_report_that_can_be_nowhere_is_refused_before_anything_is_done(cluster
     assert done.code == 64
     assert "is no file in a directory that there is" in done.err
     assert cluster.writes() == []
+
+
+def test_what_ends_a_command_before_its_run_is_an_error(cluster: World) -> None:
+    path = cluster.directory / "report.xml"
+    there = ("--junit", path)
+    missing = cluster.rollout("apply", "-f", "nofile.yaml", "--yes", "-o", "jsonl", *there)
+    assert (missing.code, missing.out) == (65, "")
+    root = read(path)
+    assert kinds(root, "run") == {"rollout": "error"}
+    (error,) = root.iter("error")
+    assert error.get("message", "").startswith("no run (exit code 65): nofile.yaml: ")
+
+    for command in (("undo", "nobody", "--yes"), ("resume", "nobody"), ("rollback", "nobody")):
+        path.unlink()
+        done = cluster.rollout(*command, "-n", NAMESPACE, *there)
+        assert done.code not in (0, 64), done.out
+        assert kinds(read(path), "run") == {"rollout": "error"}

@@ -316,6 +316,27 @@ def test_a_signal_that_comes_while_it_is_suspended_ends_it_too(tmp_path: Path) -
             assert cluster.process.wait(60.0) == 0
 
 
+def test_a_kubeconfig_whose_cluster_still_answers_is_refused_and_that_of_a_dead_one_replaced(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "kubeconfig"
+    with started("--nodes", "1", "--kubeconfig", path) as first:
+        written = path.read_bytes()
+        second = run("sim", "start", "--kubeconfig", path)
+        assert (second.code, path.read_bytes()) == (1, written), second.out
+        assert f"{path}: another embedded cluster answers at the address in it" in second.err
+        assert "choose another place with --kubeconfig" in second.err
+        first.send(signal.SIGSTOP)  # it runs on after a while
+        assert run("sim", "start", "--kubeconfig", path).code == 1
+        first.send(signal.SIGKILL)
+        first.end()
+    with started("--nodes", "1", "--kubeconfig", path) as third:
+        assert path.read_bytes() != written
+        third.send(signal.SIGINT)
+        assert third.end().code == 0
+    assert not path.exists()
+
+
 def test_a_file_that_is_no_kubeconfig_is_never_overwritten(tmp_path: Path) -> None:
     precious = tmp_path / "notes"
     precious.write_text("buy milk\n")

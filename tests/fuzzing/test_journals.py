@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rollout.cli.audit import _verdict
 from rollout.cli.main import run
 from rollout.errors import DocumentError, ExitCode
+from rollout.executor.record import journalheads
 from rollout.journal.chain import SCHEMA, Head, seal
 from rollout.journal.file import read_journal
 from tests.fuzzing.mutations import VALUES, damaged_value
@@ -71,7 +72,7 @@ def test_lines_that_somebody_has_changed_and_sealed_anew_end_no_reader(
 
     reading = read_journal(path)
     assert isinstance(reading.told + 1, int)
-    assert isinstance(_verdict(reading), str)
+    assert isinstance(_verdict(reading, journalheads.Testimony("")), str)
     said = io.StringIO()
     with redirect_stdout(said), redirect_stderr(said):
         code = run(["audit", "show", str(path)])

@@ -32,10 +32,14 @@ class Testimony:
     Attributes:
         text: for people.
         wrong: whether it contradicts the journal.
+        to_the_end: whether it vouches for the last line.
+        phase: of the run, as the record has it; "" where there is no record.
     """
 
     text: str
     wrong: bool = False
+    to_the_end: bool = False
+    phase: str = ""
 
 
 def with_head(heads: Iterable[JournalHead], head: JournalHead | None) -> tuple[JournalHead, ...]:
@@ -80,5 +84,5 @@ def compared(
             wrong=True,
         )
     if known.seq == last:
-        return Testimony("the run's record in the cluster names this very end")
+        return Testimony("the run's record in the cluster names this very end", to_the_end=True)
     return Testimony(f"the run's record in the cluster names line {known.seq}: whole up to there")

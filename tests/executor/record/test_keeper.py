@@ -248,7 +248,7 @@ def test_a_kept_plan_that_somebody_has_changed_is_refused_with_one_way_on(
     changed = gzip.compress(encode(plan).replace(b'"log-agent', b'"not-agent', 1))
     path = f"{CONFIG_MAPS}/{store_name(plan.name)}"
     with cluster(tmp_path) as client:
-        assert keep_plan(client, plan, {}) == ""
+        assert not keep_plan(client, plan, {}).why_not
         for content, what in (
             (base64.b64encode(changed).decode(), "the plan was changed"),
             ("AAAA", "holds no plan"),
