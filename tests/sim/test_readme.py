@@ -86,7 +86,8 @@ def test_the_examples_are_right(tmp_path: Path) -> None:
 
 def test_the_bad_release_of_the_readme_is_one(tmp_path: Path) -> None:
     section = (ROOT / "README.md").read_text().partition("### Try a bad release\n")[2]
-    fleet, faults = yaml_blocks(section.partition("\n## ")[0])
+    section = re.split(r"\n##+ ", section)[0]
+    fleet, faults = yaml_blocks(section)
     (tmp_path / "fleet.yaml").write_text(fleet)
     described = read_fleet(tmp_path / "fleet.yaml")
     fault = described.images["log-agent:2.4"].fault
