@@ -131,10 +131,10 @@ class Writer:
             case Reassert(name):
                 return self._reasserted(action, name)
             case DeletePod(name, _, pod, uid):
-                self._fresh(began).delete(self._pod_path(name, pod), uid=uid)
+                self._fresh(action, began).delete(self._pod_path(name, pod), uid=uid)
             case ReleasePod(name, _, pod, uid):
                 body = release_patch(self._engine.daemon_sets[name].planned, uid, self._run_id)
-                self._fresh(began).patch(
+                self._fresh(action, began).patch(
                     self._pod_path(name, pod), body, PatchKind.MERGE, msgspec.Raw
                 )
             case TakeBack(name, node, pod, _):
@@ -151,18 +151,29 @@ class Writer:
                 self._put(ev.DaemonSetSeen(name, seen))
         return ev.Answered(action, ev.Answer.ACCEPTED)
 
-    def _fresh(self, began: float) -> Client:
+    def _fresh(self, write: DeletePod | ReleasePod, began: float) -> Client:
         """Return a client that sends what takes a pod away soon, or not at all.
 
         While a server asks for patience the cluster goes on: what was right when it was decided
         may cost a node its last pod by now (S1). So it is not sent, and decided anew.
         """
 
-        def too_old() -> str:
+        def not_right_any_more() -> str:
             age = steady_clock() - began
-            return f"it was decided {age:.0f} s ago, and is looked at anew" if age > FRESH_S else ""
+            if age > FRESH_S:
+                return f"it was decided {age:.0f} s ago, and is looked at anew"
+            return "its successor is down, and is looked at anew" if self._is_last(write) else ""
 
-        return self._client.guarded(too_old)
+        return self._client.guarded(not_right_any_more)
+
+    def _is_last(self, write: DeletePod | ReleasePod) -> bool:
+        """Whether it is the old half of a hand-over, and nothing else serves on its node."""
+        view = self._engine.daemon_sets[write.daemon_set].view
+        released = view.released.get(write.node)
+        if released is None or released.metadata.uid != write.uid or not released.ready:
+            return False
+        beside = tuple(view.by_node.get(write.node, {}).values())  # the loop changes it meanwhile
+        return not any(pod.ready and not pod.terminating for pod in beside)
 
     def _patched(self, action: Action, name: str, body: dict[str, Any]) -> ev.Answered:
         """Patch a DaemonSet, unless it is not as the run left it any more (S9).

@@ -38,8 +38,18 @@ WRITES: Final = (
         "fresh-decision",
         "a pod goes on a decision of long ago, while the server asked for patience (S1)",
         "rollout/executor/writing.py",
-        " if age > FRESH_S else ",
-        " if age > 600 * FRESH_S else ",
+        "            if age > FRESH_S:\n",
+        "            if age > 600 * FRESH_S:\n",
+        (
+            f"{COMMANDS}test_a_delete_that_had_to_wait_is_decided_anew_when_other_nodes_are_down_by_then",
+        ),
+    ),
+    Guard(
+        "last-pod-of-a-hand-over",
+        "an old pod goes, as it was decided, behind whose successor somebody took away (S1)",
+        "rollout/executor/writing.py",
+        " if self._is_last(write) else ",
+        " if False else ",
         (
             f"{COMMANDS}test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by_then",
         ),

@@ -36,6 +36,7 @@ HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
 SETTLED_S = 0.5  # after which everybody knows that a node is down, if nothing hides it
 
 STAMP_S = 1.0  # to which the time in a condition is rounded
+CLOCK_S = 0.5  # within which a process that has just begun knows the server's time: half a Date
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
 
@@ -59,8 +60,8 @@ class _Soak:
         return max(self.longest, -STAMP_S if self.since is None else now - self.since)
 
     def is_over(self, soak_s: float, now: float) -> bool:
-        """Whether it was ready for the time of a soak, as far as the stamps tell."""
-        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S
+        """Whether it was ready for the time of a soak, as far as stamps and clocks tell."""
+        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S - CLOCK_S
 
 
 class Judge:

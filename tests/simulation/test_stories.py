@@ -16,6 +16,7 @@ from rollout.gates.measurement import Measurement, Outcome
 from rollout.gatespec import HttpGate
 from rollout.sim.fleetfile import read_fault
 from rollout.sim.resources import PODS
+from tests.simulation.oracles import _node, _ready
 from tests.simulation.outsideworld import HOST, LIMIT, Turn
 from tests.simulation.scenarios import Scenario, fleet_of, script_of
 from tests.simulation.turning import begin_turns
@@ -69,9 +70,16 @@ def test_an_approval_that_is_wanted_before_the_first_write_can_be_given() -> Non
         assert world.run("apply", path).code == ExitCode.DONE
 
 
-def test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by_then() -> None:
+@pytest.mark.parametrize("patience_s", [1, 5])
+def test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by_then(
+    patience_s: int,
+) -> None:
     """S1: the server asked for patience between the decision to end a hand-over and its end."""
-    throttled = {"throttle": 5, "match": {"verbs": ["delete"], "resources": ["pods"]}, "count": 1}
+    throttled = {
+        "throttle": patience_s,
+        "match": {"verbs": ["delete"], "resources": ["pods"]},
+        "count": 1,
+    }
     story = msgspec.structs.replace(FEW, faults=(throttled,))
     with played([], story=story, strategy={"maxUnavailable": 0, "maxSurge": 1}) as (world, path):
         apply = world.start("apply", path)
@@ -83,6 +91,26 @@ def test_a_delete_that_had_to_wait_is_decided_anew_when_the_successor_is_down_by
         world.cluster.clear_image_faults()
 
         assert apply.end() == ExitCode.DONE
+
+
+def test_a_delete_that_had_to_wait_is_decided_anew_when_other_nodes_are_down_by_then() -> None:
+    """S1: nobody was down when the server asked for patience."""
+    throttled = {"throttle": 5, "match": {"verbs": ["delete"], "resources": ["pods"]}, "count": 1}
+    story = msgspec.structs.replace(FEW, faults=(throttled,))
+    with played([], story=story) as (world, path):
+        apply = world.start("apply", path)
+        world.wait_until(lambda: world.injector.counters["f0"].hits > 0)
+        for node in ("n-000", "n-001"):
+            world.cluster.set_image_fault(f"log-agent:1@{node}", read_fault("never-ready"))
+        world.advance(8.0)
+        assert len(_ready_nodes(world)) == 1, "a third node was taken down"
+        world.cluster.clear_image_faults()
+
+        assert apply.end() == ExitCode.DONE
+
+
+def _ready_nodes(world: World) -> set[str]:
+    return {_node(pod) for pod in world.pods() if _ready(pod)}
 
 
 @pytest.mark.parametrize(
