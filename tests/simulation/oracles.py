@@ -36,7 +36,7 @@ HEARD_S = 0.1  # in which nobody could hear that a pod is ready again
 SETTLED_S = 0.5  # after which everybody knows that a node is down, if nothing hides it
 
 STAMP_S = 1.0  # to which the time in a condition is rounded
-CLOCK_S = 0.5  # within which a process that has just begun knows the server's time: half a Date
+CLOCK_S = 0.5  # that a run may be ahead of the server at most: a Date tells its time to a second
 
 Place = tuple[str, str]  # UID of a DaemonSet, node
 
@@ -59,9 +59,15 @@ class _Soak:
         """Return the longest time so far; less than any soak where it was never ready."""
         return max(self.longest, -STAMP_S if self.since is None else now - self.since)
 
-    def is_over(self, soak_s: float, now: float) -> bool:
-        """Whether it was ready for the time of a soak, as far as stamps and clocks tell."""
-        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S - CLOCK_S
+    def is_over(self, soak_s: float, now: float, ahead_s: float) -> bool:
+        """Whether it was ready for the time of a soak, as far as stamps tell.
+
+        Args:
+            soak_s: the time.
+            now: by the cluster.
+            ahead_s: of which the clock is that judged so.
+        """
+        return 0.0 <= self.lasted(now) >= soak_s - STAMP_S - min(max(ahead_s, 0.0), CLOCK_S)
 
 
 class Judge:
@@ -97,6 +103,7 @@ class Judge:
         self._machine = machine
         self._store = cluster.store
         self._acting: Process | None = None
+        self._ahead: dict[Engine, float] = {}  # by how many seconds its clock is, when it decides
         self._serving: dict[Place, set[str]] = {}
         self._down: dict[Place, float] = {}  # since when
         self._up: dict[Place, float] = {}  # the same of those that are not down
@@ -138,6 +145,7 @@ class Judge:
                 super().observe(event, now)
 
             def decide(self, now: float) -> list[Action]:
+                judge._ahead[self] = now - judge._machine.clock.now()
                 with judge._deciding(self):
                     actions = super().decide(now)
                     judge._check_decision(self, actions)
@@ -365,7 +373,7 @@ class Judge:
             for (uid, node), slot in self._slots.items():
                 step = ds.steps.get(node) if uid == ds.planned.uid else None
                 held = step is not None and step.state in (*IN_FLIGHT, StepState.DONE)
-                if step is not None and held and not slot.is_over(soak_s, now):
+                if step is not None and held and not slot.is_over(soak_s, now, self._ahead[engine]):
                     yield step
 
     def _planned(self, engine: Engine | None, uid: str) -> PlannedDaemonSet | None:
@@ -380,7 +388,7 @@ class Judge:
         soak_s, now = engine.plan.health.soak_s, self._machine.clock.now()
         beside = (p for p in self._store.scan(PODS) if _owner(p) and self._place(p) == place)
         soaks = [self._soaks[pod["metadata"]["uid"]] for pod in beside]
-        if not any(soak.is_over(soak_s, now) for soak in soaks):
+        if not any(soak.is_over(soak_s, now, self._ahead[engine]) for soak in soaks):
             self.complain(f"S1: {process.name} ends a hand-over on {place[1]} before its soak")
 
     def _there(self, *, ready: bool = False) -> set[str]:
