@@ -27,7 +27,7 @@ from rollout.executor.lock.leaseprotocol import (
     parse_holder,
 )
 from rollout.executor.lock.leases import LeaseName, LeaseStore
-from rollout.executor.lock.lock import held_since, locked_text
+from rollout.executor.lock.lockwords import held_since, locked_text
 from rollout.executor.lock.processes import has_ended
 from rollout.executor.oldtemplates import needed_digest
 from rollout.executor.record.planstore import STORE, kept_digests

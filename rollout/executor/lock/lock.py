@@ -43,6 +43,7 @@ from rollout.executor.lock.leaseprotocol import (
     taking,
 )
 from rollout.executor.lock.leases import LeaseName, LeaseStore
+from rollout.executor.lock.lockwords import locked_text, waiting_text
 from rollout.executor.lock.processes import has_ended
 from rollout.executor.lock.steadyclock import steady_clock
 
@@ -225,10 +226,14 @@ class Lock:
                 case Wait(seconds):
                     waits.append(seconds)
                     if first:
-                        self._on_wait(self._waiting_text(name, seen[name].lease))
+                        self._on_wait(self._why_it_waits(name, lease))
                 case Take():
                     pass
         return max(waits)
+
+    def _why_it_waits(self, name: LeaseName, lease: LeaseState | None) -> str:
+        age_s = self._store.age_s(lease.renewed) if lease is not None else None
+        return waiting_text(name, lease, age_s, self._policy.duration_s)
 
     def _judge(self, seen: Observation) -> Verdict:
         lease = seen.lease
@@ -428,45 +433,6 @@ class Lock:
                     tenure = found
                 case Kept() | Lost():
                     return
-
-    # Words
-
-    def _waiting_text(self, name: LeaseName, lease: LeaseState | None) -> str:
-        wait = f"waiting {self._policy.duration_s:.0f} s to be sure"
-        if lease is None:
-            return (
-                f"the lease of DaemonSet {name} was deleted while a run held it, which may not "
-                f"have noticed yet; {wait}"
-            )
-        said = held_since(lease, self._store.age_s(lease.renewed))
-        return (
-            f"DaemonSet {name} is locked by {parse_holder(lease.holder)} ({said}), which looks "
-            f"dead; {wait}"
-        )
-
-
-def locked_text(name: LeaseName, lease: LeaseState, age_s: float | None) -> str:
-    """Return who holds a lease, since when, whether alive, and what to do.
-
-    Args:
-        name: of the lease.
-        lease: which is held.
-        age_s: of the last renewal; None when it's not known.
-    """
-    holder = parse_holder(lease.holder)
-    cure = f"'rollout unlock {holder.run_id} -n {name.namespace}'"
-    return (
-        f"DaemonSet {name} is locked by {holder} ({held_since(lease, age_s)}); wait until it has "
-        f"ended, or, if it hangs or is gone: {cure}"
-    )
-
-
-def held_since(lease: LeaseState, age_s: float | None) -> str:
-    """Return since when a lease is held, and when it was renewed last (`age_s` ago)."""
-    renewed = f"last renewal {lease.renewed or 'unknown'}"
-    if age_s is not None:
-        renewed += f", {age_s:.0f} s ago"
-    return f"since {lease.acquired or 'unknown'}, {renewed}"
 
 
 def _say_nothing(_text: str) -> None:

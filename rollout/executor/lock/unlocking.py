@@ -25,7 +25,8 @@ from rollout.executor.lock.leaseprotocol import (
     taking,
 )
 from rollout.executor.lock.leases import LeaseName, LeaseStore
-from rollout.executor.lock.lock import Alarm, held_since, locked_text
+from rollout.executor.lock.lock import Alarm
+from rollout.executor.lock.lockwords import held_since, locked_text
 from rollout.executor.lock.processes import has_ended
 
 BREAKER = "unlock-"  # run id of whoever breaks the locks of a run, in front of that run's id
