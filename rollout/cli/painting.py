@@ -7,6 +7,7 @@ them out again everywhere else.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import click
 
@@ -26,5 +27,9 @@ _COLOURS = (
 def painted(text: str) -> str:
     """Return a text with its colours."""
     for pattern, colour in _COLOURS:
-        text = pattern.sub(lambda found, fg=colour: click.style(found[0], fg=fg), text)  # type: ignore[misc]  # no type for `fg=`
+        text = pattern.sub(partial(_styled, colour), text)
     return text
+
+
+def _styled(colour: str, found: re.Match[str]) -> str:
+    return click.style(found[0], fg=colour)

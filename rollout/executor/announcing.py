@@ -64,6 +64,6 @@ def _store(scribe: Scribe, times: StoredTimes) -> None:
 def _keep(scribe: Scribe, times: StoredTimes) -> None:
     try:
         scribe.keep(times)
-    except BaseException:
+    except BaseException:  # whatever it was: the engine would wait for its word for ever
         scribe.put(ev.TimesNotStored())
         raise

@@ -6,6 +6,8 @@ wish to stop never touches what is in flight: that is watched to its end.
 
 from __future__ import annotations
 
+from functools import partial
+
 from rollout.executor.engine.actions import Finish, Outcome
 from rollout.executor.engine.book import Book
 from rollout.executor.engine.notices import Notice
@@ -207,7 +209,7 @@ def _is_looking(book: Book) -> bool:
         ds.live is None
         or not (ds.listed and ds.released_listed and book.nodes_listed)
         or (not ds.resolved and (ds.phase is not Phase.UNTOUCHED or wants_patch(book)))
-        or ds.first(lambda run, ds=ds: _only_looks(ds, run)) is not None  # type: ignore[misc]  # mypy has no type for `ds=ds`
+        or ds.first(partial(_only_looks, ds)) is not None
         for ds in book.daemon_sets.values()
     )
 

@@ -5,6 +5,8 @@ The rules S1 to S9 of the design are assertions in `_assert_safe`.
 
 from __future__ import annotations
 
+from functools import partial
+
 from rollout.executor.engine import (
     advancing,
     backgroundgates,
@@ -173,7 +175,7 @@ def too_much_trouble(book: Book) -> bool:
 
 def _first_that_fits(book: Book) -> StepRun | None:
     found = (
-        ds.first(lambda run, ds=ds: _fits(book, ds, run))  # type: ignore[misc]  # mypy has no type for `ds=ds`
+        ds.first(partial(_fits, book, ds))
         for ds in book.daemon_sets.values()
         if ds.resolved and ds.listed and ds.released_listed and book.nodes_listed
     )
