@@ -123,7 +123,8 @@ def test_a_prompt_is_never_drawn_over(cluster: World) -> None:
 
 
 @pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, reason="the tests run under nohup"
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+    reason="SIGHUP is ignored (nohup), and a command that is started so leaves it ignored",
 )
 def test_a_terminal_that_is_closed_stops_a_run_as_a_signal_does(cluster: World) -> None:
     plan = cluster.plan(cluster.spec(strategy={"maxUnavailable": 1}))

@@ -236,7 +236,7 @@ class Kubectl:
 @pytest.fixture
 def kubectl(running: Running, tmp_path: Path) -> Kubectl:
     if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
+        pytest.skip("kubectl is not installed (Debian: apt-get install kubernetes-client)")
     return Kubectl(running.server.url, tmp_path)
 
 

@@ -21,6 +21,9 @@ from tests.simulation.faultworld import THERE, AtTheFirst, begin, spec
 from tests.simulation.virtual import Command, World
 from tests.simulation.world import SOMEBODY
 
+UPDATE = {"name": "log-agent", "target": {"set": {"image": {"agent": "log-agent:2.4"}}}}
+SURGING = {"strategy": {"maxUnavailable": 0, "maxSurge": 1}}
+
 
 def write_spec(path: Path, image: str, **more: Any) -> str:
     item = {
@@ -95,15 +98,10 @@ def test_a_rollback_needs_no_revision_that_the_controller_has_forgotten(tmp_path
 
 def test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending() -> None:
     """It is the only one that works there (S1): the old one beside it serves nobody any more."""
-    surging = {
-        "name": "log-agent",
-        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
-        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
-    }
     images = {"log-agent:2.3": Behaviour(stop=Timing(20.0))}
     fleet = replace(default_fleet(1, 1), images=images)
     with World(fleet) as world:
-        path = world.save(world.plan({"daemonSets": [surging], "health": {"soak": 1}}))
+        path = world.save(world.plan({"daemonSets": [UPDATE | SURGING], "health": {"soak": 1}}))
         world.begin_faults()
         command = world.start("apply", path)
         world.wait_until(lambda: world.judge.deletes.total() == 1)
@@ -118,17 +116,12 @@ def test_a_way_back_hands_over_the_pod_whose_old_one_is_still_ending() -> None:
 
 def test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken_back_is() -> None:
     """Where the newer pod still ends, its end began the step, and not the birth of the old one."""
-    surging = {
-        "name": "log-agent",
-        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
-        "strategy": {"maxUnavailable": 0, "maxSurge": 1},
-    }
     slow = {"log-agent:2.4": Behaviour(stop=Timing(20.0))}
     fleet = replace(default_fleet(1, 1), images=slow)
     with World(fleet) as world:
         world.advance(600.0)
         health = {"soak": 60, "nodeTimeout": "2m"}
-        path = world.save(world.plan({"daemonSets": [surging], "health": health}))
+        path = world.save(world.plan({"daemonSets": [UPDATE | SURGING], "health": health}))
         command = world.start("apply", path)
         world.wait_until(lambda: len(world.pods()) == 2)
         world.advance(10.0)
@@ -144,11 +137,7 @@ def test_a_way_back_that_goes_on_gives_a_node_its_time_however_old_the_pod_taken
 
 
 def killed_in_the_middle(world: World) -> None:
-    item = {
-        "name": "log-agent",
-        "target": {"set": {"image": {"agent": "log-agent:2.4"}}},
-        "strategy": {"maxUnavailable": 1},
-    }
+    item = {**UPDATE, "strategy": {"maxUnavailable": 1}}
     path = world.save(world.plan({"daemonSets": [item], "health": {"soak": 30}}))
     command = world.start("apply", path)
     world.wait_until(lambda: world.judge.deletes.total() == 1)
