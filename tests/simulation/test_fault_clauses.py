@@ -71,6 +71,7 @@ def test_fault_35_an_image_that_no_registry_gives_away_stops_at_the_canary() -> 
         exposed = [p for p in world.pods() if p["spec"]["containers"][0]["image"] == NEW]
         assert 0 < len(exposed) == world.judge.deletes.total() <= 2
         assert "ErrImagePull" in command.text or "ImagePullBackOff" in command.text
+        assert "1 node failed (maxFailures 0)" in command.text  # and not the end of the wave
 
 
 @pytest.mark.parametrize("good", [5, 9])
